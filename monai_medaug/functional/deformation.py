@@ -1,0 +1,213 @@
+"""Random diffeomorphisms on a coarse lattice: a stationary velocity field, limited and integrated.
+
+The classical elastic augmentation adds smoothed noise, scaled by alpha, to the coordinates; at the usual alpha
+1000 and sigma 8 that folds the anatomy. Here the same field is the velocity ``v`` of a flow and the map is its
+exponential (Arsigny et al. 2006), ``det J = exp(integral of div v along the path)``. Three limits keep
+``min_det <= det J <= 1 / min_det``, so that the map and its inverse obey the same bound:
+
+1. the root mean square of ``v`` is at most 1.1 sigma;
+2. where ``|div v|`` exceeds 0.9 ln(1 / min_det), a curl-free correction takes the excess away: it acts on the few
+   spots that would fold and leaves the rest of the field as drawn;
+3. the flow stops at the greatest time ``s <= 1`` at which all cells of the lattice satisfy the bound. The
+   intermediates exp(2^-j v) of scaling and squaring give each binary digit of ``s`` for one composition.
+
+Lattices are tensors (B, 3, Gz, Gy, Gx), displacements in lattice steps; axes of size 1 are not deformed, which is
+how 2D runs through the same code. Nodes 0 and G - 1 lie on the first and last voxel of the reference grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.nn.functional import grid_sample, pad
+
+from monai_medaug.functional.acceleration import compiled
+
+STEPS_PER_SIGMA = 2.0
+_SQUARINGS = 9
+_VELOCITY_LIMIT = 1.1  # of sigma, root mean square vector length
+_DIVERGENCE_SHARE = 0.9  # of ln(1 / min_det), the rest is for discretisation
+_CLIP_ROUNDS = 3
+_CLIP_MARGIN = 8  # nodes of zero round the lattice, against wrap-round in the spectral correction
+
+
+def lattice_shape(shape: Sequence[int], spacing: Sequence[float], step: float) -> tuple[int, ...]:
+    """Nodes per axis so that they lie at most ``step`` apart (mm, as ``spacing``); 1 for an axis of one voxel."""
+    return tuple(1 if n == 1 else math.ceil((n - 1) * s / step) + 1 for n, s in zip(shape, spacing, strict=True))
+
+
+def white_lattice(shape: Sequence[int], margins: Sequence[int], seed: int) -> torch.Tensor:
+    """Standard normal noise (3, *shape + 2 margins), on the CPU so that all devices share the geometry."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(3, *(n + 2 * m for n, m in zip(shape, margins, strict=True)), generator=generator)
+
+
+def smoothing_margin(sigma: float) -> int:
+    """Nodes to add on each side so that the smoothed noise is stationary up to the border."""
+    return math.ceil(3.5 * sigma)
+
+
+def smooth_unit_field(noise: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
+    """Gaussian-smoothed noise of unit variance, its margins used up.
+
+    Args:
+        noise: (B, 3, Gz + 2 Mz, ...) white noise with the margins of `smoothing_margin`.
+        sigmas: standard deviation in lattice steps for each axis; 0 leaves the axis (of size 1) alone.
+    """
+    field = noise
+    for axis, sigma in enumerate(sigmas):
+        if sigma == 0:
+            continue
+        margin = smoothing_margin(sigma)
+        nodes = field.shape[2 + axis] - 2 * margin
+        offsets = torch.arange(2 * margin + 1, device=noise.device, dtype=noise.dtype) - margin
+        window = torch.exp(-0.5 * (offsets / sigma) ** 2)
+        band = noise.new_zeros(nodes, nodes + 2 * margin)
+        for row in range(nodes):
+            band[row, row : row + 2 * margin + 1] = window / window.norm()
+        field = torch.movedim(torch.movedim(field, 2 + axis, -1) @ band.T, -1, 2 + axis)
+    return field.contiguous()
+
+
+def _gradient(field: torch.Tensor, axis: int) -> torch.Tensor:
+    return torch.gradient(field, dim=axis)[0] if field.shape[axis] > 1 else torch.zeros_like(field)
+
+
+def clip_divergence(velocity: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
+    """Bring ``|div v|`` below ``limit`` (B,) by adding a gradient field: v + grad(phi), lap(phi) = -excess."""
+    size = velocity.shape[2:]
+    margins = [_CLIP_MARGIN if n > 1 else 0 for n in size]
+    padding = [m for m in reversed(margins) for _ in (0, 1)]
+    waves = []
+    for axis, (n, m) in enumerate(zip(size, margins, strict=True)):
+        total = n + 2 * m
+        frequency = torch.fft.rfftfreq(total) if axis == 2 else torch.fft.fftfreq(total)
+        wave = torch.sin(2 * math.pi * frequency).to(velocity)  # the symbol of the central difference
+        waves.append(wave.reshape([-1 if a == axis else 1 for a in range(3)]))
+    power = waves[0] ** 2 + waves[1] ** 2 + waves[2] ** 2
+    inverse = torch.where(power > 1e-6, 1 / power.clamp_min(1e-6), torch.zeros_like(power))
+    bound = limit.reshape(-1, 1, 1, 1)
+    for _ in range(_CLIP_ROUNDS):
+        divergence = sum(_gradient(velocity[:, a], a + 1) for a in range(3))
+        excess = divergence - torch.minimum(torch.maximum(divergence, -bound), bound)
+        if velocity.device.type == "cpu" and not bool(excess.any()):
+            break
+        spectrum = torch.fft.rfftn(pad(excess, padding), dim=(1, 2, 3)) * inverse
+        correction = torch.fft.irfftn(
+            torch.stack([1j * w * spectrum for w in waves], dim=1),
+            s=[n + 2 * m for n, m in zip(size, margins, strict=True)],
+            dim=(2, 3, 4),
+        )
+        for axis, (n, m) in enumerate(zip(size, margins, strict=True)):
+            correction = correction.narrow(2 + axis, m, n)
+        velocity = velocity + correction
+    return velocity
+
+
+def compose(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The displacement of ``(id + a) o (id + b)``: b(x) + a(x + b(x)), trilinear, clamped at the border."""
+    if (loops := compiled("_numba_warp", a.device)) is not None:
+        out = torch.empty_like(b)
+        for sample in range(len(a)):
+            loops.compose(a[sample].numpy(), b[sample].numpy(), out[sample].numpy())
+        return out
+    return b + sample_lattice(a, node_positions(b) + b)
+
+
+def node_positions(lattice: torch.Tensor) -> torch.Tensor:
+    """The positions (1, 3, Gz, Gy, Gx) of the nodes, in lattice steps."""
+    axes = [torch.arange(n, device=lattice.device, dtype=lattice.dtype) for n in lattice.shape[2:]]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+
+
+def sample_lattice(lattice: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Trilinear values (B, 3, Z, Y, X) of the lattice at positions (B, 3, Z, Y, X) in lattice steps, clamped."""
+    sizes = positions.new_tensor([max(n - 1, 1) for n in lattice.shape[2:]]).reshape(1, 3, 1, 1, 1)
+    normalised = torch.movedim(2 * positions / sizes - 1, 1, -1).flip(-1)
+    return grid_sample(lattice, normalised, padding_mode="border", align_corners=True)
+
+
+def corner_determinants(u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least and greatest det(I + grad u), (B,) each, over the corners of all cells."""
+    if (loops := compiled("_numba_warp", u.device)) is not None:
+        figures = u.new_tensor([loops.corner_determinants(sample.numpy()) for sample in u])
+        return figures[:, 0], figures[:, 1]
+    low = u.new_full((len(u),), math.inf)
+    high = -low
+    sizes = u.shape[2:]
+    edges = [torch.diff(u, dim=2 + a) if n > 1 else torch.zeros_like(u) for a, n in enumerate(sizes)]
+    for corner in range(8):
+        bits = (corner >> 2, corner >> 1 & 1, corner & 1)
+        columns = []
+        for a in range(3):
+            column = edges[a]
+            for other in range(3):
+                if other != a and sizes[other] > 1:
+                    column = column.narrow(2 + other, bits[other], sizes[other] - 1)
+            columns.append(list(column.unbind(1)))
+            columns[a][a] = columns[a][a] + 1
+        det = determinant(columns).flatten(1)
+        low, high = torch.minimum(low, det.amin(1)), torch.maximum(high, det.amax(1))
+    return low, high
+
+
+def determinant(columns: Sequence[Sequence[torch.Tensor]]) -> torch.Tensor:
+    """Determinant of the matrices whose columns are given component by component."""
+    (a0, a1, a2), (b0, b1, b2), (c0, c1, c2) = columns
+    return a0 * (b1 * c2 - b2 * c1) - b0 * (a1 * c2 - a2 * c1) + c0 * (a1 * b2 - a2 * b1)
+
+
+def limit_velocity(velocity: torch.Tensor, steps: torch.Tensor, sigma: float, min_det: torch.Tensor) -> torch.Tensor:
+    """Limits 1 and 2 of this module.
+
+    Args:
+        velocity: (B, 3, Gz, Gy, Gx) in lattice steps.
+        steps: (B, 3) length of a lattice step along each axis, in the unit of ``sigma``.
+        sigma: correlation length of the field.
+        min_det: (B,) least determinant that will be allowed.
+    """
+    scale = steps.reshape(-1, 3, 1, 1, 1)
+    rms = ((velocity * scale) ** 2).sum(1).flatten(1).mean(1).sqrt()
+    factor = torch.clamp(_VELOCITY_LIMIT * sigma / rms.clamp_min(1e-12), max=1.0)
+    velocity = velocity * factor.reshape(-1, 1, 1, 1, 1)
+    return clip_divergence(velocity, -_DIVERGENCE_SHARE * torch.log(min_det))
+
+
+def integrate(
+    velocity: torch.Tensor, min_det: torch.Tensor, time: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """exp(s v) - id and the flow time s.
+
+    Args:
+        velocity: (B, 3, Gz, Gy, Gx) in lattice steps.
+        min_det: (B,) every cell keeps min_det <= det J <= 1 / min_det.
+        time: (B,) the flow time, where it is known (inverse, replay: a negative one runs the flow backwards);
+            else the greatest multiple of 2^-9 up to 1 that a greedy search finds.
+
+    Returns:
+        The displacement in lattice steps and the flow time (B,).
+    """
+    if time is not None:
+        velocity = velocity * torch.sign(time).reshape(-1, 1, 1, 1, 1)
+    root = velocity / 2**_SQUARINGS
+    powers = [root]
+    for _ in range(_SQUARINGS):
+        powers.append(compose(powers[-1], powers[-1]))
+    powers.reverse()  # powers[j] = exp(2^-j v)
+
+    total = torch.zeros_like(velocity)
+    reached = torch.zeros_like(min_det)
+    for j, power in enumerate(powers):
+        trial = compose(total, power)
+        if time is None:
+            low, high = corner_determinants(trial)
+            wanted = (low >= min_det) & (high <= 1 / min_det) & (reached + 2.0**-j <= 1)
+        else:
+            wanted = reached + 2.0**-j <= time.abs() + 1e-6
+        total = torch.where(wanted.reshape(-1, 1, 1, 1, 1), trial, total)
+        reached = reached + wanted * 2.0**-j
+        if bool((reached >= 1).all()):
+            break
+    return total, reached if time is None else time

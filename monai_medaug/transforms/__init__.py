@@ -1,0 +1,1 @@
+from monai_medaug.transforms.spatial import *

@@ -1,0 +1,112 @@
+"""What users hand in, as plain tensors, and back: numpy arrays, tensors and MetaTensors of any dtype."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_obj import get_track_meta
+from monai.data.meta_tensor import MetaTensor
+
+_said: set[str] = set()
+
+
+def say_once(message: str) -> None:
+    """Warn, once per process."""
+    if message not in _said:
+        _said.add(message)
+        warnings.warn(message, UserWarning, stacklevel=3)
+
+
+def plain_tensor(data: Any, name: str, batch: bool = False) -> torch.Tensor:
+    """The voxels of an array, Tensor or MetaTensor, sharing memory where that is possible.
+
+    Args:
+        data: channel-first image, (C, H, W) or (C, D, H, W), with a leading batch axis if ``batch``.
+        name: key or argument for error messages.
+        batch: whether there is a batch axis.
+
+    Raises:
+        TypeError: not an array, or complex.
+        ValueError: of another rank, or empty.
+    """
+    if isinstance(data, torch.Tensor):
+        with torch._C.DisableTorchFunctionSubclass():
+            tensor = data.as_subclass(torch.Tensor)
+    elif isinstance(data, np.ndarray):
+        array = data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+            raise TypeError(f"{name} must hold real numbers of up to 64 bit, got dtype {data.dtype}")
+        if not array.flags.writeable or any(s < 0 for s in array.strides):
+            array = array.copy()
+        tensor = torch.from_numpy(array)
+    else:
+        raise TypeError(f"{name} must be a numpy array or a torch tensor, got {type(data).__name__}")
+    if tensor.is_complex():
+        raise TypeError(f"{name} must hold real numbers, got dtype {tensor.dtype}")
+    ranks = (4, 5) if batch else (3, 4)
+    if tensor.ndim not in ranks:
+        lead = "(B, C, ...)" if batch else "(C, ...)"
+        raise ValueError(
+            f"{name} must be channel-first {lead} with 2 or 3 spatial axes, got shape {tuple(tensor.shape)}"
+        )
+    if tensor.numel() == 0:
+        raise ValueError(f"{name} must not be empty, got shape {tuple(tensor.shape)}")
+    return tensor
+
+
+def require_finite(tensor: torch.Tensor, name: str) -> None:
+    """Raise if a floating tensor holds NaN or Inf. The sum tells in one pass; only a suspicious one is looked into."""
+    if not tensor.is_floating_point():
+        return
+    with torch.no_grad():
+        total = tensor.sum(dtype=torch.float64 if tensor.dtype == torch.float64 else torch.float32)
+        if torch.isfinite(total):
+            return
+        bad = ~torch.isfinite(tensor)
+    count = int(bad.sum())
+    if count:
+        first = tuple(int(i) for i in bad.nonzero()[0])
+        raise ValueError(f"{name} must be finite, got {count} NaN or Inf values, the first at index {first}")
+
+
+def computing_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The type that kernels compute in: float64 for float64, else float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def image_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The type an image comes back in: floats keep theirs, integers become float32."""
+    return dtype if dtype.is_floating_point else torch.float32
+
+
+def restored(tensor: torch.Tensor, original: Any) -> Any:
+    """The tensor as the kind of the original: numpy array, Tensor, or MetaTensor with a copy of its meta data."""
+    if isinstance(original, np.ndarray):
+        return tensor.numpy()
+    if isinstance(original, MetaTensor) and get_track_meta():
+        return with_meta(tensor, original)
+    return tensor
+
+
+def with_meta(tensor: torch.Tensor, original: MetaTensor) -> MetaTensor:
+    """A MetaTensor round this tensor whose meta data and lists are copies of the original's."""
+    with torch._C.DisableTorchFunctionSubclass():
+        out = tensor.as_subclass(MetaTensor)
+    state = dict(original.__dict__)
+    for name, value in state.items():
+        if isinstance(value, (dict, list)):
+            state[name] = value.copy()
+    out.__dict__ = state
+    return out
+
+
+def affine_of(data: Any) -> list[list[float]] | None:
+    """The affine of a MetaTensor as nested lists (one more nesting for a batch), else None."""
+    if isinstance(data, MetaTensor):
+        affine = data.meta.get("affine")
+        if affine is not None:
+            return affine.tolist()
+    return None
