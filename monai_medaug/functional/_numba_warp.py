@@ -108,9 +108,7 @@ def warp_linear(img, out, lattice, source, mix, u, padding, value, first, last):
         row_coordinates(z, y, width, lattice, source, mix, u, line, coords)
         for x in range(width):
             cz, cy, cx = coords[0, x], coords[1, x], coords[2, x]
-            if padding == CONSTANT and (
-                cz < 0.0 or cy < 0.0 or cx < 0.0 or cz > nz - 1 or cy > ny - 1 or cx > nx - 1
-            ):
+            if padding == CONSTANT and (cz < 0.0 or cy < 0.0 or cx < 0.0 or cz > nz - 1 or cy > ny - 1 or cx > nx - 1):
                 bz, by, bx = int(np.floor(cz)), int(np.floor(cy)), int(np.floor(cx))
                 for c in range(channels):
                     total = 0.0

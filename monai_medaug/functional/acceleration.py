@@ -12,6 +12,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from types import ModuleType
 
 import torch
@@ -62,7 +63,7 @@ def over_rows(kernel: Callable[[int, int], None], rows: int) -> None:
         return
     edges = [rows * i // threads for i in range(threads + 1)]
     with ThreadPoolExecutor(threads - 1) as pool:
-        waiting = [pool.submit(kernel, a, b) for a, b in zip(edges[1:-1], edges[2:], strict=True)]
+        waiting = [pool.submit(kernel, a, b) for a, b in pairwise(edges[1:])]
         kernel(0, edges[1])
         for w in waiting:
             w.result()

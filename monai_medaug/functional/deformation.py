@@ -90,7 +90,7 @@ def clip_divergence(velocity: torch.Tensor, limit: torch.Tensor) -> torch.Tensor
     inverse = torch.where(power > 1e-6, 1 / power.clamp_min(1e-6), torch.zeros_like(power))
     bound = limit.reshape(-1, 1, 1, 1)
     for _ in range(_CLIP_ROUNDS):
-        divergence = sum(_gradient(velocity[:, a], a + 1) for a in range(3))
+        divergence = torch.stack([_gradient(velocity[:, a], a + 1) for a in range(3)]).sum(0)
         excess = divergence - torch.minimum(torch.maximum(divergence, -bound), bound)
         if velocity.device.type == "cpu" and not bool(excess.any()):
             break

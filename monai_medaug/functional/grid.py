@@ -92,13 +92,13 @@ class VoxelGrid:
 
 
 def rotation_matrix(axis: Sequence[float], degrees: float) -> np.ndarray:
-    """Rotation by an angle about a unit vector (Rodrigues).
+    """Rotation by an angle about a vector (Rodrigues).
 
     Example:
         >>> rotation_matrix((0, 0, 1), 90).round(6) @ [1, 0, 0]
         array([0., 1., 0.])
     """
-    x, y, z = axis
+    x, y, z = np.asarray(axis, dtype=np.float64) / max(float(np.linalg.norm(axis)), 1e-12)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=np.float64)
     angle = math.radians(degrees)
     return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
@@ -119,9 +119,8 @@ def similarity(
     """
     matrix = grid.matrix
     if len(grid.shape) == 2:
-        axis, shift_fraction = matrix[:3, 0], (0.0, *shift_fraction[-2:])
-    unit = np.asarray(axis, dtype=np.float64) / max(float(np.linalg.norm(axis)), 1e-12)
-    linear = scale * rotation_matrix(unit, degrees)
+        axis, shift_fraction = matrix[:3, 0].tolist(), (0.0, *shift_fraction[-2:])
+    linear = scale * rotation_matrix(axis, degrees)
     shift = matrix[:3, :3] @ (np.asarray(shift_fraction) * np.asarray(grid.size))
     moved = np.eye(4)
     moved[:3, :3] = linear
@@ -244,5 +243,5 @@ def pull_back(
             source[0], mix[0] = (1.0, 0.0, 0.0, 0.0), 0.0
         index[np.abs(index) < 1e-9] = 0.0
         maps.append((index[:3], source[:3], mix))
-    stacked = [torch.from_numpy(np.ascontiguousarray(np.stack(m))) for m in zip(*maps, strict=True)]
-    return PullBack(*stacked, displacement)
+    index, source, mix = (torch.from_numpy(np.stack(m)) for m in zip(*maps, strict=True))
+    return PullBack(index, source, mix, displacement)

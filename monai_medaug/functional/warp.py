@@ -129,7 +129,7 @@ def _as_bits(tensor: torch.Tensor, bits: type) -> np.ndarray:
 def _warp_torch(volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float) -> torch.Tensor:
     size = volume.shape[2:]
     double = volume.dtype == torch.float64
-    where = pull_back.coordinates(tuple(size), torch.float64 if double else torch.float32)
+    where = pull_back.coordinates((size[0], size[1], size[2]), torch.float64 if double else torch.float32)
     if mode == "nearest":
         return _gather_nearest(volume, where, padding_mode)
     extent = where.new_tensor(size).reshape(1, 3, 1, 1, 1)
@@ -161,7 +161,7 @@ def _gather_nearest(volume: torch.Tensor, where: torch.Tensor, padding_mode: str
 
 
 def _signed(volume: torch.Tensor) -> torch.Tensor:
-    """torch gathers no unsigned integers wider than 8 bit: look at them as signed ones."""
+    """Unsigned integers wider than 8 bit, which torch cannot gather, looked at as signed ones."""
     twins = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
     return volume.view(twins.get(volume.dtype, volume.dtype))
 

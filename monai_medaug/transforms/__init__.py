@@ -1,1 +1,51 @@
-from monai_medaug.transforms.spatial import *
+"""Array transforms and their dictionary twins. Type checkers read the generated ``__init__.pyi``."""
+
+from monai_medaug.transforms.batch import Batched
+from monai_medaug.transforms.ct import (
+    HUWindow,
+    HUWindowD,
+    HUWindowd,
+    HUWindowDict,
+    RandCTDose,
+    RandCTDoseD,
+    RandCTDosed,
+    RandCTDoseDict,
+    RandHUContrast,
+    RandHUContrastD,
+    RandHUContrastd,
+    RandHUContrastDict,
+    RandHUWindow,
+    RandHUWindowD,
+    RandHUWindowd,
+    RandHUWindowDict,
+)
+from monai_medaug.transforms.spatial import (
+    RandAffineElastic,
+    RandAffineElasticD,
+    RandAffineElasticd,
+    RandAffineElasticDict,
+)
+
+__all__ = [
+    "Batched",
+    "HUWindow",
+    "HUWindowD",
+    "HUWindowDict",
+    "HUWindowd",
+    "RandAffineElastic",
+    "RandAffineElasticD",
+    "RandAffineElasticDict",
+    "RandAffineElasticd",
+    "RandCTDose",
+    "RandCTDoseD",
+    "RandCTDoseDict",
+    "RandCTDosed",
+    "RandHUContrast",
+    "RandHUContrastD",
+    "RandHUContrastDict",
+    "RandHUContrastd",
+    "RandHUWindow",
+    "RandHUWindowD",
+    "RandHUWindowDict",
+    "RandHUWindowd",
+]

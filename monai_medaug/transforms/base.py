@@ -171,7 +171,7 @@ class Operation(InvertibleTransform):
     def example(cls, spatial_dims: int = 3) -> torch.Tensor:
         """A small image (1, *spatial) that the operation accepts, for tests and galleries."""
         axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (24, 21, 18)[:spatial_dims]], indexing="ij")
-        return 100 + 50 * torch.cos(3 * sum(a * (i + 1) for i, a in enumerate(axes)))[None]
+        return 100 + 50 * torch.cos(3 * torch.stack([a * (i + 1) for i, a in enumerate(axes)]).sum(0))[None]
 
     # ---- the array face --------------------------------------------------------------------------------------
 

@@ -149,9 +149,7 @@ class RandAffineElastic(RandomOperation):
         return plan.figures
 
     @classmethod
-    def apply(
-        cls, image: torch.Tensor, params: Sequence[Params], plan: DeformationPlan, view: KeyView
-    ) -> torch.Tensor:
+    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: DeformationPlan, view: KeyView) -> torch.Tensor:
         if len(plan.groups) == 1:
             return warp(image, _maps(plan, plan.groups[0], view.grids), view.mode, view.padding)
         out = torch.empty_like(image)
@@ -216,13 +214,14 @@ def _maps(plan: DeformationPlan, group: tuple[list[int], torch.Tensor], grids: S
     return pull_back(lattices, [plan.moved[i] for i in members], displacement, grids, plan.inverse)
 
 
-def _deform(
-    plan: DeformationPlan, members: list[int], params: Sequence[Params], device: torch.device
-) -> torch.Tensor:
+def _deform(plan: DeformationPlan, members: list[int], params: Sequence[Params], device: torch.device) -> torch.Tensor:
     """Integrate one group, check it at full resolution and fill in its figures."""
     lattices = [plan.lattices[i] for i in members]
     axes = [sum(g > 1 for g in lat.nodes) for lat in lattices]
-    units = [lat.grid.finest_spacing if p["elastic_unit"] == "voxel" else 1.0 for lat, p in zip(lattices, params, strict=True)]
+    units = [
+        lat.grid.finest_spacing if p["elastic_unit"] == "voxel" else 1.0
+        for lat, p in zip(lattices, params, strict=True)
+    ]
     volume = [p["scale"] ** a for p, a in zip(params, axes, strict=True)]
     # the determinant of the pull-back is that of the elastic part over the volume factor
     bounds = [min(0.95, p["min_jacobian"] * max(1.0, v)) for p, v in zip(params, volume, strict=True)]

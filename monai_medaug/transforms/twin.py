@@ -105,7 +105,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
         if not waiting:
             return data
         copies = {k: with_meta(plain_tensor(data[k], repr(k)), data[k]) for k in waiting}
-        return {**data, **apply_pending_transforms(copies)}  # type: ignore[dict-item]
+        return {**data, **apply_pending_transforms(copies)}
 
     def _move_companions(self, out: dict, reference: Any, entry: Entry | None, inverse: bool = False) -> None:
         """Move points and boxes as the reference key's last record of this operation says."""
@@ -146,11 +146,11 @@ class RandomDictionaryOperation(DictionaryOperation, RandomizableTransform):
         self.operation.randomize(data)
 
     @property
-    def R(self) -> np.random.RandomState:  # type: ignore[override]
+    def R(self) -> np.random.RandomState:
         return self.operation.R
 
     @property
-    def prob(self) -> float:  # type: ignore[override]
+    def prob(self) -> float:
         return self.operation.prob
 
     @prob.setter

@@ -1,0 +1,110 @@
+"""Kernels on CT numbers (HU): windows, contrast and quantum noise with the spectrum of filtered back-projection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+PADDING_HU = -1400.0
+"""At and below this, voxels lie outside the reconstructed circle (-2048, -3024 and the like): no tissue, no noise."""
+
+APODISATION = {"soft": 0.6, "standard": 0.8, "sharp": 1.0}
+"""Where the Hann window of a reconstruction kernel ends, as a share of the Nyquist frequency."""
+
+
+def hu_window(
+    image: torch.Tensor, center: torch.Tensor, width: torch.Tensor, low: torch.Tensor, high: torch.Tensor
+) -> torch.Tensor:
+    """Map [center - width / 2, center + width / 2] linearly to [low, high] and clip. All broadcast to ``image``.
+
+    Example:
+        >>> t = torch.tensor
+        >>> hu_window(t([-200.0, 40.0, 140.0, 900.0]), t(40.0), t(400.0), t(0.0), t(1.0))
+        tensor([0.0000, 0.5000, 0.7500, 1.0000])
+    """
+    share = (image - (center - width / 2)).div_(width).clamp_(0, 1)
+    return share.mul_(high - low).add_(low)
+
+
+def hu_contrast(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor) -> torch.Tensor:
+    """Contrast about a pivot: pivot + factor (HU - pivot); padding stays as it is.
+
+    Example:
+        >>> hu_contrast(torch.tensor([-2048.0, -1000.0, 0.0, 100.0]), torch.tensor(1.15), torch.tensor(0.0))
+        tensor([-2048., -1150.,     0.,   115.])
+    """
+    return torch.where(image > PADDING_HU, torch.lerp(pivot.expand_as(image), image, factor), image)
+
+
+def ct_noise_power(rows: int, columns: int, spacing: Sequence[float], kernel: str) -> torch.Tensor:
+    """Noise power spectrum of filtered back-projection on the half plane of `torch.fft.rfft2`, mean 1 over the plane.
+
+    A ramp-filtered projection of white noise has power ``|f|² W(f)²``, back-projection divides by ``|f|``: there
+    remains ``|f| W(f)²`` with the apodisation ``W``, a Hann window that ends at the kernel's share of the Nyquist
+    frequency (Riederer et al. 1978; Kijewski & Judy 1987). At f = 0 it is zero: the noise has mean zero.
+
+    Args:
+        rows, columns: of the slice.
+        spacing: in mm along rows and columns; frequencies are in cycles per mm.
+        kernel: ``"soft"``, ``"standard"``, ``"sharp"``, or ``"white"`` for a flat spectrum.
+    """
+    fy = torch.fft.fftfreq(rows, spacing[0], dtype=torch.float64)[:, None]
+    fx = torch.fft.rfftfreq(columns, spacing[1], dtype=torch.float64)[None]
+    f = torch.sqrt(fy**2 + fx**2)
+    if kernel == "white":
+        power = torch.ones_like(f)
+        power[0, 0] = 0
+    else:
+        end = APODISATION[kernel] * 0.5 / min(spacing)
+        window = torch.where(f < end, 0.5 + 0.5 * torch.cos(math.pi * f / end), torch.zeros_like(f))
+        power = f * window**2
+    twice = torch.full((f.shape[1],), 2.0, dtype=torch.float64)  # columns that stand for their mirror images too
+    twice[0] = 1
+    if columns % 2 == 0:
+        twice[-1] = 1
+    mean = (power * twice).sum() / (rows * columns)
+    return power / mean if mean > 0 else power
+
+
+def half_spectrum_shape(rows: int, columns: int) -> tuple[int, int, int]:
+    """Shape of the white noise that `coloured_slices` takes for a slice: rows, half the columns, two parts."""
+    return rows, columns // 2 + 1, 2
+
+
+def coloured_slices(white: torch.Tensor, power: torch.Tensor, columns: int) -> torch.Tensor:
+    """Noise of unit variance and the given spectrum.
+
+    The white noise is taken as the spectrum itself, which saves the forward transform. The columns of frequency 0 and
+    Nyquist should be Hermitian; the inverse transform reads only their Hermitian part, whose variance is half: they
+    are scaled by sqrt(2).
+
+    Args:
+        white: standard normal (..., rows, columns // 2 + 1, 2).
+        power: from `ct_noise_power`.
+        columns: of the slice.
+    """
+    rows = white.shape[-3]
+    amplitude = torch.sqrt(power * (rows * columns / 2))
+    amplitude[:, 0] *= math.sqrt(2)
+    if columns % 2 == 0:
+        amplitude[:, -1] *= math.sqrt(2)
+    spectrum = torch.view_as_complex(white) * amplitude.to(white)
+    return torch.fft.irfft2(spectrum, s=(rows, columns))
+
+
+def correlated_slices(noise: torch.Tensor, correlation: float) -> torch.Tensor:
+    """Mix neighbours along axis 2 so that adjacent slices correlate by ``correlation`` and others do not.
+
+    Args:
+        noise: (B, C, slices + 1, rows, columns) of unit variance, independent slices.
+        correlation: in [0, 0.5]; slice k becomes cos(a) n_k + sin(a) n_k+1 with sin(2 a) = 2 correlation.
+    """
+    angle = 0.5 * math.asin(2 * correlation)
+    return noise[:, :, :-1] * math.cos(angle) + noise[:, :, 1:] * math.sin(angle)
+
+
+def add_hu_noise(image: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """HU + sigma * noise; padding stays as it is."""
+    return torch.where(image > PADDING_HU, image + sigma * noise, image)

@@ -1,0 +1,314 @@
+"""CT: display windows, contrast and dose, on images in Hounsfield units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from monai_medaug.functional.ct import (
+    APODISATION,
+    add_hu_noise,
+    coloured_slices,
+    correlated_slices,
+    ct_noise_power,
+    half_spectrum_shape,
+    hu_contrast,
+    hu_window,
+)
+from monai_medaug.functional.grid import VoxelGrid
+from monai_medaug.functional.noise import white_noise
+from monai_medaug.transforms.base import KeyView, Operation, Params, RandomOperation, per_sample, span
+from monai_medaug.transforms.tensors import require_finite
+from monai_medaug.transforms.twin import dictionary_twin
+
+HU_PRESETS = {
+    "lung": (-600.0, 1500.0),
+    "mediastinum": (50.0, 350.0),
+    "soft_tissue": (40.0, 400.0),
+    "liver": (30.0, 150.0),
+    "brain": (40.0, 80.0),
+    "bone": (400.0, 1800.0),
+}
+"""Centre and width in HU of the usual display windows."""
+
+
+def require_hu(image: torch.Tensor, name: str) -> None:
+    """Raise unless the values can be HU: finite, and not a normalised image (not constant, all within [-1, 1])."""
+    low, high = (v.item() for v in torch.aminmax(image if image.dtype not in _NO_MINMAX else image.to(torch.int64)))
+    if not (np.isfinite(low) and np.isfinite(high)):
+        require_finite(image, name)
+    if low != high and low >= -1 and high <= 1:
+        raise ValueError(
+            f"{name} must be in Hounsfield units, got values within [{low:.3g}, {high:.3g}] as of a normalised image: "
+            "put CT transforms before intensity scaling"
+        )
+
+
+_NO_MINMAX = (torch.uint16, torch.uint32, torch.uint64, torch.bool)
+
+
+class CTImage:
+    """Mixin of the operations on HU: what they accept and an example."""
+
+    @classmethod
+    def check(cls, image: torch.Tensor, name: str) -> None:
+        require_hu(image, name)
+
+    @classmethod
+    def example(cls, spatial_dims: int = 3) -> torch.Tensor:
+        """A water disc of -20..60 HU in air, (1, *spatial)."""
+        axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (24, 21, 18)[:spatial_dims]], indexing="ij")
+        inside = torch.stack(axes).square().sum(0) < 0.7
+        return torch.where(inside, 20 + 40 * torch.sin(4 * axes[0]), torch.tensor(-1000.0))[None]
+
+
+class HUWindow(CTImage, Operation):
+    """Display window: HU mapped linearly to ``out_range`` and clipped.
+
+    ``y = low + (high - low) * clip((HU - (center - width / 2)) / width, 0, 1)``, in floating point, nothing rounded.
+
+    Args:
+        center: middle of the window in HU.
+        width: its width in HU, above 0.
+        preset: instead of center and width: lung -600/1500, mediastinum 50/350, soft_tissue 40/400, liver 30/150,
+            brain 40/80, bone 400/1800 (centre/width).
+        out_range: (low, high) of the result.
+
+    Raises:
+        ValueError: neither or both of a preset and a window are given, or the image cannot be in HU.
+
+    Example:
+        >>> import torch
+        >>> HUWindow(preset="soft_tissue")(torch.tensor([[[-1000.0, 40.0, 140.0]]]))
+        tensor([[[0.0000, 0.5000, 0.7500]]])
+    """
+
+    def __init__(
+        self,
+        center: float | None = None,
+        width: float | None = None,
+        preset: str | None = None,
+        out_range: Sequence[float] = (0, 1),
+    ) -> None:
+        super().__init__()
+        if preset is not None:
+            if preset not in HU_PRESETS:
+                raise ValueError(f"preset must be one of {sorted(HU_PRESETS)}, got {preset!r}")
+            if center is not None or width is not None:
+                raise ValueError(f"preset {preset!r} excludes center and width, got {center!r} and {width!r}")
+            center, width = HU_PRESETS[preset]
+        if center is None or width is None:
+            raise ValueError(f"a preset, or center and width are needed, got {center!r} and {width!r}")
+        self.center = span("center", center)[0]
+        self.width = span("width", width, 1e-6)[0]
+        self.out_range = span("out_range", out_range)
+
+    def draw(self) -> Params:
+        return {"center_hu": self.center, "width_hu": self.width, "out_range": list(self.out_range)}
+
+    @classmethod
+    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
+        bounds = [{"low": p["out_range"][0], "high": p["out_range"][1]} for p in params]
+        return hu_window(
+            image,
+            per_sample(image, params, "center_hu"),
+            per_sample(image, params, "width_hu"),
+            per_sample(image, bounds, "low"),
+            per_sample(image, bounds, "high"),
+        )
+
+
+HUWindowd = dictionary_twin(HUWindow)
+HUWindowD = HUWindowDict = HUWindowd
+
+
+class RandHUWindow(CTImage, RandomOperation):
+    """A random display window, so that a network does not depend on one setting: see `HUWindow`.
+
+    Args:
+        center: range of the centre in HU.
+        width: range of the width in HU.
+        out_range: (low, high) of the result.
+        prob: probability of applying it. A skipped image stays in HU: leave it at 1 where a network follows.
+
+    Raises:
+        ValueError: an argument is out of its range, or the image cannot be in HU.
+
+    Example:
+        >>> import torch
+        >>> out = RandHUWindow().set_random_state(0)(torch.tensor([[[-1000.0, 40.0, 1200.0]]]))
+        >>> float(out.min()), float(out.max())
+        (0.0, 1.0)
+    """
+
+    def __init__(
+        self,
+        center: float | Sequence[float] = (-100, 100),
+        width: float | Sequence[float] = (200, 400),
+        out_range: Sequence[float] = (0, 1),
+        prob: float = 1.0,
+    ) -> None:
+        super().__init__(prob)
+        self.center = span("center", center)
+        self.width = span("width", width, 1e-6)
+        self.out_range = span("out_range", out_range)
+
+    def draw(self) -> Params:
+        return {
+            "center_hu": self.R.uniform(*self.center),
+            "width_hu": self.R.uniform(*self.width),
+            "out_range": list(self.out_range),
+        }
+
+    @classmethod
+    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
+        return HUWindow.apply(image, params, plan, view)
+
+
+RandHUWindowd = dictionary_twin(RandHUWindow)
+RandHUWindowD = RandHUWindowDict = RandHUWindowd
+
+
+class RandHUContrast(CTImage, RandomOperation):
+    """Contrast about a fixed point: ``pivot + factor (HU - pivot)``, as calibration and tube voltage vary it.
+
+    With the pivot at 0, water stays water. Padding outside the reconstructed circle (at or below -1400 HU) is kept.
+
+    Args:
+        factor: range of the factor, above 0; 1 does nothing.
+        pivot_hu: the value that stays.
+        prob: probability of applying it.
+
+    Raises:
+        ValueError: an argument is out of its range, or the image cannot be in HU.
+
+    Example:
+        >>> import torch
+        >>> RandHUContrast(factor=1.15, prob=1.0)(torch.tensor([[[-2048.0, 0.0, 100.0]]]))
+        tensor([[[-2048.,     0.,   115.]]])
+    """
+
+    identity = {"factor": 1.0}
+
+    def __init__(self, factor: float | Sequence[float] = (0.85, 1.15), pivot_hu: float = 0, prob: float = 0.8) -> None:
+        super().__init__(prob)
+        self.factor = span("factor", factor, 1e-3)
+        self.pivot_hu = span("pivot_hu", pivot_hu)[0]
+
+    def draw(self) -> Params:
+        return {"factor": self.R.uniform(*self.factor), "pivot_hu": self.pivot_hu}
+
+    @classmethod
+    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
+        return hu_contrast(image, per_sample(image, params, "factor"), per_sample(image, params, "pivot_hu"))
+
+
+RandHUContrastd = dictionary_twin(RandHUContrast)
+RandHUContrastD = RandHUContrastDict = RandHUContrastd
+
+
+class RandCTDose(CTImage, RandomOperation):
+    """Quantum noise of a lower dose, in the image domain: zero mean, with the spectrum of filtered back-projection.
+
+    Each slice gets noise of power ``|f| W(f)²``, a ramp times the square of the reconstruction kernel's apodisation,
+    with frequencies in cycles per mm; slices are independent but for the overlap of the slice profile. Slices lie
+    across the array axis nearest to the scanner's axis (the world's third), the last axis where there is no affine.
+    Padding outside the reconstructed circle (at or below -1400 HU) stays free of noise.
+
+    Args:
+        noise_hu: range of the standard deviation in HU.
+        kernel: ``"soft"``, ``"standard"``, ``"sharp"`` (the spectrum peaks later), or ``"white"``.
+        slice_correlation: correlation of neighbouring slices, in [0, 0.5].
+        prob: probability of applying it.
+
+    Raises:
+        ValueError: an argument is out of its range, or the image cannot be in HU.
+
+    Source: S. J. Riederer et al., The noise power spectrum in computed X-ray tomography, Phys. Med. Biol. 1978;
+    M. F. Kijewski & P. F. Judy, ibid. 1987. Noise of 1 to 10 HU is that of routine body protocols.
+
+    Example:
+        >>> import torch
+        >>> noise = RandCTDose(noise_hu=10, prob=1.0).set_random_state(0)(torch.zeros(1, 128, 128, 8))
+        >>> round(float(noise.std()), 1), abs(round(float(noise.mean()), 3))
+        (10.0, 0.0)
+    """
+
+    identity = {"noise_hu": 0.0}
+
+    def __init__(
+        self,
+        noise_hu: float | Sequence[float] = (1, 10),
+        kernel: str = "standard",
+        slice_correlation: float = 0.1,
+        prob: float = 0.8,
+    ) -> None:
+        super().__init__(prob)
+        if kernel not in (*APODISATION, "white"):
+            raise ValueError(f"kernel must be one of {(*APODISATION, 'white')}, got {kernel!r}")
+        self.noise_hu = span("noise_hu", noise_hu, 0)
+        self.kernel = kernel
+        self.slice_correlation = span("slice_correlation", slice_correlation, 0, 0.5)[0]
+
+    def draw(self) -> Params:
+        return {
+            "noise_hu": self.R.uniform(*self.noise_hu),
+            "kernel": self.kernel,
+            "slice_correlation": self.slice_correlation,
+            "seed": int(self.R.randint(2**31 - 1)),
+        }
+
+    @classmethod
+    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
+        sigma = per_sample(image, params, "noise_hu")
+        seeds = view.seeds(params)
+        axes = [_slice_axis(g) for g in view.grids]
+        noise = torch.empty_like(image)
+        together: dict[Any, list[int]] = {}
+        for i, (p, grid, axis) in enumerate(zip(params, view.grids, axes, strict=True)):
+            spacing = tuple(round(s, 6) for a, s in enumerate(grid.spacing) if a != axis)
+            together.setdefault((axis, spacing, p["kernel"], p["slice_correlation"]), []).append(i)
+        for (axis, spacing, kernel, correlation), members in together.items():
+            part = _noise_slices(image, [seeds[i] for i in members], axis, spacing, kernel, correlation)
+            if len(together) == 1:
+                noise = part
+            else:
+                noise[members] = part
+        return add_hu_noise(image, noise, sigma)
+
+
+RandCTDosed = dictionary_twin(RandCTDose)
+RandCTDoseD = RandCTDoseDict = RandCTDosed
+
+
+def _slice_axis(grid: VoxelGrid) -> int | None:
+    """The array axis across which slices lie; None in 2D, where the image is the slice."""
+    if len(grid.shape) == 2:
+        return None
+    if grid.affine is None:
+        return 2
+    directions = grid.matrix[:3, :3] / np.asarray(grid.embedded_spacing)
+    return int(np.argmax(np.abs(directions[2])))
+
+
+def _noise_slices(
+    image: torch.Tensor,
+    seeds: Sequence[int],
+    axis: int | None,
+    spacing: Sequence[float],
+    kernel: str,
+    correlation: float,
+) -> torch.Tensor:
+    """Noise of unit variance in the image's shape and type, its slices across ``axis``."""
+    planes = list(image.shape[2:])
+    slices = [] if axis is None else [planes.pop(axis) + (correlation > 0)]
+    white = white_noise([image.shape[1], *slices, *half_spectrum_shape(*planes)], seeds, image.device, torch.float32)
+    noise = coloured_slices(white, ct_noise_power(planes[0], planes[1], spacing, kernel), planes[1])
+    if axis is None:
+        return noise.to(image.dtype)
+    if correlation > 0:
+        noise = correlated_slices(noise, correlation)
+    return torch.movedim(noise, 2, 2 + axis).to(image.dtype)
