@@ -34,12 +34,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.inverse import InvertibleTransform
 from monai.transforms.lazy.functional import apply_pending_transforms
@@ -48,79 +46,9 @@ from monai.utils.enums import TransformBackends
 from monai.utils.misc import get_seed
 
 from monai_medaug.functional.grid import VoxelGrid
-from monai_medaug.transforms.tensors import (
-    affine_of,
-    computing_dtype,
-    image_dtype,
-    plain_tensor,
-    require_finite,
-    restored,
-    with_meta,
-)
-from monai_medaug.transforms.trace import new_record, pop_record, push_batch_records, push_record
-
-Params = dict[str, Any]
-REGISTRY: dict[str, type[Operation]] = {}
-
-
-@dataclass(frozen=True)
-class KeyView:
-    """How one key takes part in a call: what `Operation.apply` may know besides the numbers.
-
-    Attributes:
-        index: position among the transform's keys; noise seeds derive from it, so that no two keys share a field.
-        grids: the key's voxel grid, one a sample.
-        mode: interpolation; ``"nearest"`` marks a mask.
-        padding: what lies outside, see `functional.warp.warp`.
-    """
-
-    index: int
-    grids: Sequence[VoxelGrid]
-    mode: str = "bilinear"
-    padding: str | float = "border"
-
-    def seeds(self, params: Sequence[Params]) -> list[int]:
-        """One noise seed a sample for this key, from the drawn ``seed`` and the key's position."""
-        return [(p["seed"] + 0x9E3779B97F4A7C15 * self.index) % (1 << 63) for p in params]
-
-
-@dataclass
-class Entry:
-    """One key's data in a call."""
-
-    data: Any
-    name: str
-    index: int = 0
-    mode: str | None = None
-    padding: str | float = "border"
-    batched: bool = False
-    tensor: torch.Tensor = field(init=False)
-    affine: list | None = None
-
-    def __post_init__(self) -> None:
-        self.tensor = plain_tensor(self.data, self.name, self.batched)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.tensor.shape[2 if self.batched else 1 :])
-
-    @property
-    def out_dtype(self) -> torch.dtype:
-        return self.tensor.dtype if self.mode == "nearest" else image_dtype(self.tensor.dtype)
-
-    def batch(self, samples: Sequence[int]) -> torch.Tensor:
-        """The chosen samples (B, C, ...), in the type to compute in; masks as they are."""
-        x = self.tensor if self.batched else self.tensor[None]
-        if len(samples) < len(x):
-            x = x[list(samples)]
-        return x if self.mode == "nearest" else x.to(computing_dtype(x.dtype))
-
-    def grid(self, sample: int) -> VoxelGrid:
-        affine = self.affine[sample] if self.affine is not None and self.batched else self.affine
-        return VoxelGrid(self.shape, affine)
-
-    def view(self, samples: Sequence[int]) -> KeyView:
-        return KeyView(self.index, [self.grid(s) for s in samples], self.mode or "bilinear", self.padding)
+from monai_medaug.transforms.call import REGISTRY, Entry, KeyView, Params, apply_record, run_operation
+from monai_medaug.transforms.tensors import affine_of, plain_tensor, require_finite, with_meta
+from monai_medaug.transforms.trace import pop_record
 
 
 class Operation(InvertibleTransform):
@@ -152,9 +80,17 @@ class Operation(InvertibleTransform):
 
     @classmethod
     def plan(
-        cls, params: Sequence[Params], reference: Sequence[VoxelGrid], device: torch.device, inverse: bool = False
+        cls,
+        params: Sequence[Params],
+        reference: Sequence[VoxelGrid],
+        device: torch.device,
+        known: Sequence[Params] | None = None,
+        inverse: bool = False,
     ) -> Any:
-        """What all keys share and what is dear to compute; may hold tensors, never enters the trace."""
+        """What all keys share and what is dear to compute; may hold tensors, never enters the trace.
+
+        ``known`` are the figures of the forward call when a record is inverted or replayed: nothing is searched again.
+        """
         return None
 
     @classmethod
@@ -165,6 +101,13 @@ class Operation(InvertibleTransform):
     @classmethod
     def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
         """The kernel call, on (B, C, *spatial) with one dict of parameters a sample. Never writes to ``image``."""
+        raise NotImplementedError
+
+    @classmethod
+    def move_points(
+        cls, params: Params, known: Params, grid: VoxelGrid, world: np.ndarray, inverse: bool
+    ) -> np.ndarray:
+        """World positions (N, 3) moved as the anatomy on the reference grid, or back; for geometric operations."""
         raise NotImplementedError
 
     @classmethod
@@ -179,6 +122,11 @@ class Operation(InvertibleTransform):
         """The parameters of the next call, None where the call is skipped."""
         return self.draw()
 
+    @property
+    def trace_uid(self) -> str | None:
+        """The uid to leave on records, None where tracing is off."""
+        return self.uid if self.tracing else None
+
     def entry(self, data: Any, name: str, batched: bool = False) -> Entry:
         mode = getattr(self, "mode", "bilinear") if self.geometric else None
         return Entry(data, name, 0, mode, getattr(self, "padding_mode", "border"), batched)
@@ -187,7 +135,8 @@ class Operation(InvertibleTransform):
         """Apply to one channel-first image (C, H, W) or (C, D, H, W)."""
         if isinstance(img, MetaTensor) and img.has_pending_operations:
             img = apply_pending_transforms(with_meta(plain_tensor(img, "img"), img))
-        return run_operation(self, type(self).__name__, [self.entry(img, "img")], [self.next_params()])[0]
+        entries, draws = [self.entry(img, "img")], [self.next_params()]
+        return run_operation(type(self), type(self).__name__, entries, draws, self.trace_uid)[0]
 
     def inverse(self, data: Any) -> Any:
         """Undo the last call on this MetaTensor: geometry is inverted, intensities stay and lose their record."""
@@ -264,117 +213,6 @@ def span(
     if pair[0] < low or pair[1] > high:
         raise ValueError(f"{name} must lie within [{low}, {high}], got {value!r}")
     return pair[0], pair[1]
-
-
-# ---- the one path that every face takes --------------------------------------------------------------------------
-
-
-def run_operation(
-    operation: Operation, name: str, entries: Sequence[Entry], draws: Sequence[Params | None]
-) -> list[Any]:
-    """Apply an operation to the keys of a call and leave a record on each.
-
-    Args:
-        operation: the array instance.
-        name: the face's class name, for the record.
-        entries: the keys that are present, the first gives the reference grid.
-        draws: parameters, one a sample (one in all unless the entries are batched), None where it is skipped.
-
-    Returns:
-        The results in the order of the entries, each of the kind that came in.
-    """
-    samples = [s for s, p in enumerate(draws) if p is not None]
-    params = [p for p in draws if p is not None]
-    extra: list[dict[str, Any]] = [{"uid": operation.uid} for _ in draws]
-    plan = None
-    if samples and entries:
-        for entry in entries:
-            operation.check(entry.tensor, entry.name)
-        share_affines(entries)
-        reference = [entries[0].grid(s) for s in samples]
-        plan = operation.plan(params, reference, entries[0].tensor.device)
-        figures = operation.figures(plan)
-        for position, s in enumerate(samples):
-            extra[s]["params"] = params[position]
-            extra[s]["grid"] = plain_grid(reference[position])
-            if figures:
-                extra[s]["figures"] = figures[position]
-    results = []
-    for entry in entries:
-        out = entry.tensor
-        if samples:
-            view = entry.view(samples)
-            out = operation.apply(entry.batch(samples), params, plan, view).to(entry.out_dtype)
-            if not entry.batched:
-                out = out[0]
-            elif len(samples) < len(draws):
-                whole = entry.tensor.to(entry.out_dtype, copy=True)
-                whole[samples] = out
-                out = whole
-        elif out.dtype != entry.out_dtype:
-            out = out.to(entry.out_dtype)
-        result = restored(out, entry.data)
-        if isinstance(result, MetaTensor) and operation.tracing and get_track_meta():
-            records = []
-            for s, p in enumerate(draws):
-                info = {**extra[s], "key": entry.index}
-                if operation.geometric and entry.mode is not None:
-                    info |= {"mode": entry.mode, "padding": entry.padding}
-                records.append(new_record(name, p is not None, entry.shape, info))
-            push_batch_records(result, records) if entry.batched else push_record(result, records[0])
-        results.append(result)
-    return results
-
-
-def share_affines(entries: Sequence[Entry]) -> None:
-    """A key without an affine takes that of the first key of equal shape."""
-    for entry in entries:
-        entry.affine = affine_of(entry.data)
-    for entry in entries:
-        if entry.affine is None:
-            entry.affine = next((e.affine for e in entries if e.affine is not None and e.shape == entry.shape), None)
-
-
-def plain_grid(grid: VoxelGrid) -> dict[str, Any]:
-    """A grid as plain values for the trace; without an affine it has none."""
-    plain: dict[str, Any] = {"shape": list(grid.shape)}
-    if grid.affine is not None:
-        plain["affine"] = [list(row) for row in grid.affine]
-    return plain
-
-
-def apply_record(
-    record: dict[str, Any], tensor: torch.Tensor, grid: VoxelGrid, inverse: bool = False, **changes: Any
-) -> torch.Tensor:
-    """Run a record on a plain image (C, ...): its class and numbers are all there is to know.
-
-    Args:
-        record: one of ours, with ``do_transforms``.
-        tensor: the image; its type is kept for masks, else it is computed and returned as `Operation` says.
-        grid: the image's grid.
-        inverse: undo instead; possible for geometric operations.
-        changes: ``mode``, ``padding`` or ``index`` instead of the recorded ones.
-
-    Raises:
-        ValueError: the record names no operation of this package.
-    """
-    extra = record["extra_info"]
-    cls = REGISTRY.get(record["class"])
-    if cls is None:
-        raise ValueError(f"record names {record['class']!r}, which is no operation of monai_medaug")
-    params = [{**extra["params"], **extra.get("figures", {})}]
-    reference = [VoxelGrid(tuple(extra["grid"]["shape"]), extra["grid"].get("affine"))]
-    view = KeyView(
-        changes.get("index", extra.get("key", 0)),
-        [grid],
-        changes.get("mode", extra.get("mode", "bilinear")),
-        changes.get("padding", extra.get("padding", "border")),
-    )
-    mask = cls.geometric and view.mode == "nearest"
-    x = tensor if mask else tensor.to(computing_dtype(tensor.dtype))
-    plan = cls.plan(params, reference, tensor.device, inverse=inverse)
-    out = cls.apply(x[None], params, plan, view)[0]
-    return out.to(tensor.dtype if mask else image_dtype(tensor.dtype))
 
 
 def invert_entry(operation: Operation, data: Any, name: str) -> Any:

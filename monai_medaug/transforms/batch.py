@@ -10,7 +10,8 @@ from monai.data.utils import decollate_batch, list_data_collate
 from monai.transforms.compose import Compose
 from monai.transforms.transform import MapTransform, Randomizable
 
-from monai_medaug.transforms.base import Operation, run_operation
+from monai_medaug.transforms.base import Operation
+from monai_medaug.transforms.call import run_operation
 from monai_medaug.transforms.tensors import plain_tensor, say_once
 from monai_medaug.transforms.twin import DictionaryOperation
 
@@ -76,12 +77,13 @@ def _run_batch(transform: Any, data: Any) -> Any:
         if not entries:
             return dict(data)
         draws = [transform.operation.next_params() for _ in range(len(entries[0].tensor))]
-        results = run_operation(transform.operation, type(transform).__name__, entries, draws)
+        operation = transform.operation
+        results = run_operation(type(operation), type(transform).__name__, entries, draws, operation.trace_uid)
         return {**data, **{transform.keys[e.index]: r for e, r in zip(entries, results, strict=True)}}
     if isinstance(transform, Operation) and not isinstance(data, Mapping):
         entry = transform.entry(data, "batch", batched=True)
         draws = [transform.next_params() for _ in range(len(entry.tensor))]
-        return run_operation(transform, type(transform).__name__, [entry], draws)[0]
+        return run_operation(type(transform), type(transform).__name__, [entry], draws, transform.trace_uid)[0]
     say_once(f"Batched applies {type(transform).__name__} sample by sample: it has no batch face")
     if isinstance(data, Mapping):
         return list_data_collate([transform(sample) for sample in decollate_batch(dict(data))])

@@ -20,7 +20,8 @@ from monai_medaug.functional.ct import (
 )
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.functional.noise import white_noise
-from monai_medaug.transforms.base import KeyView, Operation, Params, RandomOperation, per_sample, span
+from monai_medaug.transforms.base import Operation, RandomOperation, per_sample, span
+from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.tensors import require_finite
 from monai_medaug.transforms.twin import dictionary_twin
 

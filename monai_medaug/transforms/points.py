@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.grid import VoxelGrid
-from monai_medaug.transforms.base import REGISTRY
+from monai_medaug.transforms.call import REGISTRY
 
 _BOX_SAMPLES = 7  # a side: the image of a box is bounded by its deformed faces, not by its eight corners
 
@@ -61,7 +61,7 @@ def _move(record: dict[str, Any], points: np.ndarray, grid: VoxelGrid, space: st
         world[:, :dims] = points
     cls: Any = REGISTRY[record["class"]]
     extra = record["extra_info"]
-    moved = cls.move_points({**extra["params"], **extra.get("figures", {})}, grid, world, inverse)
+    moved = cls.move_points(extra["params"], extra["figures"], grid, world, inverse)
     if space == "voxel":
         back = np.linalg.inv(matrix)
         return (moved @ back[:3, :3].T + back[:3, 3])[:, 3 - dims :]

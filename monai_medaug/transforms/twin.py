@@ -14,14 +14,8 @@ from monai.transforms.lazy.functional import apply_pending_transforms
 from monai.transforms.transform import MapTransform, RandomizableTransform
 from monai.utils import ensure_tuple, ensure_tuple_rep
 
-from monai_medaug.transforms.base import (
-    REGISTRY,
-    Entry,
-    Operation,
-    RandomOperation,
-    invert_entry,
-    run_operation,
-)
+from monai_medaug.transforms.base import Operation, RandomOperation, invert_entry
+from monai_medaug.transforms.call import REGISTRY, Entry, run_operation
 from monai_medaug.transforms.points import move_companions
 from monai_medaug.transforms.tensors import plain_tensor, with_meta
 from monai_medaug.transforms.trace import is_ours
@@ -81,7 +75,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
         if isinstance(data, Mapping):
             data = self._flushed(data)
         entries = self.entries(data)
-        results = run_operation(self.operation, type(self).__name__, entries, [drawn])
+        results = run_operation(self.operation_class, type(self).__name__, entries, [drawn], self.operation.trace_uid)
         out = dict(data)
         for entry, result in zip(entries, results, strict=True):
             out[self.keys[entry.index]] = result

@@ -1,0 +1,196 @@
+"""A call: the one path that every face of an operation takes, from what came in to results and records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from monai.data.meta_obj import get_track_meta
+from monai.data.meta_tensor import MetaTensor
+
+from monai_medaug.functional.grid import VoxelGrid
+from monai_medaug.transforms.tensors import affine_of, computing_dtype, image_dtype, plain_tensor, restored
+from monai_medaug.transforms.trace import new_record, push_batch_records, push_record
+
+if TYPE_CHECKING:
+    from monai_medaug.transforms.base import Operation
+
+Params = dict[str, Any]
+REGISTRY: dict[str, type[Operation]] = {}
+
+
+@dataclass(frozen=True)
+class KeyView:
+    """How one key takes part in a call: what `Operation.apply` may know besides the numbers.
+
+    Attributes:
+        index: position among the transform's keys; noise seeds derive from it, so that no two keys share a field.
+        grids: the key's voxel grid, one a sample.
+        mode: interpolation; ``"nearest"`` marks a mask.
+        padding: what lies outside, see `functional.warp.warp`.
+    """
+
+    index: int
+    grids: Sequence[VoxelGrid]
+    mode: str = "bilinear"
+    padding: str | float = "border"
+
+    def seeds(self, params: Sequence[Params]) -> list[int]:
+        """One noise seed a sample for this key, from the drawn ``seed`` and the key's position."""
+        return [(p["seed"] + 0x9E3779B97F4A7C15 * self.index) % (1 << 63) for p in params]
+
+
+@dataclass
+class Entry:
+    """One key's data in a call."""
+
+    data: Any
+    name: str
+    index: int = 0
+    mode: str | None = None
+    padding: str | float = "border"
+    batched: bool = False
+    tensor: torch.Tensor = field(init=False)
+    affine: list | None = None
+
+    def __post_init__(self) -> None:
+        self.tensor = plain_tensor(self.data, self.name, self.batched)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.tensor.shape[2 if self.batched else 1 :])
+
+    @property
+    def out_dtype(self) -> torch.dtype:
+        return self.tensor.dtype if self.mode == "nearest" else image_dtype(self.tensor.dtype)
+
+    def batch(self, samples: Sequence[int]) -> torch.Tensor:
+        """The chosen samples (B, C, ...), in the type to compute in; masks as they are."""
+        x = self.tensor if self.batched else self.tensor[None]
+        if len(samples) < len(x):
+            x = x[list(samples)]
+        return x if self.mode == "nearest" else x.to(computing_dtype(x.dtype))
+
+    def grid(self, sample: int) -> VoxelGrid:
+        affine = self.affine[sample] if self.affine is not None and self.batched else self.affine
+        return VoxelGrid(self.shape, affine)
+
+    def view(self, samples: Sequence[int]) -> KeyView:
+        return KeyView(self.index, [self.grid(s) for s in samples], self.mode or "bilinear", self.padding)
+
+
+def run_operation(
+    cls: type[Operation],
+    name: str,
+    entries: Sequence[Entry],
+    draws: Sequence[Params | None],
+    uid: str | None,
+    known: Sequence[Params] | None = None,
+) -> list[Any]:
+    """Apply an operation to the keys of a call and leave a record on each.
+
+    Args:
+        cls: the array class.
+        name: the face's class name, for the record.
+        entries: the keys that are present, the first gives the reference grid.
+        draws: parameters, one a sample (one in all unless the entries are batched), None where it is skipped.
+        uid: of the instance, for the record; None leaves no record.
+        known: figures of the call that is replayed, one a sample.
+
+    Returns:
+        The results in the order of the entries, each of the kind that came in.
+    """
+    samples = [s for s, p in enumerate(draws) if p is not None]
+    params = [p for p in draws if p is not None]
+    extra: list[dict[str, Any]] = [{"uid": uid} for _ in draws]
+    plan = None
+    if samples and entries:
+        for entry in entries:
+            cls.check(entry.tensor, entry.name)
+        share_affines(entries)
+        reference = [entries[0].grid(s) for s in samples]
+        plan = cls.plan(params, reference, entries[0].tensor.device, known)
+        figures = cls.figures(plan)
+        for position, s in enumerate(samples):
+            extra[s]["params"] = params[position]
+            extra[s]["grid"] = plain_grid(reference[position])
+            if figures:
+                extra[s]["figures"] = figures[position]
+    results = []
+    for entry in entries:
+        out = entry.tensor
+        if samples:
+            view = entry.view(samples)
+            out = cls.apply(entry.batch(samples), params, plan, view).to(entry.out_dtype)
+            if not entry.batched:
+                out = out[0]
+            elif len(samples) < len(draws):
+                whole = entry.tensor.to(entry.out_dtype, copy=True)
+                whole[samples] = out
+                out = whole
+        elif out.dtype != entry.out_dtype:
+            out = out.to(entry.out_dtype)
+        result = restored(out, entry.data)
+        if uid is not None and isinstance(result, MetaTensor) and get_track_meta():
+            records = []
+            for s, p in enumerate(draws):
+                info = {**extra[s], "key": entry.index}
+                if cls.geometric:
+                    info |= {"mode": entry.mode, "padding": entry.padding}
+                records.append(new_record(name, p is not None, entry.shape, info))
+            push_batch_records(result, records) if entry.batched else push_record(result, records[0])
+        results.append(result)
+    return results
+
+
+def share_affines(entries: Sequence[Entry]) -> None:
+    """A key without an affine takes that of the first key of equal shape."""
+    for entry in entries:
+        entry.affine = affine_of(entry.data)
+    for entry in entries:
+        if entry.affine is None:
+            entry.affine = next((e.affine for e in entries if e.affine is not None and e.shape == entry.shape), None)
+
+
+def plain_grid(grid: VoxelGrid) -> dict[str, Any]:
+    """A grid as plain values for the trace; without an affine it has none."""
+    plain: dict[str, Any] = {"shape": list(grid.shape)}
+    if grid.affine is not None:
+        plain["affine"] = [list(row) for row in grid.affine]
+    return plain
+
+
+def apply_record(
+    record: dict[str, Any], tensor: torch.Tensor, grid: VoxelGrid, inverse: bool = False, **changes: Any
+) -> torch.Tensor:
+    """Run a record on a plain image (C, ...): its class and numbers are all there is to know.
+
+    Args:
+        record: one of ours, with ``do_transforms``.
+        tensor: the image; its type is kept for masks, else it is computed and returned as `Operation` says.
+        grid: the image's grid.
+        inverse: undo instead; possible for geometric operations.
+        changes: ``mode``, ``padding`` or ``index`` instead of the recorded ones.
+
+    Raises:
+        ValueError: the record names no operation of this package.
+    """
+    extra = record["extra_info"]
+    cls = REGISTRY.get(record["class"])
+    if cls is None:
+        raise ValueError(f"record names {record['class']!r}, which is no operation of monai_medaug")
+    params, known = [extra["params"]], [extra["figures"]] if "figures" in extra else None
+    reference = [VoxelGrid(tuple(extra["grid"]["shape"]), extra["grid"].get("affine"))]
+    view = KeyView(
+        changes.get("index", extra.get("key", 0)),
+        [grid],
+        changes.get("mode", extra.get("mode", "bilinear")),
+        changes.get("padding", extra.get("padding", "border")),
+    )
+    mask = cls.geometric and view.mode == "nearest"
+    x = tensor if mask else tensor.to(computing_dtype(tensor.dtype))
+    plan = cls.plan(params, reference, tensor.device, known, inverse)
+    out = cls.apply(x[None], params, plan, view)[0]
+    return out.to(tensor.dtype if mask else image_dtype(tensor.dtype))
