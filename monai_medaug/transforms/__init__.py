@@ -19,6 +19,10 @@ from monai_medaug.transforms.ct import (
     RandHUWindowd,
     RandHUWindowDict,
 )
+from monai_medaug.transforms.preserving import PreservingCompose
+from monai_medaug.transforms.presets import AugmentationPreset, ct_augmentation
+from monai_medaug.transforms.replay import replay
+from monai_medaug.transforms.report import Report, augmentation_report
 from monai_medaug.transforms.spatial import (
     RandAffineElastic,
     RandAffineElasticD,
@@ -27,11 +31,13 @@ from monai_medaug.transforms.spatial import (
 )
 
 __all__ = [
+    "AugmentationPreset",
     "Batched",
     "HUWindow",
     "HUWindowD",
     "HUWindowDict",
     "HUWindowd",
+    "PreservingCompose",
     "RandAffineElastic",
     "RandAffineElasticD",
     "RandAffineElasticDict",
@@ -48,4 +54,8 @@ __all__ = [
     "RandHUWindowD",
     "RandHUWindowDict",
     "RandHUWindowd",
+    "Report",
+    "augmentation_report",
+    "ct_augmentation",
+    "replay",
 ]

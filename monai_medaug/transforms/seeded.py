@@ -1,0 +1,115 @@
+"""Containers that draw one integer per call, seed everything inside with it and record it, for exact repetition."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_obj import get_track_meta
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.inverse import InvertibleTransform
+from monai.transforms.transform import Randomizable
+from monai.utils.misc import MAX_SEED, get_seed
+
+from monai_medaug.transforms.base import RandomOperation
+from monai_medaug.transforms.tensors import with_meta
+from monai_medaug.transforms.trace import Record, new_record, pop_record, push_record
+
+
+class SeededContainer(Randomizable, InvertibleTransform):
+    """Base of the presets and of `PreservingCompose`: everything inside depends on one integer per call.
+
+    Attributes:
+        transforms: the children.
+        keys: the keys that get a container record.
+    """
+
+    transforms: Sequence[Any]
+    keys: tuple
+    label = "container"
+
+    def __init__(self) -> None:
+        self.uid = uuid.uuid4().hex
+        self.set_random_state(get_seed())
+
+    def run_seeded(self, data: Mapping, seed: int) -> dict:
+        """The call with a given integer: what `__call__` does after drawing, and replay without."""
+        raise NotImplementedError
+
+    def __call__(self, data: Any) -> Any:
+        """Apply to a dictionary."""
+        if not isinstance(data, Mapping):
+            raise TypeError(f"data must be a dictionary, got {type(data).__name__}")
+        return self.run_seeded(data, int(self.R.randint(2**31 - 1)))
+
+    def with_records(self, data: dict, applied: bool, infos: Mapping[Any, dict[str, Any]]) -> dict:
+        """A copy of the data whose MetaTensors under ``keys`` end with a record of this container.
+
+        Args:
+            data: after the children.
+            applied: False where the input was returned instead.
+            infos: ``extra_info`` for each key, besides the uid.
+        """
+        out = dict(data)
+        for key in self.keys:
+            item = out.get(key)
+            if isinstance(item, MetaTensor) and get_track_meta() and self.tracing:
+                with torch._C.DisableTorchFunctionSubclass():
+                    plain = item.as_subclass(torch.Tensor)
+                out[key] = with_meta(plain, item)
+                extra = {"uid": self.uid, "container": True, **infos[key]}
+                push_record(out[key], new_record(self.label, applied, plain.shape[1:], extra))
+        return out
+
+    def inverse(self, data: Any) -> Any:
+        """Undo the last call: the children's inverses in reverse, unless the call returned its input."""
+        out = dict(data)
+        record: Record | None = None
+        for key in self.keys:
+            item = out.get(key)
+            if isinstance(item, MetaTensor):
+                with torch._C.DisableTorchFunctionSubclass():
+                    out[key] = with_meta(item.as_subclass(torch.Tensor), item)
+                record = pop_record(out[key], self.uid) or record
+        if record is not None and not record["do_transforms"]:
+            return out
+        for child in reversed(list(self.transforms)):
+            if isinstance(child, InvertibleTransform):
+                out = child.inverse(out)
+        return out
+
+
+def seed_children(transforms: Iterable[Any], seed: int) -> None:
+    """Give each random child a seed of its own, derived from one integer."""
+    source = np.random.RandomState(seed)
+    for child in transforms:
+        if isinstance(child, Randomizable):
+            child.set_random_state(int(source.randint(MAX_SEED, dtype="uint32")))
+
+
+def random_operations(transforms: Iterable[Any]) -> Iterator[RandomOperation]:
+    """All random operations of this package among these transforms, however deep."""
+    for transform in transforms:
+        if isinstance(transform, RandomOperation):
+            yield transform
+        elif hasattr(transform, "operation"):
+            yield from random_operations([transform.operation])
+        elif hasattr(transform, "transforms"):
+            yield from random_operations(transform.transforms)
+        elif hasattr(transform, "transform"):
+            yield from random_operations([transform.transform])
+
+
+def keys_of(transforms: Iterable[Any]) -> tuple:
+    """The keys of all map transforms among these, however deep, each once."""
+    found: dict[Any, None] = {}
+    for transform in transforms:
+        own = getattr(transform, "keys", None)
+        if own is not None and not callable(own):
+            found |= dict.fromkeys(own)
+        elif hasattr(transform, "transforms"):
+            found |= dict.fromkeys(keys_of(transform.transforms))
+    return tuple(found)
