@@ -36,36 +36,70 @@ def counting_slack(voxels: float, axes: int) -> float:
     return float(2 * max(voxels, 1.0) ** (-(axes + 1) / (2 * axes)))
 
 
-def lesion_topology(mask: np.ndarray) -> dict[str, int]:
-    """Connected components and cavities of a mask, not counting specks below 1 % of it; and its Euler number."""
+def lesion_topology(mask: torch.Tensor) -> dict[str, int]:
+    """Components and cavities of a mask (*spatial), specks below 1 % of it not counted; and its Euler number."""
     from scipy.ndimage import generate_binary_structure
     from scipy.ndimage import label as connected
     from skimage.measure import euler_number
 
-    speck = _SPECK_SHARE * mask.sum()
-    parts, _ = connected(mask, generate_binary_structure(mask.ndim, mask.ndim))
+    if not bool(mask.any()):
+        return {"components": 0, "cavities": 0, "euler_number": 0}
+    inside = mask[around(mask, 1)].cpu().numpy()
+    speck = _SPECK_SHARE * inside.sum()
+    parts, _ = connected(inside, generate_binary_structure(inside.ndim, inside.ndim))
     sizes = np.bincount(parts.ravel())[1:]
-    holes, _ = connected(np.pad(~mask, 1, constant_values=True))
+    holes, _ = connected(np.pad(~inside, 1, constant_values=True))
     hole_sizes = np.bincount(holes.ravel())[1:]
     outside = holes.flat[0]
     hole_sizes[outside - 1] = 0
     return {
         "components": int((sizes >= max(speck, 1)).sum()),
         "cavities": int((hole_sizes >= max(speck, 1)).sum()),
-        "euler_number": int(euler_number(mask, connectivity=mask.ndim)),
+        "euler_number": int(euler_number(inside, connectivity=inside.ndim)),
     }
 
 
-def contrast_to_noise(image: torch.Tensor, mask: torch.Tensor) -> float:
-    """(mean inside - mean of the ring) / standard deviation of the ring, for one channel and a mask of its shape.
+def ring_around(mask: torch.Tensor) -> torch.Tensor:
+    """The voxels within 4 voxels of a mask (*spatial) and outside it.
 
-    The ring are the voxels within 4 voxels of the mask; 0 where there is none or it is constant.
+    Example:
+        >>> ring_around(torch.tensor([0, 1, 0, 0, 0, 0, 0]).bool()).int()
+        tensor([1, 0, 1, 1, 1, 1, 0], dtype=torch.int32)
     """
-    x = image.double()
-    grown = mask[None, None].float()
-    pool = torch.nn.functional.max_pool2d if mask.ndim == 2 else torch.nn.functional.max_pool3d
-    ring = (pool(grown, 2 * _RING_VOXELS + 1, stride=1, padding=_RING_VOXELS)[0, 0] > 0) & ~mask
-    if not bool(ring.any()) or not bool(mask.any()):
-        return 0.0
-    spread = x[ring].std(correction=0)
-    return float((x[mask].mean() - x[ring].mean()) / spread) if spread > 0 else 0.0
+    ring = torch.zeros_like(mask)
+    if bool(mask.any()):
+        box = around(mask, _RING_VOXELS)
+        grown = mask[box]
+        for axis in range(mask.ndim):
+            line = torch.movedim(grown, axis, -1).float()
+            flat = line.reshape(1, -1, line.shape[-1])
+            flat = torch.nn.functional.max_pool1d(flat, 2 * _RING_VOXELS + 1, 1, _RING_VOXELS)
+            grown = torch.movedim(flat.reshape(line.shape), -1, axis) > 0
+        ring[box] = grown & ~mask[box]
+    return ring
+
+
+def contrast_to_noise(image: torch.Tensor, mask: torch.Tensor, ring: torch.Tensor) -> float:
+    """(mean inside - mean of the ring) / standard deviation of the ring, for one channel; 0 where one is empty.
+
+    Example:
+        >>> image = torch.tensor([9.0, 10.0, 11.0, 30.0])
+        >>> mask = torch.tensor([False, False, False, True])
+        >>> round(contrast_to_noise(image, mask, ~mask), 1)
+        24.5
+    """
+    inside, outside = image[mask].double(), image[ring].double()
+    spread = outside.std(correction=0) if len(outside) else torch.zeros(())
+    return float((inside.mean() - outside.mean()) / spread) if len(inside) and spread > 0 else 0.0
+
+
+def around(mask: torch.Tensor, margin: int) -> tuple[slice, ...]:
+    """The box round a mask that is not empty, with a margin of voxels, as slices.
+
+    Example:
+        >>> around(torch.tensor([[0, 0, 0, 0, 1]]).bool(), 1)
+        (slice(0, 2, None), slice(3, 6, None))
+    """
+    places = mask.nonzero()
+    low, high = places.amin(0).tolist(), places.amax(0).tolist()
+    return tuple(slice(max(a - margin, 0), b + margin + 1) for a, b in zip(low, high, strict=True))

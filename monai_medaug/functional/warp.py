@@ -105,7 +105,7 @@ def warp(
 
 def _warp_compiled(loops, volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float):  # type: ignore[no-untyped-def]
     out = torch.empty_like(volume)
-    fill = torch.tensor(0 if isinstance(padding_mode, str) else padding_mode, dtype=volume.dtype)
+    fill = torch.full((), 0 if isinstance(padding_mode, str) else padding_mode, dtype=volume.dtype)
     code = _PADDING_CODES[padding_mode] if isinstance(padding_mode, str) else 1
     if mode == "nearest":
         bits = _BITS[volume.element_size()]
@@ -157,7 +157,7 @@ def _gather_nearest(volume: torch.Tensor, where: torch.Tensor, padding_mode: str
     if padding_mode in ("border", "reflection"):
         return out
     value = 0.0 if isinstance(padding_mode, str) else padding_mode
-    return torch.where(outside[:, None], torch.tensor(value, dtype=out.dtype, device=out.device), out)
+    return torch.where(outside[:, None], torch.full((), value, dtype=out.dtype, device=out.device), out)
 
 
 def _signed(volume: torch.Tensor) -> torch.Tensor:

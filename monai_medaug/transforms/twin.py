@@ -59,6 +59,15 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
             arguments |= {"mode": self.modes[0], "padding_mode": self.paddings[0]}
         self.operation = self.operation_class(**arguments)
 
+    @property
+    def tracing(self) -> bool:
+        """Whether calls leave a record: that of the array instance."""
+        return self.operation.tracing
+
+    @tracing.setter
+    def tracing(self, value: bool) -> None:
+        self.operation.tracing = value
+
     def entries(self, data: Mapping, batched: bool = False) -> list[Entry]:
         """The keys that are present, in order."""
         if not isinstance(data, Mapping):

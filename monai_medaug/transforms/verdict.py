@@ -11,7 +11,13 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.functional.grid import VoxelGrid
-from monai_medaug.functional.preservation import contrast_to_noise, counting_slack, label_counts, lesion_topology
+from monai_medaug.functional.preservation import (
+    contrast_to_noise,
+    counting_slack,
+    label_counts,
+    lesion_topology,
+    ring_around,
+)
 from monai_medaug.transforms.call import REGISTRY, apply_record
 from monai_medaug.transforms.tensors import affine_of, plain_tensor
 from monai_medaug.transforms.trace import Record, is_ours
@@ -72,6 +78,9 @@ class _Passage:
     volume_scale: float
     voxel_volumes: tuple[float, float]
     determinants: list[float]
+    steps: list[Record]
+    grid: VoxelGrid
+    only_ours: bool
 
 
 def _passage(before: MetaTensor, after: MetaTensor) -> _Passage | None:
@@ -97,6 +106,9 @@ def _passage(before: MetaTensor, after: MetaTensor) -> _Passage | None:
         float(np.prod([r["extra_info"]["figures"]["volume_scale"] for r in steps])),
         tuple(float(abs(np.linalg.det(g.matrix[:3, :3]))) for g in grids),  # type: ignore[arg-type]
         [r["extra_info"]["figures"]["min_det_j"] for r in steps],
+        steps,
+        grids[0],
+        all(is_ours(r) for r in records),
     )
 
 
@@ -144,16 +156,22 @@ def _judge_lesion(
         violations.append(
             f"{key}: {kept:.0%} of the lesion is inside the field of view, {limits.min_lesion_kept:.0%} asked"
         )
-    topology = [lesion_topology(m.cpu().numpy()) for m in (first, last)]
+    topology = [lesion_topology(m) for m in (first, last)]
     checks["lesion topology before"], checks["lesion topology after"] = topology
     for name in ("components", "cavities"):
         if topology[0][name] != topology[1][name]:
             violations.append(f"{key}: the lesion's {name} went from {topology[0][name]} to {topology[1][name]}")
+    rings = [ring_around(first), ring_around(last)]
+    if passage.only_ours:  # the same surroundings, moved along: geometry alone is not to change the contrast
+        rings[1] = rings[0]
+        for record in passage.steps:
+            rings[1] = _through(record, rings[1], passage.grid, inverse=False)
     for image in image_keys:
         if image not in before or before[image].shape[1:] != first.shape or after[image].shape[1:] != last.shape:
             continue
         noise = [
-            contrast_to_noise(plain_tensor(d[image], repr(image))[0], m) for d, m in ((before, first), (after, last))
+            contrast_to_noise(plain_tensor(d[image], repr(image))[0], mask, ring)
+            for d, mask, ring in ((before, first, rings[0]), (after, last, rings[1]))
         ]
         checks[f"{image}: lesion contrast to noise"] = noise
         if abs(noise[0]) > _VISIBLE_CONTRAST and noise[1] / noise[0] < limits.min_contrast_kept:

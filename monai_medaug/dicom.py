@@ -1,0 +1,107 @@
+"""DICOM as a stack of slices, with pydicom alone.
+
+MONAI's reader sorts slices by their number instead of their position, mixes the series of a folder, and its warnings
+name paths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_UNEVEN = 0.2
+"""How far a slice may lie from its place in an even stack, as a share of the step: positions are often rounded."""
+
+
+class ScanError(ValueError):
+    """A file that cannot serve as a scan. The message is one line, and never names a path: these carry names too."""
+
+
+def read_dicom(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray, str | None]:
+    """The slices of a file or folder, in the order of their positions along the normal.
+
+    Args:
+        path: a file, or a folder with the files of one series; other files in it are passed over.
+        what: how error messages call it.
+
+    Returns:
+        Voxels (column, row, slice) in float32 after slope and intercept, a NIfTI header that holds the geometry, the
+        affine to RAS+ mm, sheared where the gantry was tilted, and the modality.
+
+    Raises:
+        ScanError: no image, several series, uneven slices, or no decoder for its compression.
+    """
+    import nibabel as nib
+    import pydicom
+    from pydicom.pixels import apply_modality_lut
+
+    slices = []
+    for file in sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]:
+        with contextlib.suppress(pydicom.errors.InvalidDicomError):
+            slices.append(pydicom.dcmread(file))
+    if not slices:
+        raise ScanError(f"{what} holds no DICOM file" if path.is_dir() else f"{what} is neither NIfTI nor DICOM")
+    slices = [s for s in slices if "PixelData" in s]
+    if not slices:
+        raise ScanError(f"{what} is a DICOM without an image")
+    if any(int(s.get("NumberOfFrames") or 1) > 1 or int(s.get("SamplesPerPixel") or 1) > 1 for s in slices):
+        raise ScanError(f"{what} must be greyscale DICOM with one slice a file, got several frames or colours")
+    series = len({s.get("SeriesInstanceUID") for s in slices})
+    if series > 1:
+        raise ScanError(f"{what} holds {series} DICOM series: give a folder that holds one")
+    affine, slices = stack_order(slices, what)
+    planes = []
+    for s in slices:
+        try:
+            planes.append(apply_modality_lut(s.pixel_array, s).astype(np.float32).T)
+        except (RuntimeError, NotImplementedError, ImportError):
+            raise ScanError(f"{what} cannot be decoded: broken, or compressed and no decoder installed") from None
+    header = nib.Nifti1Header()
+    header.set_data_shape((*planes[0].shape, len(planes)))
+    header.set_zooms(np.linalg.norm(affine[:3, :3], axis=0))
+    header.set_xyzt_units("mm")
+    header.set_sform(affine, code="scanner")
+    return np.stack(planes, axis=-1), header, affine, str(slices[0].get("Modality") or "") or None
+
+
+def stack_order(slices: list[Any], what: str) -> tuple[np.ndarray, list[Any]]:
+    """The affine of a stack, index (column, row, slice) to RAS+ mm, and its slices in that order.
+
+    Raises:
+        ScanError: the slices do not form an even stack.
+    """
+
+    def numbers(name: str, missing: list[float]) -> np.ndarray:
+        return np.array([[float(v) for v in s.get(name) or missing] for s in slices])
+
+    orientation = numbers("ImageOrientationPatient", [1, 0, 0, 0, 1, 0])
+    spacing = numbers("PixelSpacing", [float(v) for v in slices[0].get("ImagerPixelSpacing") or (1, 1)])
+    sizes = {(s.Rows, s.Columns) for s in slices}
+    if len(sizes) > 1 or np.ptp(orientation, axis=0).max() > 1e-3 or np.ptp(spacing, axis=0).max() > 1e-3:
+        raise ScanError(f"{what} holds slices of different size, spacing or orientation")
+    along_row, along_column = orientation[0].reshape(2, 3)
+    normal = np.cross(along_row, along_column)
+    if len(slices) == 1:
+        position = numbers("ImagePositionPatient", [0, 0, 0])
+        step = normal * float(slices[0].get("SliceThickness") or 1)
+    else:
+        if any(not s.get("ImagePositionPatient") for s in slices):
+            raise ScanError(f"{what} holds slices without a position, so their order is unknown")
+        position = numbers("ImagePositionPatient", [])
+        order = np.argsort(position @ normal)
+        position, slices = position[order], [slices[i] for i in order]
+        step = (position[-1] - position[0]) / (len(slices) - 1)
+        gaps = np.diff(position @ normal)
+        if gaps.min() < 1e-3:
+            raise ScanError(f"{what} holds several slices at one position")
+        even = position[0] + np.arange(len(slices))[:, None] * step
+        if np.linalg.norm(position - even, axis=1).max() > _UNEVEN * np.linalg.norm(step):
+            raise ScanError(
+                f"{what} has slices missing or unevenly spaced: gaps of {gaps.min():g} to {gaps.max():g} mm"
+            )
+    affine = np.eye(4)
+    affine[:3] = np.stack([along_row * spacing[0, 1], along_column * spacing[0, 0], step, position[0]], axis=1)
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, slices

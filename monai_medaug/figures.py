@@ -1,0 +1,189 @@
+"""Pictures of what a transform did, without matplotlib's global state: safe on servers and in threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from monai_medaug.functional.ct import PADDING_HU
+from monai_medaug.functional.grid import VoxelGrid
+from monai_medaug.planes import DisplayPlane
+from monai_medaug.transforms.call import REGISTRY, apply_record
+from monai_medaug.transforms.ct import HU_PRESETS
+from monai_medaug.transforms.tensors import affine_of, plain_tensor
+from monai_medaug.transforms.trace import Record, is_ours
+
+_AIR_HU = -1000.0
+_GRID_LINES = 22
+_LETTER: dict[str, Any] = {
+    "color": "w",
+    "fontsize": 11,
+    "ha": "center",
+    "va": "center",
+    "path_effects": [withStroke(linewidth=2, foreground="black")],
+}
+_BLUE, _ORANGE = "#56b4e9", "#ffb000"
+_VERDICT_COLOURS = {"yes": "#007a3d", "no": "#c1121f", "not checked": "#6c757d"}
+_PHRASES = {
+    "rotate_degrees": "turned by {:.1f}°",
+    "scale": "scaled by {:.3f}",
+    "displacement_rms_mm": "moved by {:.1f} mm RMS,",
+    "displacement_max_mm": "    at most {:.1f} mm",
+    "elastic_rms_mm": "    of it elastic {:.1f} mm RMS",
+    "min_det_j": "least Jacobian determinant {:.2f}",
+    "factor": "contrast × {:.2f}",
+    "noise_hu": "noise of {:.1f} HU",
+}
+
+
+def geometric_record(image: Any) -> Record | None:
+    """The last geometric step of ours that was applied to a MetaTensor; None where there is none.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_medaug.transforms import RandAffineElastic
+        >>> moved = RandAffineElastic(prob=1).set_random_state(0)(MetaTensor(torch.rand(1, 32, 32)))
+        >>> geometric_record(moved)["class"]
+        'RandAffineElastic'
+    """
+    for record in reversed(list(getattr(image, "applied_operations", None) or [])):
+        operation = REGISTRY.get(record["class"]) if is_ours(record) and record.get("do_transforms") else None
+        if operation is not None and operation.geometric:
+            return record
+    return None
+
+
+def augmentation_figure(
+    original: Any,
+    augmented: Any,
+    mask: Any = None,
+    augmented_mask: Any = None,
+    report: Mapping[str, Any] | None = None,
+    record: Record | None = None,
+    path: str | os.PathLike | None = None,
+    window: str = "soft_tissue",
+) -> Figure:
+    """Original, augmented, difference, deformation grid and mask contour, side by side.
+
+    A volume shows the axial slice that holds most of the mask, or its middle one; the patient's right is on the left,
+    as radiologists look at it, and pixels have their true proportions.
+
+    Args:
+        original: channel-first CT in HU, (C, H, W) or (C, D, H, W); the first channel is shown.
+        augmented: what became of it, on the same grid.
+        mask: the labels before; may lie on another grid.
+        augmented_mask: the labels after; their outline is drawn over the augmented image.
+        report: the `augmentation_report`, for the verdict in the title.
+        record: the geometric step to draw; None for the last one on ``augmented``.
+        path: where to write a PNG, whose meta data stays empty.
+        window: name of the display window, see `HUWindow`.
+
+    Raises:
+        ValueError: the images differ in shape.
+
+    Example:
+        >>> import torch
+        >>> figure = augmentation_figure(torch.zeros(1, 32, 32), torch.ones(1, 32, 32))
+        >>> [axes.get_title() for axes in figure.axes][:2]
+        ['original', 'augmented']
+    """
+    before, after = plain_tensor(original, "original"), plain_tensor(augmented, "augmented")
+    if before.shape != after.shape:
+        raise ValueError(f"augmented must have the original's shape {tuple(before.shape)}, got {tuple(after.shape)}")
+    plane = DisplayPlane.through(VoxelGrid(tuple(before.shape[1:]), affine_of(original)), mask)
+    source, result = (plane.cut(t[0].detach().cpu().float().numpy()) for t in (before, after))
+    height = float(np.clip(4.2 * source.shape[0] * plane.aspect / source.shape[1], 1.8, 6.5))
+    figure = Figure(figsize=(12.9, 2 * (height + 0.4)), dpi=110, facecolor="white")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(2, 3).ravel()
+    figure.subplots_adjust(
+        left=0.008, right=0.992, bottom=0.012, top=1 - 0.19 / (height + 0.4), wspace=0.03, hspace=0.1
+    )
+    centre, width = HU_PRESETS[window]
+    grey = {"cmap": "gray", "vmin": centre - width / 2, "vmax": centre + width / 2}
+    change = {"cmap": "RdBu_r", "vmin": -width / 2, "vmax": width / 2}
+    # padding counts as air
+    difference = np.subtract(*(np.where(p > PADDING_HU, p, _AIR_HU) for p in (result, source)))
+    for axes, name, picture, style in (
+        (panels[0], "original", source, grey),
+        (panels[1], "augmented", result, grey),
+        (panels[2], f"difference, -{width / 2:g} (blue) to +{width / 2:g} HU (red)", difference, change),
+        (panels[3], "deformation grid", result, grey),
+        (panels[4], "mask: before (white), after (orange)", result, grey),
+    ):
+        axes.imshow(picture, aspect=plane.aspect, interpolation="antialiased", **style)
+        axes.set_title(name, fontsize=12, pad=5)
+    for axes in panels:
+        axes.set_axis_off()
+    _draw_grid(panels[3], plane, record or geometric_record(augmented))
+    _draw_contours(panels[4], [None if m is None else plane.resampled(m) for m in (mask, augmented_mask)])
+    for x, y, letter in ((0.5, 0.965, plane.letters[0]), (0.03, 0.5, plane.letters[1])):
+        panels[0].text(x, y, letter, transform=panels[0].transAxes, **_LETTER)
+    _write_summary(panels[5], plane, report)
+    if path is not None:
+        figure.savefig(Path(path), format="png", metadata={"Software": None})
+    return figure
+
+
+def _draw_grid(axes: Axes, plane: DisplayPlane, record: Record | None) -> None:
+    """Where straight lines of the original went: contours of its coordinates, pulled back as the image was."""
+    slab = plane.slab
+    index = np.indices(slab.shape, dtype=np.float32)
+    ramps = torch.from_numpy(np.stack([index[a] * plane.grid.spacing[a] for a in (plane.rows, plane.columns)]))
+    step = max(float(ramps[0].max()), float(ramps[1].max()), 1e-6) / _GRID_LINES
+    moved = ramps if record is None else apply_record(record, ramps, slab, mode="bilinear", padding="border")
+    for straight, bent in zip(ramps, moved, strict=True):
+        levels = np.arange(step / 2, float(straight.max()), step)
+        picture = plane.cut(bent.numpy())
+        if len(levels) and min(picture.shape) > 1:
+            axes.contour(picture, levels=levels, colors=_BLUE, linewidths=0.8)
+    if record is None:
+        axes.set_title("no deformation", fontsize=12, pad=5)
+
+
+def _draw_contours(axes: Axes, contours: list[np.ndarray | None]) -> None:
+    styles: tuple[dict[str, Any], ...] = (
+        {"colors": "w", "linestyles": "dashed", "linewidths": 1.1},
+        {"colors": _ORANGE, "linewidths": 1.7},
+    )
+    drawn = False
+    for labels, style in zip(contours, styles, strict=True):
+        if labels is None or min(labels.shape) < 2:
+            continue
+        for value in np.unique(labels[labels != 0]):
+            axes.contour(labels == value, levels=[0.5], **style)
+            drawn = True
+    if not drawn:
+        axes.set_title("no mask here", fontsize=12, pad=5)
+
+
+def _write_summary(axes: Axes, plane: DisplayPlane, report: Mapping[str, Any] | None) -> None:
+    """What was applied, and the verdict."""
+    lines = []
+    if plane.axis is not None:
+        lines.append((f"slice {plane.index + 1} of {plane.grid.shape[plane.axis]}", "black"))
+    if report is not None:
+        for step in report["steps"]:
+            if step["applied"]:
+                values = {**step.get("params", {}), **step.get("figures", {})}
+                said = [form.format(values[name]) for name, form in _PHRASES.items() if name in values]
+                lines += [(phrase, "black") for phrase in said or [step["name"]]]
+        if report.get("rejected"):
+            lines.append(("rejected: the input was returned", "black"))
+        elif report.get("strength", 1) < 1:
+            lines.append((f"eased to {report['strength']:.0%} of what was drawn", "black"))
+        for subject in ("anatomy", "pathology"):
+            verdict = report[f"{subject}_preserved"]
+            lines.append((f"{subject} preserved: {verdict}", _VERDICT_COLOURS[verdict]))
+    for number, (text, colour) in enumerate(lines):
+        axes.text(0.06, 0.9 - 0.085 * number, text, color=colour, fontsize=13, va="top", transform=axes.transAxes)

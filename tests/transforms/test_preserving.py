@@ -1,0 +1,239 @@
+"""PreservingCompose: verdicts that are computed, violations that are eased, rejected or said."""
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, Invertd, MapTransform, RandFlipd
+
+from monai_medaug.functional.preservation import (
+    around,
+    contrast_to_noise,
+    counting_slack,
+    label_counts,
+    lesion_topology,
+    ring_around,
+)
+from monai_medaug.transforms import (
+    PreservingCompose,
+    RandAffineElastic,
+    RandAffineElasticd,
+    RandCTDosed,
+    augmentation_report,
+    replay,
+)
+
+
+class Lose(MapTransform):
+    """Deletes half of a mask's columns: a transform that harms."""
+
+    def __call__(self, data):
+        out = dict(data)
+        for key in self.keys:
+            x = data[key].clone()
+            x[..., x.shape[-1] // 2 :] = 0
+            out[key] = x
+        return out
+
+
+def body(shape=(48, 44, 40), affine=None):
+    axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
+    r = np.sqrt(sum(a**2 for a in axes))
+    label = (r < 0.7).astype(np.uint8) + (r < 0.4)
+    lesion = (np.sqrt(sum((a - 0.05) ** 2 for a in axes)) < 0.25).astype(np.uint8)
+    image = np.where(label > 0, 40.0, -1000.0) + 60 * lesion + np.random.RandomState(0).normal(0, 5, shape)
+    to = lambda x: MetaTensor(torch.from_numpy(x[None]), affine=torch.eye(4).double() if affine is None else affine)  # noqa: E731
+    return {"image": to(image.astype(np.float32)), "label": to(label), "lesion": to(lesion)}
+
+
+def deform(**kw):
+    settings = {"prob": 1.0, "mode": ("bilinear", "nearest", "nearest"), "elastic_sigma": 4, **kw}
+    return RandAffineElasticd(("image", "label", "lesion"), **settings)
+
+
+def verdict_of(out, key="label"):
+    return out[key].applied_operations[-1]["extra_info"]
+
+
+@pytest.mark.parametrize("shape", [(64, 60), (48, 44, 40)])
+def test_preserved_anatomy_is_confirmed_by_figures(shape):
+    t = PreservingCompose([deform(elastic_alpha=20)], "label", "lesion").set_random_state(1)
+    info = verdict_of(t(body(shape)))
+    assert info["verdict"]["anatomy"] == info["verdict"]["pathology"] == "yes"
+    assert not info["rejected"]
+    assert info["verdict"]["checks"]["lesion share kept"] == 1.0
+    assert set(info["verdict"]["checks"]["label: volume change"]) == {"1", "2"}
+
+
+@pytest.mark.parametrize("scale", [-0.2, 0.2])
+def test_the_scaling_asked_for_is_no_violation(scale):
+    t = deform(elastic_alpha=0, scale_fraction=(scale, scale), rotate_degrees=0, translate_fraction=0)
+    info = verdict_of(PreservingCompose([t], "label", "lesion", max_volume_change=0.03)(body()))
+    assert info["strength"] == 1.0
+    changes = info["verdict"]["checks"]["label: volume change"].values()
+    assert max(abs(c) for c in changes) < 0.05
+
+
+def test_shrink_eases_the_same_draw_until_it_fits():
+    data = body()
+    strict = PreservingCompose([deform()], "label", max_volume_change=0.025).set_random_state(3)
+    out = strict(data)
+    info = verdict_of(out)
+    assert 0 < info["strength"] < 1
+    assert not info["rejected"]
+    free = PreservingCompose([deform()], "label", max_volume_change=10).set_random_state(3)(data)
+    eased, full = (o["image"].applied_operations[0]["extra_info"]["params"] for o in (out, free))
+    assert eased["seed"] == full["seed"]
+    assert eased["rotate_axis"] == full["rotate_axis"]
+    assert eased["rotate_degrees"] == pytest.approx(info["strength"] * full["rotate_degrees"])
+    assert eased["scale"] - 1 == pytest.approx(info["strength"] * (full["scale"] - 1))
+    assert strict.transforms[0].operation.strength == 1.0
+
+
+@pytest.mark.parametrize("mode", ["shrink", "reject"])
+def test_harm_that_cannot_be_eased_returns_the_input(mode):
+    data = body()
+    t = PreservingCompose([deform(), Lose("label")], "label", "lesion", on_violation=mode).set_random_state(0)
+    out = t(data)
+    for key in data:
+        assert torch.equal(out[key].as_tensor(), data[key].as_tensor())
+        assert not data[key].applied_operations
+    info = verdict_of(out)
+    assert info["rejected"]
+    assert info["verdict"]["anatomy"] == "no"
+    report = augmentation_report(out)
+    assert report["anatomy_preserved"] == "no"
+    assert report["rejected"]
+    assert "rejected" in str(report)
+    back = t.inverse(out)
+    assert all(torch.equal(back[k].as_tensor(), data[k].as_tensor()) for k in data)
+    assert not back["image"].applied_operations
+
+
+def test_warn_keeps_the_result_and_says_so():
+    t = PreservingCompose([Lose("label")], "label", on_violation="warn")
+    with pytest.warns(UserWarning, match="volume of label 2"):
+        out = t(body())
+    assert not out["label"][..., 20:].any()
+    assert augmentation_report(out)["anatomy_preserved"] == "no"
+
+
+def test_without_labels_nothing_is_claimed():
+    t = PreservingCompose([RandCTDosed("image", prob=1.0)], None)
+    report = augmentation_report(t({"image": body()["image"]}))
+    assert report["anatomy_preserved"] == report["pathology_preserved"] == "not checked"
+    empty = body()
+    empty["label"], empty["lesion"] = empty["label"] * 0, empty["lesion"] * 0
+    report = augmentation_report(PreservingCompose([deform()], "label", "lesion")(empty))
+    assert report["anatomy_preserved"] == report["pathology_preserved"] == "not checked"
+
+
+def test_a_lesion_pushed_out_of_the_image_is_a_violation():
+    data = body()
+    data["lesion"] = torch.zeros_like(data["lesion"])
+    data["lesion"][:, :8, 10:20, 10:20] = 1
+    push = deform(elastic_alpha=0, translate_fraction=(-0.1, -0.1), rotate_degrees=0, scale_fraction=0)
+    info = verdict_of(PreservingCompose([push], None, "lesion", on_violation="reject")(data))
+    assert info["verdict"]["pathology"] == "no"
+    kept = info["verdict"]["checks"]["lesion share kept"]
+    assert kept == pytest.approx(3 / 8, abs=0.01)  # 0.1 of 48 voxels is 4.8: planes 0 to 4 leave
+    assert verdict_of(PreservingCompose([push], None, "lesion")(data))["strength"] < 1
+
+
+def test_noise_that_drowns_the_lesion_is_eased():
+    data = body()
+    loud = RandCTDosed("image", noise_hu=400, prob=1.0)
+    info = verdict_of(PreservingCompose([loud], None, "lesion").set_random_state(0)(data), "lesion")
+    assert info["strength"] < 1
+    before, after = info["verdict"]["checks"]["image: lesion contrast to noise"]
+    assert after >= 0.5 * before > 0
+
+
+def test_a_split_lesion_is_seen():
+    whole = torch.zeros(1, 20, 20)
+    whole[:, 5:15, 5:15] = 1
+
+    class Split(MapTransform):
+        def __call__(self, data):
+            x = data["lesion"].clone()
+            x[:, 9:11] = 0
+            return {**data, "lesion": x}
+
+    t = PreservingCompose([Split("lesion")], None, "lesion", on_violation="warn", min_lesion_kept=0)
+    with pytest.warns(UserWarning, match="components went from 1 to 2"):
+        t({"lesion": MetaTensor(whole)})
+
+
+def test_monai_steps_inside_are_run_and_inverted():
+    data = body()
+    t = PreservingCompose(
+        [deform(elastic_alpha=20), RandFlipd(list(data), prob=1.0, spatial_axis=0)], "label", "lesion"
+    )
+    t.set_random_state(0)
+    out = t(data)
+    assert verdict_of(out)["verdict"]["anatomy"] == "yes"
+    back = Invertd("pred", t, orig_keys="label", nearest_interp=True)({**out, "pred": out["label"].clone()})["pred"]
+    dice = 2 * ((back > 0) & (data["label"] > 0)).sum() / ((back > 0).sum() + (data["label"] > 0).sum())
+    assert dice > 0.97
+    again = replay(data, augmentation_report(out), transform=t)
+    assert torch.equal(again["image"].as_tensor(), out["image"].as_tensor())
+    with pytest.raises(ValueError, match="RandFlipd"):
+        replay(data, augmentation_report(out))
+
+
+def test_bare_arrays_come_back_as_arrays():
+    data = {k: v.numpy() for k, v in body().items()}
+    out = PreservingCompose([deform(elastic_alpha=20)], "label", "lesion").set_random_state(0)(data)
+    assert all(isinstance(out[k], np.ndarray) for k in data)
+    assert out["label"].dtype == np.uint8
+    assert (out["image"] != data["image"]).any()
+
+
+def test_it_works_inside_a_compose_and_repeats_by_seed():
+    data = body()
+    chain = Compose([PreservingCompose([deform()], "label")])
+    a = chain.set_random_state(5)(data)
+    b = chain.set_random_state(5)(data)
+    c = chain(data)
+    assert torch.equal(a["image"].as_tensor(), b["image"].as_tensor())
+    assert not torch.equal(c["image"].as_tensor(), b["image"].as_tensor())
+    assert chain.inverse(a)["image"].applied_operations == []
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="on_violation"):
+        PreservingCompose([], "label", on_violation="ignore")
+    with pytest.raises(ValueError, match="max_volume_change"):
+        PreservingCompose([], "label", max_volume_change=-1)
+    with pytest.raises(TypeError, match="data must be a dictionary"):
+        PreservingCompose([RandAffineElastic()], None)(torch.zeros(1, 4, 4))
+
+
+def test_figures_against_hand_counts():
+    mask = np.zeros((30, 30), bool)
+    mask[5:25, 5:25] = True
+    mask[10:15, 10:15] = False
+    mask[0, 0] = True  # a speck, below 1 %
+    assert lesion_topology(torch.from_numpy(mask)) == {"components": 1, "cavities": 1, "euler_number": 1}
+    assert label_counts(torch.tensor([[[1, 2]], [[0, 2]]])) == {"0:1": 1, "0:2": 1, "1:2": 1}
+    assert counting_slack(1000, 3) == pytest.approx(0.02)
+    image = torch.zeros(20, 20)
+    inside = torch.zeros(20, 20, dtype=torch.bool)
+    inside[8:12, 8:12] = True
+    image[inside] = 10
+    image[::2] += 1
+    image[1::2] -= 1
+    assert contrast_to_noise(image, inside, ring_around(inside)) == pytest.approx(10, rel=0.02)
+    assert around(inside, 2) == (slice(6, 14), slice(6, 14))
+
+
+def test_the_slack_covers_resampling_and_not_more():
+    """A ball at random offsets: 95 % of its counts lie within the slack, some beyond a tenth of it."""
+    random = np.random.RandomState(0)
+    grid = np.stack(np.meshgrid(*[np.arange(24)] * 3, indexing="ij"), -1)
+    for radius in (2.0, 4.0, 8.0):
+        counts = [(((grid - 12 - random.rand(3)) ** 2).sum(-1) < radius**2).sum() for _ in range(60)]
+        expected = 4 / 3 * np.pi * radius**3
+        changes = np.abs(np.array(counts) / expected - 1)
+        assert np.quantile(changes, 0.95) < counting_slack(expected, 3)
+        assert changes.max() > 0.1 * counting_slack(expected, 3)
