@@ -204,36 +204,45 @@ def corner_determinants(u):
 def sampled_determinants(lattice, source, mix, u, shape, first, last, extrema):
     """Least and greatest determinant of the sampled pull-back, central differences between output voxels.
 
-    ``extrema`` (2,) receives the figures for the planes first..last of axis 0 (of axis 1 when there is one plane).
+    ``extrema`` (2,) receives the figures for the rows first..last.
     """
     nz, ny, nx = shape
     low, high = np.inf, -np.inf
     line = np.empty((3, u.shape[3]), np.float64)
-    rows = np.empty((5, 3, nx), np.float64)
+    below = np.empty((3, nx), np.float64)
+    above = np.empty((3, nx), np.float64)
+    rows = np.empty((3, 3, nx), np.float64)  # y - 1, y, y + 1 in turn
+    known = -2  # the last row whose neighbours are at hand
     for row in range(first, last):
         z, y = row // ny, row % ny
         if (nz > 2 and (z == 0 or z == nz - 1)) or (ny > 2 and (y == 0 or y == ny - 1)):
             continue
-        row_coordinates(z, y, nx, lattice, source, mix, u, line, rows[0])
-        if nz > 2:
-            row_coordinates(z - 1, y, nx, lattice, source, mix, u, line, rows[1])
-            row_coordinates(z + 1, y, nx, lattice, source, mix, u, line, rows[2])
+        here, after = rows[y % 3], rows[(y + 1) % 3]
+        before = rows[(y + 2) % 3]
         if ny > 2:
-            row_coordinates(z, y - 1, nx, lattice, source, mix, u, line, rows[3])
-            row_coordinates(z, y + 1, nx, lattice, source, mix, u, line, rows[4])
+            if known != row - 1:
+                row_coordinates(z, y - 1, nx, lattice, source, mix, u, line, before)
+                row_coordinates(z, y, nx, lattice, source, mix, u, line, here)
+            row_coordinates(z, y + 1, nx, lattice, source, mix, u, line, after)
+            known = row
+        else:
+            row_coordinates(z, y, nx, lattice, source, mix, u, line, here)
+        if nz > 2:
+            row_coordinates(z - 1, y, nx, lattice, source, mix, u, line, below)
+            row_coordinates(z + 1, y, nx, lattice, source, mix, u, line, above)
         for x in range(1, nx - 1):
             a0, a1, a2, b0, b1, b2 = 1.0, 0.0, 0.0, 0.0, 1.0, 0.0
             if nz > 2:
-                a0 = (rows[2, 0, x] - rows[1, 0, x]) * 0.5
-                a1 = (rows[2, 1, x] - rows[1, 1, x]) * 0.5
-                a2 = (rows[2, 2, x] - rows[1, 2, x]) * 0.5
+                a0 = (above[0, x] - below[0, x]) * 0.5
+                a1 = (above[1, x] - below[1, x]) * 0.5
+                a2 = (above[2, x] - below[2, x]) * 0.5
             if ny > 2:
-                b0 = (rows[4, 0, x] - rows[3, 0, x]) * 0.5
-                b1 = (rows[4, 1, x] - rows[3, 1, x]) * 0.5
-                b2 = (rows[4, 2, x] - rows[3, 2, x]) * 0.5
-            c0 = (rows[0, 0, x + 1] - rows[0, 0, x - 1]) * 0.5
-            c1 = (rows[0, 1, x + 1] - rows[0, 1, x - 1]) * 0.5
-            c2 = (rows[0, 2, x + 1] - rows[0, 2, x - 1]) * 0.5
+                b0 = (after[0, x] - before[0, x]) * 0.5
+                b1 = (after[1, x] - before[1, x]) * 0.5
+                b2 = (after[2, x] - before[2, x]) * 0.5
+            c0 = (here[0, x + 1] - here[0, x - 1]) * 0.5
+            c1 = (here[1, x + 1] - here[1, x - 1]) * 0.5
+            c2 = (here[2, x + 1] - here[2, x - 1]) * 0.5
             det = a0 * (b1 * c2 - b2 * c1) - b0 * (a1 * c2 - a2 * c1) + c0 * (a1 * b2 - a2 * b1)
             low, high = min(low, det), max(high, det)
     extrema[0], extrema[1] = low, high

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
 
 import torch
 
@@ -38,7 +38,8 @@ def hu_contrast(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor) 
     return torch.where(image > PADDING_HU, torch.lerp(pivot.expand_as(image), image, factor), image)
 
 
-def ct_noise_power(rows: int, columns: int, spacing: Sequence[float], kernel: str) -> torch.Tensor:
+@functools.lru_cache(maxsize=16)
+def ct_noise_power(rows: int, columns: int, spacing: tuple[float, float], kernel: str) -> torch.Tensor:
     """Noise power spectrum of filtered back-projection on the half plane of `torch.fft.rfft2`, mean 1 over the plane.
 
     A ramp-filtered projection of white noise has power ``|f|² W(f)²``, back-projection divides by ``|f|``: there
@@ -49,6 +50,8 @@ def ct_noise_power(rows: int, columns: int, spacing: Sequence[float], kernel: st
         rows, columns: of the slice.
         spacing: in mm along rows and columns; frequencies are in cycles per mm.
         kernel: ``"soft"``, ``"standard"``, ``"sharp"``, or ``"white"`` for a flat spectrum.
+
+    The result is cached: do not write to it.
     """
     fy = torch.fft.fftfreq(rows, spacing[0], dtype=torch.float64)[:, None]
     fx = torch.fft.rfftfreq(columns, spacing[1], dtype=torch.float64)[None]
@@ -81,7 +84,7 @@ def coloured_slices(white: torch.Tensor, power: torch.Tensor, columns: int) -> t
     are scaled by sqrt(2).
 
     Args:
-        white: standard normal (..., rows, columns // 2 + 1, 2).
+        white: standard normal (..., rows, columns // 2 + 1, 2); used up.
         power: from `ct_noise_power`.
         columns: of the slice.
     """
@@ -90,7 +93,7 @@ def coloured_slices(white: torch.Tensor, power: torch.Tensor, columns: int) -> t
     amplitude[:, 0] *= math.sqrt(2)
     if columns % 2 == 0:
         amplitude[:, -1] *= math.sqrt(2)
-    spectrum = torch.view_as_complex(white) * amplitude.to(white)
+    spectrum = torch.view_as_complex(white).mul_(amplitude.to(white))
     return torch.fft.irfft2(spectrum, s=(rows, columns))
 
 
@@ -102,9 +105,17 @@ def correlated_slices(noise: torch.Tensor, correlation: float) -> torch.Tensor:
         correlation: in [0, 0.5]; slice k becomes cos(a) n_k + sin(a) n_k+1 with sin(2 a) = 2 correlation.
     """
     angle = 0.5 * math.asin(2 * correlation)
-    return noise[:, :, :-1] * math.cos(angle) + noise[:, :, 1:] * math.sin(angle)
+    return (noise[:, :, :-1] * math.cos(angle)).add_(noise[:, :, 1:], alpha=math.sin(angle))
 
 
 def add_hu_noise(image: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """HU + sigma * noise; padding stays as it is."""
-    return torch.where(image > PADDING_HU, image + sigma * noise, image)
+    """HU + sigma * noise; padding stays as it is.
+
+    Example:
+        >>> add_hu_noise(torch.tensor([-2048.0, 40.0]), torch.tensor([1.0, -1.0]), torch.tensor(10.0))
+        tensor([-2048.,    30.])
+    """
+    noisy = torch.addcmul(image, noise, sigma)
+    if image.device.type == "cpu" and bool(image.amin() > PADDING_HU):  # elsewhere asking would wait for the device
+        return noisy
+    return torch.where(image > PADDING_HU, noisy, image)

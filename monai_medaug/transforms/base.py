@@ -134,7 +134,7 @@ class Operation(InvertibleTransform):
     def __call__(self, img: Any) -> Any:
         """Apply to one channel-first image (C, H, W) or (C, D, H, W)."""
         if isinstance(img, MetaTensor) and img.has_pending_operations:
-            img = apply_pending_transforms(with_meta(plain_tensor(img, "img"), img))
+            img = apply_pending_transforms(with_meta(plain_tensor(img, "img"), img), None)
         entries, draws = [self.entry(img, "img")], [self.next_params()]
         return run_operation(type(self), type(self).__name__, entries, draws, self.trace_uid)[0]
 

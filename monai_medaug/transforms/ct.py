@@ -299,7 +299,7 @@ def _noise_slices(
     image: torch.Tensor,
     seeds: Sequence[int],
     axis: int | None,
-    spacing: Sequence[float],
+    spacing: tuple[float, ...],
     kernel: str,
     correlation: float,
 ) -> torch.Tensor:
@@ -307,7 +307,7 @@ def _noise_slices(
     planes = list(image.shape[2:])
     slices = [] if axis is None else [planes.pop(axis) + (correlation > 0)]
     white = white_noise([image.shape[1], *slices, *half_spectrum_shape(*planes)], seeds, image.device, torch.float32)
-    noise = coloured_slices(white, ct_noise_power(planes[0], planes[1], spacing, kernel), planes[1])
+    noise = coloured_slices(white, ct_noise_power(planes[0], planes[1], (spacing[0], spacing[1]), kernel), planes[1])
     if axis is None:
         return noise.to(image.dtype)
     if correlation > 0:

@@ -108,7 +108,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
         if not waiting:
             return data
         copies = {k: with_meta(plain_tensor(data[k], repr(k)), data[k]) for k in waiting}
-        return {**data, **apply_pending_transforms(copies)}
+        return {**data, **apply_pending_transforms(copies, None)}
 
     def _move_companions(self, out: dict, reference: Any, entry: Entry | None, inverse: bool = False) -> None:
         """Move points and boxes as the reference key's last record of this operation says."""
