@@ -6,7 +6,6 @@ name paths.
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +38,18 @@ def read_dicom(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray, str 
     from pydicom.pixels import apply_modality_lut
 
     slices = []
-    for file in sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]:
-        with contextlib.suppress(pydicom.errors.InvalidDicomError):
+    folder = path.is_dir()
+    for file in sorted(p for p in path.iterdir() if p.is_file()) if folder else [path]:
+        try:
             slices.append(pydicom.dcmread(file))
+        except pydicom.errors.InvalidDicomError:
+            if file.suffix.lower() == ".dcm" and folder:
+                raise ScanError(f"{what} holds a broken DICOM file") from None
     if not slices:
-        raise ScanError(f"{what} holds no DICOM file" if path.is_dir() else f"{what} is neither NIfTI nor DICOM")
+        raise ScanError(f"{what} holds no DICOM file" if folder else f"{what} is neither NIfTI nor DICOM")
+    for s in slices:  # other objects of the series have no image and are passed over
+        if "PixelData" not in s and "Image Storage" in s.file_meta.MediaStorageSOPClassUID.name:
+            raise ScanError(f"{what} holds a broken DICOM file: an image without pixels")
     slices = [s for s in slices if "PixelData" in s]
     if not slices:
         raise ScanError(f"{what} is a DICOM without an image")

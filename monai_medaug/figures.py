@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from monai_medaug.functional.ct import PADDING_HU
 from monai_medaug.functional.grid import VoxelGrid
@@ -22,15 +18,12 @@ from monai_medaug.transforms.ct import HU_PRESETS
 from monai_medaug.transforms.tensors import affine_of, plain_tensor
 from monai_medaug.transforms.trace import Record, is_ours
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 _AIR_HU = -1000.0
 _GRID_LINES = 22
-_LETTER: dict[str, Any] = {
-    "color": "w",
-    "fontsize": 11,
-    "ha": "center",
-    "va": "center",
-    "path_effects": [withStroke(linewidth=2, foreground="black")],
-}
 _BLUE, _ORANGE = "#56b4e9", "#ffb000"
 _VERDICT_COLOURS = {"yes": "#007a3d", "no": "#c1121f", "not checked": "#6c757d"}
 _PHRASES = {
@@ -97,6 +90,10 @@ def augmentation_figure(
         >>> [axes.get_title() for axes in figure.axes][:2]
         ['original', 'augmented']
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patheffects import withStroke
+
     before, after = plain_tensor(original, "original"), plain_tensor(augmented, "augmented")
     if before.shape != after.shape:
         raise ValueError(f"augmented must have the original's shape {tuple(before.shape)}, got {tuple(after.shape)}")
@@ -127,8 +124,9 @@ def augmentation_figure(
         axes.set_axis_off()
     _draw_grid(panels[3], plane, record or geometric_record(augmented))
     _draw_contours(panels[4], [None if m is None else plane.resampled(m) for m in (mask, augmented_mask)])
+    outlined: dict[str, Any] = {"color": "w", "path_effects": [withStroke(linewidth=2, foreground="black")]}
     for x, y, letter in ((0.5, 0.965, plane.letters[0]), (0.03, 0.5, plane.letters[1])):
-        panels[0].text(x, y, letter, transform=panels[0].transAxes, **_LETTER)
+        panels[0].text(x, y, letter, ha="center", va="center", transform=panels[0].transAxes, **outlined)
     _write_summary(panels[5], plane, report)
     if path is not None:
         figure.savefig(Path(path), format="png", metadata={"Software": None})

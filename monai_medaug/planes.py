@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.transforms.tensors import affine_of, plain_tensor
@@ -84,8 +83,10 @@ class DisplayPlane:
         slab = self.slab
         to_mask = np.linalg.inv(own.matrix) @ slab.matrix
         index = np.indices(slab.size).reshape(3, -1)
-        at = (to_mask[:3, :3] @ index + to_mask[:3, 3:])[3 - labels.ndim :]
-        found = map_coordinates(labels, at, order=0, mode="constant", cval=0)
+        at = np.rint(to_mask[:3, :3] @ index + to_mask[:3, 3:]).astype(int)[3 - labels.ndim :]
+        inside = ((at >= 0) & (at < np.reshape(labels.shape, (-1, 1)))).all(axis=0)
+        found = np.zeros(index.shape[1], labels.dtype)
+        found[inside] = labels[tuple(at[:, inside])]
         return self.cut(found.reshape(slab.shape))
 
 
@@ -101,6 +102,7 @@ def _fullest_slice(grid: VoxelGrid, axis: int, mask: Any) -> int:
     if not counts.any():
         return middle
     centre = np.array([(n - 1) / 2 for n in own.shape] + [1.0])
-    centre[across] = int(counts.argmax())
+    fullest = (counts == counts.max()).nonzero().flatten()
+    centre[across] = int(fullest[len(fullest) // 2])
     position = np.linalg.inv(grid.matrix) @ own.matrix @ centre
     return int(np.clip(round(position[axis]), 0, grid.shape[axis] - 1))

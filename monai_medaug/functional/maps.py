@@ -114,13 +114,15 @@ class _Flow:
         # the determinant of the pull-back is that of the elastic part over the volume factor
         self.bounds = [min(0.95, p["min_jacobian"] * max(1.0, v)) for p, v in zip(params, self.volume, strict=True)]
         self.amplitudes = [
-            velocity_amplitude(p["elastic_alpha"] * _unit_mm(p, lat.grid), p["elastic_sigma"], a)
+            p["elastic_mm"] / max(a, 1) ** 0.5
+            if "elastic_mm" in p
+            else velocity_amplitude(p["elastic_alpha"] * _unit_mm(p, lat.grid), p["elastic_sigma"], a)
             for p, lat, a in zip(params, lattices, axes, strict=True)
         ]
 
     @property
     def strengths(self) -> list[float]:
-        return [p["elastic_strength"] if p["elastic_alpha"] > 0 else 0.0 for p in self.params]
+        return [p["elastic_strength"] if a > 0 else 0.0 for p, a in zip(self.params, self.amplitudes, strict=True)]
 
     def at(self, times: Sequence[float] | None) -> tuple[torch.Tensor, list[float], list[float]]:
         """Displacement, times and kept shares at these times; None searches the greatest allowed."""

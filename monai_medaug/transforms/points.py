@@ -35,7 +35,7 @@ def move_companions(record: dict[str, Any], data: Any, name: str, boxes: bool, s
     if not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite, got NaN or Inf")
     dims = values.shape[1] // (1 + boxes)
-    corners = values.reshape(len(values), -1, dims)
+    corners = values.reshape(len(values), 1 + boxes, dims)
     if boxes:
         share = np.array(list(product(np.linspace(0, 1, _BOX_SAMPLES), repeat=dims)))
         points = corners[:, :1] + share * (corners[:, 1:] - corners[:, :1])

@@ -20,34 +20,27 @@ from monai_medaug.transforms.tensors import plain_tensor
 
 RANGE_HU = (-1000.0, 1000.0)
 
+_SMOOTH: dict[str, Any] = {"elastic_sigma": 20, "elastic_unit": "mm"}  # organs move, bones do not wobble
 _CT_STRENGTHS: dict[str, dict[str, dict[str, Any]]] = {
     "light": {
-        "geometry": {
-            "rotate_degrees": 3,
-            "translate_fraction": 0.02,
-            "scale_fraction": 0.05,
-            "elastic_alpha": (0, 100),
-        },
+        "geometry": {"rotate_degrees": 3, "translate_fraction": 0.02, "scale_fraction": 0.05, "elastic_mm": (0, 1.5)}
+        | _SMOOTH,
         "contrast": {"factor": (0.95, 1.05)},
         "dose": {"noise_hu": (1, 5)},
     },
     "standard": {
-        "geometry": {"elastic_alpha": (0, 300)},
+        "geometry": {"elastic_mm": (0, 4)} | _SMOOTH,  # rotation 5°, shift 5 %, scaling 10 % are the defaults
         "contrast": {"factor": (0.9, 1.1)},
         "dose": {"noise_hu": (1, 10)},
     },
     "strong": {
-        "geometry": {
-            "rotate_degrees": 15,
-            "translate_fraction": 0.1,
-            "scale_fraction": 0.2,
-            "elastic_alpha": (0, 1000),
-        },
+        "geometry": {"rotate_degrees": 15, "translate_fraction": 0.1, "scale_fraction": 0.2, "elastic_mm": (0, 8)}
+        | _SMOOTH,
         "contrast": {"factor": (0.8, 1.2)},
         "dose": {"noise_hu": (5, 30)},
     },
-    "source": {  # rotation 5°, shift 5 %, scaling 10 %, alpha 1000 and sigma 8 are the defaults
-        "geometry": {"elastic_alpha": 1000},
+    "source": {
+        "geometry": {"elastic_alpha": 1000},  # at the default sigma 8
         "contrast": {"factor": (0.85, 1.15)},
         "dose": {"noise_hu": (1, 12.3), "kernel": "white", "slice_correlation": 0},
     },
@@ -117,23 +110,26 @@ class AugmentationPreset(SeededContainer, Compose):
 
 
 def range_check(image: Any, name: str) -> dict[str, Any]:
-    """The share of voxels outside [-1000, 1000] HU, padding at or below -1400 HU not counted.
+    """The shares of voxels below and above [-1000, 1000] HU, padding at or below -1400 HU not counted.
 
     Example:
-        >>> range_check(torch.tensor([[[-2048.0, -1000.0, 40.0, 1500.0]]]), "image")["share_outside"]
-        0.3333333333333333
+        >>> check = range_check(torch.tensor([[[-2048.0, -1000.0, -1010.0, 40.0, 1500.0]]]), "image")
+        >>> check["share_below"], check["share_above"], check["passed"]
+        (0.25, 0.25, False)
     """
     values = plain_tensor(image, name)
-    inside_circle = values > PADDING_HU
-    count = max(int(inside_circle.sum()), 1)
-    outside = int((((values < RANGE_HU[0]) | (values > RANGE_HU[1])) & inside_circle).sum())
     low, high = torch.aminmax(values)
+    values = values[values > PADDING_HU]
+    below, above = (
+        float(n) / max(len(values), 1) for n in ((values < RANGE_HU[0]).sum(), (values > RANGE_HU[1]).sum())
+    )
     return {
         "range_hu": list(RANGE_HU),
-        "share_outside": outside / count,
+        "share_below": below,
+        "share_above": above,
         "minimum": float(low),
         "maximum": float(high),
-        "passed": outside == 0,
+        "passed": below == above == 0,
     }
 
 

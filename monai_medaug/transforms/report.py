@@ -35,10 +35,10 @@ class Report(dict):
                 values = {**step.get("params", {}), **step.get("figures", {})}
                 lines += [f"       {_readable(name, value)}" for name, value in values.items()]
         for key, check in self["range_check"].items():
-            low, high = check["range_hu"]
+            (low, high), below, above = check["range_hu"], check["share_below"], check["share_above"]
             lines.append(
-                f"  range check      {1 - check['share_outside']:.2%} within [{low:g}, {high:g}] HU, "
-                f"values {check['minimum']:.0f}..{check['maximum']:.0f} ({key})"
+                f"  range check      {1 - below - above:.2%} within [{low:g}, {high:g}] HU, "
+                f"{below:.2%} below, {above:.2%} above ({key})"
             )
         lines.append(f"  anatomy preserved    {self['anatomy_preserved']}")
         lines.append(f"  pathology preserved  {self['pathology_preserved']}")

@@ -35,6 +35,8 @@ class RandAffineElastic(RandomOperation):
             an alpha of 1000 asks for 29 px RMS in 2D, which no map without folds can have: 6 px are kept; in 3D it asks
             for 6.6 and keeps 5.5. RMS grows with sigma.
         elastic_sigma: correlation length of the field.
+        elastic_mm: RMS length of the elastic displacement that is asked for, in mm, a number or a range. It takes the
+            place of alpha, whose effect depends on sigma and the number of axes. Up to about 0.6 sigma is kept.
         elastic_unit: unit of alpha and sigma: ``"voxel"``, the finest spacing of the reference grid, or ``"mm"``.
         min_jacobian: least determinant allowed, in (0, 1); the elastic part alone also stays below its reciprocal.
         mode: ``"bilinear"`` (trilinear in 3D) for images, ``"nearest"`` marks a mask, whose labels are only copied.
@@ -69,12 +71,14 @@ class RandAffineElastic(RandomOperation):
         mode: str = "bilinear",
         padding_mode: str | float = "border",
         elastic_unit: str = "voxel",
+        elastic_mm: float | Sequence[float] | None = None,
     ) -> None:
         super().__init__(prob)
         self.rotate_degrees = span("rotate_degrees", rotate_degrees, -180, 180, signed=True)
         self.translate_fraction = span("translate_fraction", translate_fraction, -1, 1, signed=True)
         self.scale_fraction = span("scale_fraction", scale_fraction, -0.9, 9, signed=True)
         self.elastic_alpha = span("elastic_alpha", elastic_alpha, 0)
+        self.elastic_mm = None if elastic_mm is None else span("elastic_mm", elastic_mm, 0)
         self.elastic_sigma = span("elastic_sigma", elastic_sigma, 1e-3)[0]
         self.min_jacobian = span("min_jacobian", min_jacobian, 1e-3, 0.95)[0]
         if (1 + self.scale_fraction[1]) ** -3 < self.min_jacobian:
@@ -92,12 +96,16 @@ class RandAffineElastic(RandomOperation):
 
     def draw(self) -> Params:
         axis = self.R.normal(size=3)
+        if self.elastic_mm is None:
+            amplitude = {"elastic_alpha": self.R.uniform(*self.elastic_alpha)}
+        else:
+            amplitude = {"elastic_mm": self.R.uniform(*self.elastic_mm)}
         return {
             "rotate_degrees": self.R.uniform(*self.rotate_degrees),
             "rotate_axis": (axis / np.linalg.norm(axis)).tolist(),
             "translate_fraction": self.R.uniform(*self.translate_fraction, size=3).tolist(),
             "scale": 1 + self.R.uniform(*self.scale_fraction),
-            "elastic_alpha": self.R.uniform(*self.elastic_alpha),
+            **amplitude,
             "elastic_sigma": self.elastic_sigma,
             "elastic_unit": self.elastic_unit,
             "elastic_strength": 1.0,

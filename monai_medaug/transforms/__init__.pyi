@@ -1,0 +1,133 @@
+"""Array transforms and their dictionary twins, for static checkers: written by tests/contract/stubs.py."""
+
+from collections.abc import Sequence
+
+from monai.config import KeysCollection
+
+from monai_medaug.transforms.batch import Batched as Batched
+from monai_medaug.transforms.ct import HUWindow as HUWindow
+from monai_medaug.transforms.ct import RandCTDose as RandCTDose
+from monai_medaug.transforms.ct import RandHUContrast as RandHUContrast
+from monai_medaug.transforms.ct import RandHUWindow as RandHUWindow
+from monai_medaug.transforms.preserving import PreservingCompose as PreservingCompose
+from monai_medaug.transforms.presets import AugmentationPreset as AugmentationPreset
+from monai_medaug.transforms.presets import ct_augmentation as ct_augmentation
+from monai_medaug.transforms.replay import replay as replay
+from monai_medaug.transforms.report import Report as Report
+from monai_medaug.transforms.report import augmentation_report as augmentation_report
+from monai_medaug.transforms.spatial import RandAffineElastic as RandAffineElastic
+from monai_medaug.transforms.twin import DictionaryOperation, RandomDictionaryOperation
+
+__all__ = [
+    "AugmentationPreset",
+    "Batched",
+    "HUWindow",
+    "HUWindowD",
+    "HUWindowDict",
+    "HUWindowd",
+    "PreservingCompose",
+    "RandAffineElastic",
+    "RandAffineElasticD",
+    "RandAffineElasticDict",
+    "RandAffineElasticd",
+    "RandCTDose",
+    "RandCTDoseD",
+    "RandCTDoseDict",
+    "RandCTDosed",
+    "RandHUContrast",
+    "RandHUContrastD",
+    "RandHUContrastDict",
+    "RandHUContrastd",
+    "RandHUWindow",
+    "RandHUWindowD",
+    "RandHUWindowDict",
+    "RandHUWindowd",
+    "Report",
+    "augmentation_report",
+    "ct_augmentation",
+    "replay",
+]
+
+class HUWindowd(DictionaryOperation):
+    """Dictionary version of `HUWindow`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        center: float | None = None,
+        width: float | None = None,
+        preset: str | None = None,
+        out_range: Sequence[float] = (0, 1),
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandAffineElasticd(RandomDictionaryOperation):
+    """Dictionary version of `RandAffineElastic`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        prob: float = 0.8,
+        rotate_degrees: float | Sequence[float] = 5,
+        translate_fraction: float | Sequence[float] = 0.05,
+        scale_fraction: float | Sequence[float] = 0.1,
+        elastic_alpha: float | Sequence[float] = 1000,
+        elastic_sigma: float = 8,
+        min_jacobian: float = 0.2,
+        mode: str | Sequence[str] = "bilinear",
+        padding_mode: str | float | Sequence[str | float] = "border",
+        elastic_unit: str = "voxel",
+        point_keys: KeysCollection = (),
+        box_keys: KeysCollection = (),
+        point_space: str = "world",
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandCTDosed(RandomDictionaryOperation):
+    """Dictionary version of `RandCTDose`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        noise_hu: float | Sequence[float] = (1, 10),
+        kernel: str = "standard",
+        slice_correlation: float = 0.1,
+        prob: float = 0.8,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandHUContrastd(RandomDictionaryOperation):
+    """Dictionary version of `RandHUContrast`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        factor: float | Sequence[float] = (0.85, 1.15),
+        pivot_hu: float = 0,
+        prob: float = 0.8,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandHUWindowd(RandomDictionaryOperation):
+    """Dictionary version of `RandHUWindow`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        center: float | Sequence[float] = (-100, 100),
+        width: float | Sequence[float] = (200, 400),
+        out_range: Sequence[float] = (0, 1),
+        prob: float = 1.0,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+HUWindowD = HUWindowd
+HUWindowDict = HUWindowd
+RandAffineElasticD = RandAffineElasticd
+RandAffineElasticDict = RandAffineElasticd
+RandCTDoseD = RandCTDosed
+RandCTDoseDict = RandCTDosed
+RandHUContrastD = RandHUContrastd
+RandHUContrastDict = RandHUContrastd
+RandHUWindowD = RandHUWindowd
+RandHUWindowDict = RandHUWindowd
