@@ -10,6 +10,8 @@ import torch
 PADDING_HU = -1400.0
 """At and below this, voxels lie outside the reconstructed circle (-2048, -3024 and the like): no tissue, no noise."""
 
+AIR_HU, TISSUE_HU = -1000.0, -200.0
+
 APODISATION = {"soft": 0.6, "standard": 0.8, "sharp": 1.0}
 """Where the Hann window of a reconstruction kernel ends, as a share of the Nyquist frequency."""
 
@@ -29,13 +31,17 @@ def hu_window(
 
 
 def hu_contrast(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor) -> torch.Tensor:
-    """Contrast about a pivot: pivot + factor (HU - pivot); padding stays as it is.
+    """Contrast about a pivot, HU + w (factor - 1) (HU - pivot), with air where the scale has it.
+
+    The weight w rises from 0 at -1000 HU to 1 at -200 HU: another tube voltage scales tissue and bone against water,
+    but air is -1000 by definition and lung between them a mixture.
 
     Example:
         >>> hu_contrast(torch.tensor([-2048.0, -1000.0, 0.0, 100.0]), torch.tensor(1.15), torch.tensor(0.0))
-        tensor([-2048., -1150.,     0.,   115.])
+        tensor([-2048., -1000.,     0.,   115.])
     """
-    return torch.where(image > PADDING_HU, torch.lerp(pivot.expand_as(image), image, factor), image)
+    weight = (image - AIR_HU).div_(TISSUE_HU - AIR_HU).clamp_(0, 1)
+    return torch.addcmul(image, weight.mul_(factor - 1), image - pivot)
 
 
 @functools.lru_cache(maxsize=16)

@@ -174,9 +174,11 @@ RandHUWindowD = RandHUWindowDict = RandHUWindowd
 
 
 class RandHUContrast(CTImage, RandomOperation):
-    """Contrast about a fixed point: ``pivot + factor (HU - pivot)``, as calibration and tube voltage vary it.
+    """Contrast of tissue and bone about a fixed point, as the tube voltage varies it.
 
-    With the pivot at 0, water stays water. Padding outside the reconstructed circle (at or below -1400 HU) is kept.
+    ``pivot + factor (HU - pivot)`` from -200 HU up; from there down to -1000 HU the effect fades, ``HU + w (factor - 1)
+    (HU - pivot)`` with ``w = clip((HU + 1000) / 800, 0, 1)``: air is -1000 HU by definition, lung a mixture of air and
+    tissue. With the pivot at 0 water stays water too. Padding (-2048, -3024 and the like) is kept.
 
     Args:
         factor: range of the factor, above 0; 1 does nothing.
