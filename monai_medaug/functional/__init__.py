@@ -1,5 +1,15 @@
 """Kernels: pure functions on tensors (B, C, *spatial), with per-sample parameters. Nothing here knows MONAI."""
 
-from monai_medaug.functional import acceleration, ct, deformation, grid, maps, noise, warp
+from monai_medaug.functional import (
+    acceleration,
+    ct,
+    deformation,
+    grid,
+    maps,
+    noise,
+    preservation,
+    projection,
+    warp,
+)
 
-__all__ = ["acceleration", "ct", "deformation", "grid", "maps", "noise", "warp"]
+__all__ = ["acceleration", "ct", "deformation", "grid", "maps", "noise", "preservation", "projection", "warp"]

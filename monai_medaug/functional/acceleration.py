@@ -17,7 +17,6 @@ from types import ModuleType
 
 import torch
 
-_ROWS_WORTH_A_THREAD = 1024
 _enabled = os.environ.get("MONAI_MEDAUG_NUMBA", "1") != "0"
 
 
@@ -51,13 +50,13 @@ def torch_only() -> Iterator[None]:
         _enabled = before
 
 
-def over_rows(kernel: Callable[[int, int], None], rows: int) -> None:
-    """Call ``kernel(first, last)`` on slabs of rows, one thread for each that torch may use.
+def over_rows(kernel: Callable[[int, int], None], rows: int, least: int = 1024) -> None:
+    """Call ``kernel(first, last)`` on slabs of at least so many rows, one thread for each that torch may use.
 
     The threads live for this call only and the compiled code releases the interpreter lock. Numba's own
     threading layers are left alone: OpenMP's aborts a process that forks, as data loaders do.
     """
-    threads = min(torch.get_num_threads(), rows // _ROWS_WORTH_A_THREAD)
+    threads = min(torch.get_num_threads(), rows // least)
     if threads <= 1:
         kernel(0, rows)
         return

@@ -159,13 +159,15 @@ def determinant(columns: Sequence[Sequence[torch.Tensor]]) -> torch.Tensor:
     return a0 * (b1 * c2 - b2 * c1) - b0 * (a1 * c2 - a2 * c1) + c0 * (a1 * b2 - a2 * b1)
 
 
-def limit_velocity(velocity: torch.Tensor, steps: torch.Tensor, sigma: float, min_det: torch.Tensor) -> torch.Tensor:
+def limit_velocity(
+    velocity: torch.Tensor, steps: torch.Tensor, sigma: torch.Tensor, min_det: torch.Tensor
+) -> torch.Tensor:
     """Limits 1 and 2 of this module.
 
     Args:
         velocity: (B, 3, Gz, Gy, Gx) in lattice steps.
         steps: (B, 3) length of a lattice step along each axis, in the unit of ``sigma``.
-        sigma: correlation length of the field.
+        sigma: (B,) correlation length of each field.
         min_det: (B,) least determinant that will be allowed.
     """
     scale = steps.reshape(-1, 3, 1, 1, 1)

@@ -48,6 +48,8 @@ class VoxelGrid:
         if self.affine is None:
             return np.eye(4)
         given = np.asarray(self.affine, dtype=np.float64)
+        if not np.isfinite(given).all() or np.linalg.matrix_rank(given) < len(given):
+            raise ValueError(f"affine must be finite and invertible, got {given.tolist()}")
         if len(self.shape) == 3:
             if given.shape != (4, 4):
                 raise ValueError(f"affine of a 3D image must be (4, 4), got {given.shape}")
@@ -55,11 +57,8 @@ class VoxelGrid:
         columns = np.zeros((3, 2))
         columns[: len(given) - 1] = given[:-1, :2]
         normal = np.cross(columns[:, 0], columns[:, 1])
-        length = np.linalg.norm(normal)
-        if length == 0:
-            raise ValueError(f"affine must have independent columns, got {given.tolist()}")
         matrix = np.eye(4)
-        matrix[:3, 0] = normal / length
+        matrix[:3, 0] = normal / np.linalg.norm(normal)
         matrix[:3, 1:3] = columns
         matrix[: len(given) - 1, 3] = given[:-1, -1]
         return matrix
@@ -208,7 +207,8 @@ def elastic_displacement(
     field = smooth_unit_field(noise, lattices[0].sigmas)
     moving = torch.tensor([float(g > 1) for g in lattices[0].nodes], device=device)
     velocity = field * (amplitude[:, None] * moving / steps).reshape(-1, 3, 1, 1, 1)
-    limited = limit_velocity(velocity, steps, lattices[0].sigma, bound)
+    sigma = torch.tensor([lat.sigma for lat in lattices], dtype=torch.float32, device=device)
+    limited = limit_velocity(velocity, steps, sigma, bound)
     known = None if times is None else torch.tensor(times, dtype=torch.float32, device=device)
     displacement, reached = integrate(limited, bound, known)
     kept = reached.abs() * limited.flatten(1).norm(dim=1) / velocity.flatten(1).norm(dim=1).clamp_min(1e-12)

@@ -96,7 +96,7 @@ def warp(
                 [    4.,     5., -1000.]])
     """
     volume = image.unsqueeze(2) if image.ndim == 4 else image
-    if (loops := compiled("_numba_warp", image.device)) is not None:
+    if not image.requires_grad and (loops := compiled("_numba_warp", image.device)) is not None:
         out = _warp_compiled(loops, volume.contiguous(), pull_back, mode, padding_mode)
     else:
         out = _warp_torch(volume, pull_back, mode, padding_mode)

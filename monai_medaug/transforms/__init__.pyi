@@ -77,6 +77,7 @@ class RandAffineElasticd(RandomDictionaryOperation):
         mode: str | Sequence[str] = "bilinear",
         padding_mode: str | float | Sequence[str | float] = "border",
         elastic_unit: str = "voxel",
+        elastic_mm: float | Sequence[float] | None = None,
         point_keys: KeysCollection = (),
         box_keys: KeysCollection = (),
         point_space: str = "world",

@@ -57,6 +57,11 @@ class Operation(InvertibleTransform):
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
     geometric: ClassVar[bool] = False
     """Whether voxels move: keys have a mode and a padding, the inverse undoes it, points and boxes follow."""
+    dtypes: ClassVar[tuple[torch.dtype, ...]] = (
+        *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+        *(torch.int16, torch.uint16, torch.uint8),
+    )
+    """The types that the contract tests feed it besides `example`; narrower where an operation needs it."""
     identity: ClassVar[Params] = {}
     """The value of each drawn quantity that does nothing. Quantities without one are never scaled."""
 

@@ -11,7 +11,7 @@ from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.functional.grid import VoxelGrid
-from monai_medaug.transforms.tensors import affine_of, computing_dtype, image_dtype, plain_tensor, restored
+from monai_medaug.transforms.tensors import affine_of, computing_dtype, image_dtype, plain_tensor, restored, say_once
 from monai_medaug.transforms.trace import new_record, push_batch_records, push_record
 
 if TYPE_CHECKING:
@@ -146,12 +146,14 @@ def run_operation(
 
 
 def share_affines(entries: Sequence[Entry]) -> None:
-    """A key without an affine takes that of the first key of equal shape."""
+    """A key without an affine takes that of the first key of equal shape; geometry counts a missing one as 1 mm."""
     for entry in entries:
         entry.affine = affine_of(entry.data)
     for entry in entries:
         if entry.affine is None:
             entry.affine = next((e.affine for e in entries if e.affine is not None and e.shape == entry.shape), None)
+        if entry.affine is None and entry.mode is not None:
+            say_once("an image without an affine counts as one of 1 mm voxels")
 
 
 def plain_grid(grid: VoxelGrid) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -15,9 +16,13 @@ _said: set[str] = set()
 
 def say_once(message: str) -> None:
     """Warn, once per process."""
-    if message not in _said:
-        _said.add(message)
-        warnings.warn(message, UserWarning, stacklevel=3)
+    if message in _said:
+        return
+    _said.add(message)
+    level, frame = 2, sys._getframe(1)  # the user's line, not ours
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("monai_medaug."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)
 
 
 def plain_tensor(data: Any, name: str, batch: bool = False) -> torch.Tensor:
