@@ -34,11 +34,84 @@ def _reflect(c, n):
 
 
 @_njit(inline="always")
+def _lower(c, n):
+    """Lower node of a coordinate within [0, n - 1], for n > 1; unsigned, which spares the check for negative ones."""
+    return np.uint32(min(int(c), n - 2))
+
+
+@_njit(inline="always")
+def _clamped(c, n):
+    return min(max(c, np.float32(0.0)), np.float32(n - 1))
+
+
+@_njit(inline="always")
 def _cell(c, n):
-    """Lower node and fraction of a coordinate clamped to [0, n - 1]."""
+    """Lower and upper node and fraction of a coordinate clamped to [0, n - 1], for any n."""
     c = min(max(c, 0.0), n - 1.0)
     i = min(int(c), max(n - 2, 0))
     return i, min(i + 1, n - 1), c - i
+
+
+@_njit(fastmath=True)
+def node_table(lattice, nodes, coords):
+    """Lower node and fraction along a row for each voxel of it, for a lattice parallel to the rows."""
+    width = coords.shape[1]
+    index = np.empty(width, np.uint32)
+    fraction = np.empty(width, coords.dtype)
+    for x in range(width):
+        i, _, f = _cell(lattice[2, 3] + lattice[2, 2] * x, nodes)
+        index[x] = min(i, max(nodes - 2, 0))
+        fraction[x] = f if nodes > 1 else 0.0
+    return index, fraction
+
+
+@_njit(inline="always")
+def parallel(lattice):
+    """Whether the rows run along lattice lines and meet the nodes alike."""
+    return lattice[0, 2] == 0.0 and lattice[1, 2] == 0.0 and lattice[2, 0] == 0.0 and lattice[2, 1] == 0.0
+
+
+@_njit(fastmath=True)
+def row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, coords):
+    """Source coordinates (3, width) of one output row.
+
+    Where the lattice is parallel to the row, ``u`` is first interpolated to the row's own line of nodes (times
+    ``mix``), which leaves two loads a component and voxel instead of eight.
+    """
+    width = coords.shape[1]
+    base = np.empty(3, coords.dtype)
+    slope = np.empty(3, coords.dtype)
+    for k in range(3):
+        base[k] = source[k, 0] * z + source[k, 1] * y + source[k, 3]
+        slope[k] = source[k, 2]
+    lz = lattice[0, 0] * z + lattice[0, 1] * y + lattice[0, 3]
+    ly = lattice[1, 0] * z + lattice[1, 1] * y + lattice[1, 3]
+    if parallel(lattice):
+        nodes = u.shape[3]
+        z0, z1, fz = _cell(lz, u.shape[1])
+        y0, y1, fy = _cell(ly, u.shape[2])
+        w00, w01, w10, w11 = (1 - fz) * (1 - fy), (1 - fz) * fy, fz * (1 - fy), fz * fy
+        for n in range(nodes):
+            a = w00 * u[0, z0, y0, n] + w01 * u[0, z0, y1, n] + w10 * u[0, z1, y0, n] + w11 * u[0, z1, y1, n]
+            b = w00 * u[1, z0, y0, n] + w01 * u[1, z0, y1, n] + w10 * u[1, z1, y0, n] + w11 * u[1, z1, y1, n]
+            c = w00 * u[2, z0, y0, n] + w01 * u[2, z0, y1, n] + w10 * u[2, z1, y0, n] + w11 * u[2, z1, y1, n]
+            for k in range(3):
+                line[k, n] = mix[k, 0] * a + mix[k, 1] * b + mix[k, 2] * c
+        for k in range(3):
+            line[k, nodes] = line[k, nodes - 1]  # so that the upper node is always the next one
+            start, step, values, out = base[k], slope[k], line[k], coords[k]
+            for x in range(width):
+                i = index[x]
+                low = values[i]
+                out[x] = start + step * np.float32(x) + low + fraction[x] * (values[i + np.uint32(1)] - low)
+    else:
+        lx = lattice[2, 0] * z + lattice[2, 1] * y + lattice[2, 3]
+        d = np.empty(3, np.float64)
+        for x in range(width):
+            _displacement(u, lz + lattice[0, 2] * x, ly + lattice[1, 2] * x, lx + lattice[2, 2] * x, d)
+            for k in range(3):
+                moved = mix[k, 0] * d[0] + mix[k, 1] * d[1] + mix[k, 2] * d[2]
+                coords[k, x] = base[k] + slope[k] * np.float32(x) + moved
 
 
 @_njit(fastmath=True)
@@ -58,42 +131,87 @@ def _displacement(u, lz, ly, lx, out):
 
 
 @_njit(fastmath=True)
-def row_coordinates(z, y, width, lattice, source, mix, u, line, coords):
-    """Source coordinates (3, width) of one output row.
+def _volume_row(flat, coords, nz, ny, nx, out):
+    """One row of trilinear interpolation of a volume given flat, coordinates clamped; all axes longer than 1."""
+    down, deep = np.uint32(nx), np.uint32(nx * ny)
+    one = np.uint32(1)
+    cz, cy, cx = coords[0], coords[1], coords[2]
+    for x in range(len(out)):
+        z, y, c = _clamped(cz[x], nz), _clamped(cy[x], ny), _clamped(cx[x], nx)
+        iz, iy, ix = _lower(z, nz), _lower(y, ny), _lower(c, nx)
+        fz, fy, fx = z - np.float32(iz), y - np.float32(iy), c - np.float32(ix)
+        p = iz * deep + iy * down + ix
+        a = flat[p] + fx * (flat[p + one] - flat[p])
+        p += down
+        b = flat[p] + fx * (flat[p + one] - flat[p])
+        p += deep
+        f = flat[p] + fx * (flat[p + one] - flat[p])
+        p -= down
+        e = flat[p] + fx * (flat[p + one] - flat[p])
+        a += fy * (b - a)
+        e += fy * (f - e)
+        out[x] = a + fz * (e - a)
 
-    Where the lattice lies parallel to the row, ``u`` is first interpolated to the row's own line of nodes,
-    which leaves two loads a component and voxel instead of eight.
-    """
-    aligned = lattice[0, 2] == 0.0 and lattice[1, 2] == 0.0
-    lz = lattice[0, 0] * z + lattice[0, 1] * y + lattice[0, 3]
-    ly = lattice[1, 0] * z + lattice[1, 1] * y + lattice[1, 3]
-    lx = lattice[2, 0] * z + lattice[2, 1] * y + lattice[2, 3]
-    s0 = source[0, 0] * z + source[0, 1] * y + source[0, 3]
-    s1 = source[1, 0] * z + source[1, 1] * y + source[1, 3]
-    s2 = source[2, 0] * z + source[2, 1] * y + source[2, 3]
-    nodes = u.shape[3]
-    if aligned:
-        z0, z1, fz = _cell(lz, u.shape[1])
-        y0, y1, fy = _cell(ly, u.shape[2])
-        w00, w01, w10, w11 = (1 - fz) * (1 - fy), (1 - fz) * fy, fz * (1 - fy), fz * fy
-        for n in range(nodes):
-            a = w00 * u[0, z0, y0, n] + w01 * u[0, z0, y1, n] + w10 * u[0, z1, y0, n] + w11 * u[0, z1, y1, n]
-            b = w00 * u[1, z0, y0, n] + w01 * u[1, z0, y1, n] + w10 * u[1, z1, y0, n] + w11 * u[1, z1, y1, n]
-            c = w00 * u[2, z0, y0, n] + w01 * u[2, z0, y1, n] + w10 * u[2, z1, y0, n] + w11 * u[2, z1, y1, n]
-            for k in range(3):
-                line[k, n] = mix[k, 0] * a + mix[k, 1] * b + mix[k, 2] * c
-        for x in range(width):
-            x0, x1, fx = _cell(lx + lattice[2, 2] * x, nodes)
-            coords[0, x] = s0 + source[0, 2] * x + line[0, x0] + fx * (line[0, x1] - line[0, x0])
-            coords[1, x] = s1 + source[1, 2] * x + line[1, x0] + fx * (line[1, x1] - line[1, x0])
-            coords[2, x] = s2 + source[2, 2] * x + line[2, x0] + fx * (line[2, x1] - line[2, x0])
-    else:
-        d = np.empty(3, np.float64)
-        for x in range(width):
-            _displacement(u, lz + lattice[0, 2] * x, ly + lattice[1, 2] * x, lx + lattice[2, 2] * x, d)
-            coords[0, x] = s0 + source[0, 2] * x + mix[0, 0] * d[0] + mix[0, 1] * d[1] + mix[0, 2] * d[2]
-            coords[1, x] = s1 + source[1, 2] * x + mix[1, 0] * d[0] + mix[1, 1] * d[1] + mix[1, 2] * d[2]
-            coords[2, x] = s2 + source[2, 2] * x + mix[2, 0] * d[0] + mix[2, 1] * d[1] + mix[2, 2] * d[2]
+
+@_njit(fastmath=True)
+def _plane_row(flat, coords, ny, nx, out):
+    """One row of bilinear interpolation of an image given flat, coordinates clamped; both axes longer than 1."""
+    down, one = np.uint32(nx), np.uint32(1)
+    cy, cx = coords[1], coords[2]
+    for x in range(len(out)):
+        y, c = _clamped(cy[x], ny), _clamped(cx[x], nx)
+        iy, ix = _lower(y, ny), _lower(c, nx)
+        fy, fx = y - np.float32(iy), c - np.float32(ix)
+        p = iy * down + ix
+        a = flat[p] + fx * (flat[p + one] - flat[p])
+        p += down
+        b = flat[p] + fx * (flat[p + one] - flat[p])
+        out[x] = a + fy * (b - a)
+
+
+@_njit(fastmath=True)
+def _thin_row(img, coords, out):
+    """The same for volumes with other axes of one voxel."""
+    nz, ny, nx = img.shape
+    for x in range(len(out)):
+        z0, z1, fz = _cell(coords[0, x], nz)
+        y0, y1, fy = _cell(coords[1, x], ny)
+        x0, x1, fx = _cell(coords[2, x], nx)
+        a = img[z0, y0, x0] + fx * (img[z0, y0, x1] - img[z0, y0, x0])
+        b = img[z0, y1, x0] + fx * (img[z0, y1, x1] - img[z0, y1, x0])
+        e = img[z1, y0, x0] + fx * (img[z1, y0, x1] - img[z1, y0, x0])
+        f = img[z1, y1, x0] + fx * (img[z1, y1, x1] - img[z1, y1, x0])
+        a += fy * (b - a)
+        e += fy * (f - e)
+        out[x] = a + fz * (e - a)
+
+
+@_njit()
+def _fill_outside(img, coords, value, out):
+    """Correct a row for a constant outside: within one voxel of the border it fades into the constant."""
+    nz, ny, nx = img.shape
+    for x in range(len(out)):
+        cz, cy, cx = coords[0, x], coords[1, x], coords[2, x]
+        if not (cz < 0.0 or cy < 0.0 or cx < 0.0 or cz > nz - 1 or cy > ny - 1 or cx > nx - 1):
+            continue
+        bz, by, bx = int(np.floor(cz)), int(np.floor(cy)), int(np.floor(cx))
+        total = 0.0
+        for i in range(8):
+            iz, iy, ix = bz + (i >> 2), by + ((i >> 1) & 1), bx + (i & 1)
+            weight = (1 - abs(cz - iz)) * (1 - abs(cy - iy)) * (1 - abs(cx - ix))
+            if 0 <= iz < nz and 0 <= iy < ny and 0 <= ix < nx:
+                total += weight * img[iz, iy, ix]
+            else:
+                total += weight * value
+        out[x] = total
+
+
+@_njit()
+def _reflect_row(coords, nz, ny, nx):
+    for x in range(coords.shape[1]):
+        coords[0, x] = _reflect(coords[0, x], nz)
+        coords[1, x] = _reflect(coords[1, x], ny)
+        coords[2, x] = _reflect(coords[2, x], nx)
 
 
 @_njit(fastmath=True)
@@ -101,39 +219,24 @@ def warp_linear(img, out, lattice, source, mix, u, padding, value, first, last):
     """Rows first..last of the trilinear pull-back of ``img`` (C, Z, Y, X)."""
     channels, nz, ny, nx = img.shape
     height, width = out.shape[2], out.shape[3]
-    line = np.empty((3, u.shape[3]), np.float64)
-    coords = np.empty((3, width), np.float64)
+    coords = np.empty((3, width), img.dtype)
+    index, fraction = node_table(lattice, u.shape[3], coords)
+    line = np.empty((3, u.shape[3] + 1), img.dtype)
     for row in range(first, last):
         z, y = row // height, row % height
-        row_coordinates(z, y, width, lattice, source, mix, u, line, coords)
-        for x in range(width):
-            cz, cy, cx = coords[0, x], coords[1, x], coords[2, x]
-            if padding == CONSTANT and (cz < 0.0 or cy < 0.0 or cx < 0.0 or cz > nz - 1 or cy > ny - 1 or cx > nx - 1):
-                bz, by, bx = int(np.floor(cz)), int(np.floor(cy)), int(np.floor(cx))
-                for c in range(channels):
-                    total = 0.0
-                    for i in range(8):
-                        iz, iy, ix = bz + (i >> 2), by + ((i >> 1) & 1), bx + (i & 1)
-                        weight = (1 - abs(cz - iz)) * (1 - abs(cy - iy)) * (1 - abs(cx - ix))
-                        if 0 <= iz < nz and 0 <= iy < ny and 0 <= ix < nx:
-                            total += weight * img[c, iz, iy, ix]
-                        else:
-                            total += weight * value
-                    out[c, z, y, x] = total
-                continue
-            if padding == REFLECTION:
-                cz, cy, cx = _reflect(cz, nz), _reflect(cy, ny), _reflect(cx, nx)
-            z0, z1, fz = _cell(cz, nz)
-            y0, y1, fy = _cell(cy, ny)
-            x0, x1, fx = _cell(cx, nx)
-            for c in range(channels):
-                a = img[c, z0, y0, x0] + fx * (img[c, z0, y0, x1] - img[c, z0, y0, x0])
-                b = img[c, z0, y1, x0] + fx * (img[c, z0, y1, x1] - img[c, z0, y1, x0])
-                e = img[c, z1, y0, x0] + fx * (img[c, z1, y0, x1] - img[c, z1, y0, x0])
-                f = img[c, z1, y1, x0] + fx * (img[c, z1, y1, x1] - img[c, z1, y1, x0])
-                a += fy * (b - a)
-                e += fy * (f - e)
-                out[c, z, y, x] = a + fz * (e - a)
+        row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, coords)
+        if padding == REFLECTION:
+            _reflect_row(coords, nz, ny, nx)
+        for c in range(channels):
+            target = out[c, z, y]
+            if nz > 1 and ny > 1 and nx > 1:
+                _volume_row(img[c].ravel(), coords, nz, ny, nx, target)
+            elif nz == 1 and ny > 1 and nx > 1:
+                _plane_row(img[c].ravel(), coords, ny, nx, target)
+            else:
+                _thin_row(img[c], coords, target)
+            if padding == CONSTANT:
+                _fill_outside(img[c], coords, value, target)
 
 
 @_njit()
@@ -141,60 +244,96 @@ def warp_nearest(img, out, lattice, source, mix, u, padding, value, first, last)
     """Rows first..last of the nearest-neighbour pull-back: values are copied, whatever their type."""
     channels, nz, ny, nx = img.shape
     height, width = out.shape[2], out.shape[3]
-    line = np.empty((3, u.shape[3]), np.float64)
-    coords = np.empty((3, width), np.float64)
+    coords = np.empty((3, width), np.float32)
+    index, fraction = node_table(lattice, u.shape[3], coords)
+    line = np.empty((3, u.shape[3] + 1), np.float32)
     for row in range(first, last):
         z, y = row // height, row % height
-        row_coordinates(z, y, width, lattice, source, mix, u, line, coords)
-        for x in range(width):
-            cz, cy, cx = coords[0, x], coords[1, x], coords[2, x]
-            if padding == REFLECTION:
-                cz, cy, cx = _reflect(cz, nz), _reflect(cy, ny), _reflect(cx, nx)
-            iz, iy, ix = int(np.rint(cz)), int(np.rint(cy)), int(np.rint(cx))
-            if padding == CONSTANT and (iz < 0 or iy < 0 or ix < 0 or iz >= nz or iy >= ny or ix >= nx):
-                for c in range(channels):
-                    out[c, z, y, x] = value
-                continue
-            iz, iy, ix = min(max(iz, 0), nz - 1), min(max(iy, 0), ny - 1), min(max(ix, 0), nx - 1)
-            for c in range(channels):
-                out[c, z, y, x] = img[c, iz, iy, ix]
+        row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, coords)
+        if padding == REFLECTION:
+            _reflect_row(coords, nz, ny, nx)
+        for c in range(channels):
+            _nearest_row(img[c].ravel(), coords, nz, ny, nx, padding == CONSTANT, value, out[c, z, y])
+
+
+@_njit()
+def _nearest_row(flat, coords, nz, ny, nx, constant, value, out):
+    cz, cy, cx = coords[0], coords[1], coords[2]
+    for x in range(len(out)):
+        fz, fy, fx = np.rint(cz[x]), np.rint(cy[x]), np.rint(cx[x])
+        z, y, c = _clamped(fz, nz), _clamped(fy, ny), _clamped(fx, nx)
+        out[x] = flat[np.uint32((int(z) * ny + int(y)) * nx + int(c))]
+        if constant and (z != fz or y != fy or c != fx):
+            out[x] = value
 
 
 @_njit(fastmath=True)
 def compose(a, b, out):
     """out(x) = b(x) + a(x + b(x)) on the lattice, displacements (3, Z, Y, X) in lattice steps."""
     _, nz, ny, nx = a.shape
-    d = np.empty(3, np.float64)
+    coords = np.empty((3, nx), np.float32)
+    value = np.empty((3, nx), np.float32)
+    flat = a.reshape(3, -1)
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
-                _displacement(a, z + b[0, z, y, x], y + b[1, z, y, x], x + b[2, z, y, x], d)
+                coords[0, x] = z + b[0, z, y, x]
+                coords[1, x] = y + b[1, z, y, x]
+                coords[2, x] = x + b[2, z, y, x]
+            if nz > 1 and ny > 1 and nx > 1:
+                _lattice_row(flat, coords, nz, ny, nx, value)
+            else:
                 for k in range(3):
-                    out[k, z, y, x] = b[k, z, y, x] + d[k]
+                    if nz == 1 and ny > 1 and nx > 1:
+                        _plane_row(flat[k], coords, ny, nx, value[k])
+                    else:
+                        _thin_row(a[k], coords, value[k])
+            for k in range(3):
+                for x in range(nx):
+                    out[k, z, y, x] = b[k, z, y, x] + value[k, x]
+
+
+@_njit(fastmath=True)
+def _lattice_row(flat, coords, nz, ny, nx, out):
+    """As `_volume_row` for the three components of a lattice given flat (3, nodes)."""
+    down, deep = np.uint32(nx), np.uint32(nx * ny)
+    one = np.uint32(1)
+    for x in range(out.shape[1]):
+        z, y, c = _clamped(coords[0, x], nz), _clamped(coords[1, x], ny), _clamped(coords[2, x], nx)
+        iz, iy, ix = _lower(z, nz), _lower(y, ny), _lower(c, nx)
+        fz, fy, fx = z - np.float32(iz), y - np.float32(iy), c - np.float32(ix)
+        p = iz * deep + iy * down + ix
+        q, r, s = p + down, p + deep, p + deep + down
+        for k in range(3):
+            values = flat[k]
+            a = values[p] + fx * (values[p + one] - values[p])
+            b = values[q] + fx * (values[q + one] - values[q])
+            e = values[r] + fx * (values[r + one] - values[r])
+            f = values[s] + fx * (values[s + one] - values[s])
+            a += fy * (b - a)
+            e += fy * (f - e)
+            out[k, x] = a + fz * (e - a)
 
 
 @_njit(fastmath=True)
 def corner_determinants(u):
     """Least and greatest det(I + grad u) over the corners of all cells, by the cells' edge differences."""
     _, nz, ny, nx = u.shape
-    low, high = np.inf, -np.inf
+    low, high = np.float32(np.inf), np.float32(-np.inf)
     cz, cy, cx = max(nz - 1, 1), max(ny - 1, 1), max(nx - 1, 1)
     ez, ey, ex = min(nz - 1, 1), min(ny - 1, 1), min(nx - 1, 1)
+    one = np.float32(1.0)
     for z in range(cz):
         for y in range(cy):
-            for x in range(cx):
-                for i in range(8):
-                    pz, py, px = (i >> 2) * ez, ((i >> 1) & 1) * ey, (i & 1) * ex
-                    kz, ky, kx = z + pz, y + py, x + px
-                    a0 = 1 + u[0, z + ez, ky, kx] - u[0, z, ky, kx]
-                    a1 = u[1, z + ez, ky, kx] - u[1, z, ky, kx]
-                    a2 = u[2, z + ez, ky, kx] - u[2, z, ky, kx]
-                    b0 = u[0, kz, y + ey, kx] - u[0, kz, y, kx]
-                    b1 = 1 + u[1, kz, y + ey, kx] - u[1, kz, y, kx]
-                    b2 = u[2, kz, y + ey, kx] - u[2, kz, y, kx]
-                    c0 = u[0, kz, ky, x + ex] - u[0, kz, ky, x]
-                    c1 = u[1, kz, ky, x + ex] - u[1, kz, ky, x]
-                    c2 = 1 + u[2, kz, ky, x + ex] - u[2, kz, ky, x]
+            for i in range(8):
+                kz, ky, px = z + (i >> 2) * ez, y + ((i >> 1) & 1) * ey, (i & 1) * ex
+                za, zb = u[:, z, ky, px:], u[:, z + ez, ky, px:]
+                ya, yb = u[:, kz, y, px:], u[:, kz, y + ey, px:]
+                xa, xb = u[:, kz, ky], u[:, kz, ky, ex:]
+                for x in range(cx):
+                    a0, a1, a2 = one + zb[0, x] - za[0, x], zb[1, x] - za[1, x], zb[2, x] - za[2, x]
+                    b0, b1, b2 = yb[0, x] - ya[0, x], one + yb[1, x] - ya[1, x], yb[2, x] - ya[2, x]
+                    c0, c1, c2 = xb[0, x] - xa[0, x], xb[1, x] - xa[1, x], one + xb[2, x] - xa[2, x]
                     det = a0 * (b1 * c2 - b2 * c1) - b0 * (a1 * c2 - a2 * c1) + c0 * (a1 * b2 - a2 * b1)
                     low, high = min(low, det), max(high, det)
     return low, high
@@ -204,45 +343,33 @@ def corner_determinants(u):
 def sampled_determinants(lattice, source, mix, u, shape, first, last, extrema):
     """Least and greatest determinant of the sampled pull-back, central differences between output voxels.
 
-    ``extrema`` (2,) receives the figures for the rows first..last.
+    ``extrema`` (2,) receives the figures for the planes first..last. Three planes of coordinates are kept, each is
+    computed once. An axis of up to two voxels counts as rigid.
     """
     nz, ny, nx = shape
-    low, high = np.inf, -np.inf
-    line = np.empty((3, u.shape[3]), np.float64)
-    below = np.empty((3, nx), np.float64)
-    above = np.empty((3, nx), np.float64)
-    rows = np.empty((3, 3, nx), np.float64)  # y - 1, y, y + 1 in turn
-    known = -2  # the last row whose neighbours are at hand
-    for row in range(first, last):
-        z, y = row // ny, row % ny
-        if (nz > 2 and (z == 0 or z == nz - 1)) or (ny > 2 and (y == 0 or y == ny - 1)):
+    low, high = np.float32(np.inf), np.float32(-np.inf)
+    still = np.zeros((3, nx), np.float32)
+    index, fraction = node_table(lattice, u.shape[3], still)
+    line = np.empty((3, u.shape[3] + 1), np.float32)
+    one_z, one_y = np.zeros((3, nx), np.float32), np.zeros((3, nx), np.float32)
+    one_z[0], one_y[1] = 2.0, 2.0
+    planes = np.empty((3, ny, 3, nx), np.float32)
+    deep, wide = nz > 2, ny > 2
+    for z in range(max(first - 1, 0) if deep else first, min(last + 1, nz) if deep else last):
+        for y in range(ny):
+            row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, planes[z % 3, y])
+        middle = z - 1 if deep else z
+        if deep and (middle < max(first, 1) or middle > min(last, nz - 1) - 1):
             continue
-        here, after = rows[y % 3], rows[(y + 1) % 3]
-        before = rows[(y + 2) % 3]
-        if ny > 2:
-            if known != row - 1:
-                row_coordinates(z, y - 1, nx, lattice, source, mix, u, line, before)
-                row_coordinates(z, y, nx, lattice, source, mix, u, line, here)
-            row_coordinates(z, y + 1, nx, lattice, source, mix, u, line, after)
-            known = row
-        else:
-            row_coordinates(z, y, nx, lattice, source, mix, u, line, here)
-        if nz > 2:
-            row_coordinates(z - 1, y, nx, lattice, source, mix, u, line, below)
-            row_coordinates(z + 1, y, nx, lattice, source, mix, u, line, above)
-        for x in range(1, nx - 1):
-            a0, a1, a2, b0, b1, b2 = 1.0, 0.0, 0.0, 0.0, 1.0, 0.0
-            if nz > 2:
-                a0 = (above[0, x] - below[0, x]) * 0.5
-                a1 = (above[1, x] - below[1, x]) * 0.5
-                a2 = (above[2, x] - below[2, x]) * 0.5
-            if ny > 2:
-                b0 = (after[0, x] - before[0, x]) * 0.5
-                b1 = (after[1, x] - before[1, x]) * 0.5
-                b2 = (after[2, x] - before[2, x]) * 0.5
-            c0 = (here[0, x + 1] - here[0, x - 1]) * 0.5
-            c1 = (here[1, x + 1] - here[1, x - 1]) * 0.5
-            c2 = (here[2, x + 1] - here[2, x - 1]) * 0.5
-            det = a0 * (b1 * c2 - b2 * c1) - b0 * (a1 * c2 - a2 * c1) + c0 * (a1 * b2 - a2 * b1)
-            low, high = min(low, det), max(high, det)
-    extrema[0], extrema[1] = low, high
+        for y in range(1 if wide else 0, ny - 1 if wide else ny):
+            here = planes[middle % 3, y]
+            below, above = (planes[(middle + 2) % 3, y], planes[z % 3, y]) if deep else (still, one_z)
+            before, after = (planes[middle % 3, y - 1], planes[middle % 3, y + 1]) if wide else (still, one_y)
+            for x in range(1, nx - 1):
+                a0, a1, a2 = above[0, x] - below[0, x], above[1, x] - below[1, x], above[2, x] - below[2, x]
+                b0, b1, b2 = after[0, x] - before[0, x], after[1, x] - before[1, x], after[2, x] - before[2, x]
+                c0, c1 = here[0, x + 1] - here[0, x - 1], here[1, x + 1] - here[1, x - 1]
+                c2 = here[2, x + 1] - here[2, x - 1]
+                det = a0 * (b1 * c2 - b2 * c1) - b0 * (a1 * c2 - a2 * c1) + c0 * (a1 * b2 - a2 * b1)
+                low, high = min(low, det), max(high, det)
+    extrema[0], extrema[1] = low / 8, high / 8

@@ -50,6 +50,21 @@ def torch_only() -> Iterator[None]:
         _enabled = before
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Within this block torch works on this thread alone.
+
+    For many small operations: shared out over threads each waits at a barrier, which takes milliseconds when another
+    process has the core. The setting is the calling thread's own.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def over_rows(kernel: Callable[[int, int], None], rows: int, least: int = 1024) -> None:
     """Call ``kernel(first, last)`` on slabs of at least so many rows, one thread for each that torch may use.
 

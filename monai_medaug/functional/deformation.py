@@ -21,16 +21,17 @@ import math
 from collections.abc import Sequence
 
 import torch
+from scipy.fft import next_fast_len
 from torch.nn.functional import grid_sample, pad
 
 from monai_medaug.functional.acceleration import compiled
 
 STEPS_PER_SIGMA = 2.0
-_SQUARINGS = 9
+_SQUARINGS = 6
 _VELOCITY_LIMIT = 1.1  # of sigma, root mean square vector length
 _DIVERGENCE_SHARE = 0.9  # of ln(1 / min_det), the rest is for discretisation
 _CLIP_ROUNDS = 3
-_CLIP_MARGIN = 8  # nodes of zero round the lattice, against wrap-round in the spectral correction
+_CLIP_MARGIN = 8  # nodes of zero beside the lattice, against wrap-round in the spectral correction
 
 
 def lattice_shape(shape: Sequence[int], spacing: Sequence[float], step: float) -> tuple[int, ...]:
@@ -78,11 +79,10 @@ def _gradient(field: torch.Tensor, axis: int) -> torch.Tensor:
 def clip_divergence(velocity: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
     """Bring ``|div v|`` below ``limit`` (B,) by adding a gradient field: v + grad(phi), lap(phi) = -excess."""
     size = velocity.shape[2:]
-    margins = [_CLIP_MARGIN if n > 1 else 0 for n in size]
-    padding = [m for m in reversed(margins) for _ in (0, 1)]
+    totals = [next_fast_len(n + _CLIP_MARGIN, real=True) if n > 1 else 1 for n in size]
+    padding = [m for n, total in zip(reversed(size), reversed(totals), strict=True) for m in (0, total - n)]
     waves = []
-    for axis, (n, m) in enumerate(zip(size, margins, strict=True)):
-        total = n + 2 * m
+    for axis, total in enumerate(totals):
         frequency = torch.fft.rfftfreq(total) if axis == 2 else torch.fft.fftfreq(total)
         wave = torch.sin(2 * math.pi * frequency).to(velocity)  # the symbol of the central difference
         waves.append(wave.reshape([-1 if a == axis else 1 for a in range(3)]))
@@ -97,12 +97,10 @@ def clip_divergence(velocity: torch.Tensor, limit: torch.Tensor) -> torch.Tensor
         spectrum = torch.fft.rfftn(pad(excess, padding), dim=(1, 2, 3)) * inverse
         correction = torch.fft.irfftn(
             torch.stack([1j * w * spectrum for w in waves], dim=1),
-            s=[n + 2 * m for n, m in zip(size, margins, strict=True)],
+            s=totals,
             dim=(2, 3, 4),
         )
-        for axis, (n, m) in enumerate(zip(size, margins, strict=True)):
-            correction = correction.narrow(2 + axis, m, n)
-        velocity = velocity + correction
+        velocity = velocity + correction[:, :, : size[0], : size[1], : size[2]]
     return velocity
 
 
@@ -127,6 +125,39 @@ def sample_lattice(lattice: torch.Tensor, positions: torch.Tensor) -> torch.Tens
     sizes = positions.new_tensor([max(n - 1, 1) for n in lattice.shape[2:]]).reshape(1, 3, 1, 1, 1)
     normalised = torch.movedim(2 * positions / sizes - 1, 1, -1).flip(-1)
     return grid_sample(lattice, normalised, padding_mode="border", align_corners=True)
+
+
+def exact_inverse(u: torch.Tensor, guess: torch.Tensor, density: int, rounds: int = 3) -> torch.Tensor:
+    """The displacement w of the inverse map, w(x) = -u(x + w(x)), on a lattice ``density`` times as dense.
+
+    The opposite flow is the inverse but for the error of its integration; Newton's method removes that, with the
+    Jacobian at the guess.
+
+    Args:
+        u: the forward displacement (B, 3, Gz, Gy, Gx) in lattice steps.
+        guess: the displacement of the opposite flow.
+        density: nodes of the result for each of ``u``; its displacement is in the steps of the denser lattice.
+        rounds: Newton steps.
+    """
+    dense = [(n - 1) * density + 1 for n in u.shape[2:]]
+    nodes = node_positions(u.new_empty(1, 1, *dense)).expand(len(u), -1, -1, -1, -1) / density
+    w = sample_lattice(guess, nodes)
+    at = nodes + w
+    columns = []
+    for axis in range(3):
+        probe = torch.zeros(1, 3, 1, 1, 1, dtype=u.dtype, device=u.device)
+        probe[0, axis] = 0.05
+        slope = (sample_lattice(u, at + probe) - sample_lattice(u, at - probe)) / 0.1
+        slope[:, axis] += 1
+        columns.append(slope)
+    a, b, c = columns
+    rows = [torch.linalg.cross(b, c, dim=1), torch.linalg.cross(c, a, dim=1), torch.linalg.cross(a, b, dim=1)]
+    det = (a * rows[0]).sum(1)
+    for _ in range(rounds):
+        miss = w + sample_lattice(u, nodes + w)
+        step = torch.stack([(row * miss).sum(1) / det for row in rows], dim=1)
+        w = w - step.clamp(-0.5, 0.5)
+    return w * density
 
 
 def corner_determinants(u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -173,7 +204,7 @@ def limit_velocity(
     scale = steps.reshape(-1, 3, 1, 1, 1)
     rms = ((velocity * scale) ** 2).sum(1).flatten(1).mean(1).sqrt()
     factor = torch.clamp(_VELOCITY_LIMIT * sigma / rms.clamp_min(1e-12), max=1.0)
-    velocity = velocity * factor.reshape(-1, 1, 1, 1, 1)
+    velocity = velocity * per_lattice(factor)
     return clip_divergence(velocity, -_DIVERGENCE_SHARE * torch.log(min_det))
 
 
@@ -186,30 +217,48 @@ def integrate(
         velocity: (B, 3, Gz, Gy, Gx) in lattice steps.
         min_det: (B,) every cell keeps min_det <= det J <= 1 / min_det.
         time: (B,) the flow time, where it is known (inverse, replay: a negative one runs the flow backwards);
-            else the greatest multiple of 2^-9 up to 1 that a greedy search finds.
+            else a greedy search finds the greatest multiple of 1/64 up to 1.
 
     Returns:
         The displacement in lattice steps and the flow time (B,).
     """
     if time is not None:
-        velocity = velocity * torch.sign(time).reshape(-1, 1, 1, 1, 1)
+        return _powers(velocity * per_lattice(time))[0], time
+    time = _search(velocity, min_det)
+    while True:
+        u = _powers(velocity * per_lattice(time))[0]
+        low, high = corner_determinants(u)
+        folded = ((low < min_det) | (high > 1 / min_det)) & (time > 0)
+        if not bool(folded.any()):
+            return u, time
+        time = torch.clamp(time - folded * 2.0**-_SQUARINGS, min=0)
+
+
+def per_lattice(values: torch.Tensor) -> torch.Tensor:
+    """One value a sample (B,) in a shape that broadcasts over lattices."""
+    return values.reshape(-1, 1, 1, 1, 1)
+
+
+def _powers(velocity: torch.Tensor) -> list[torch.Tensor]:
+    """exp(2^-j v) - id for j = 0, 1, ... by scaling and squaring."""
     root = velocity / 2**_SQUARINGS
+    root = compose(root, root / 2) - root / 2  # the midpoint rule w(x + w(x) / 2), of second order
     powers = [root]
     for _ in range(_SQUARINGS):
         powers.append(compose(powers[-1], powers[-1]))
-    powers.reverse()  # powers[j] = exp(2^-j v)
+    return powers[::-1]
 
+
+def _search(velocity: torch.Tensor, min_det: torch.Tensor) -> torch.Tensor:
+    """The greatest times that all cells allow, binary digit by digit: each costs one composition and one check."""
     total = torch.zeros_like(velocity)
     reached = torch.zeros_like(min_det)
-    for j, power in enumerate(powers):
-        trial = compose(total, power)
-        if time is None:
-            low, high = corner_determinants(trial)
-            wanted = (low >= min_det) & (high <= 1 / min_det) & (reached + 2.0**-j <= 1)
-        else:
-            wanted = reached + 2.0**-j <= time.abs() + 1e-6
-        total = torch.where(wanted.reshape(-1, 1, 1, 1, 1), trial, total)
-        reached = reached + wanted * 2.0**-j
+    for j, power in enumerate(_powers(velocity)):
+        trial = compose(total, power) if j else power
+        low, high = corner_determinants(trial)
+        allowed = (low >= min_det) & (high <= 1 / min_det) & (reached + 2.0**-j <= 1)
+        total = torch.where(per_lattice(allowed), trial, total)
+        reached = reached + allowed * 2.0**-j
         if bool((reached >= 1).all()):
             break
-    return total, reached if time is None else time
+    return reached

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from monai_medaug.functional.acceleration import one_thread
 from monai_medaug.functional.deformation import (
     STEPS_PER_SIGMA,
     integrate,
@@ -84,6 +85,17 @@ class VoxelGrid:
         return min((s for n, s in zip(self.size, self.embedded_spacing, strict=True) if n > 1), default=1.0)
 
     @property
+    def plane_axis(self) -> int | None:
+        """The axis of the embedded volume across which there is a single slice; None for a volume.
+
+        A slice moves in its plane: turned out of it, most of it would have no source.
+        """
+        single = [axis for axis, n in enumerate(self.size) if n == 1]
+        if len(self.shape) == 2:
+            return 0
+        return single[0] if len(single) == 1 else None
+
+    @property
     def centre(self) -> np.ndarray:
         """World position of the middle of the grid."""
         middle = np.array([(n - 1) / 2 for n in self.size])
@@ -111,14 +123,16 @@ def similarity(
     Args:
         grid: the reference grid.
         degrees: angle of the rotation.
-        axis: its axis, any vector in world coordinates; a 2D image turns about its own normal.
+        axis: its axis, any vector in world coordinates; a single slice turns about its own normal.
         scale: 1.1 makes the anatomy 10 % larger.
-        shift_fraction: shift along the grid's axes as a share of the field of view (voxels times spacing); 2D uses
-            the last two of three.
+        shift_fraction: shift along the axes of the embedded grid as a share of the field of view (voxels times
+            spacing); a single slice is not shifted across itself.
     """
     matrix = grid.matrix
-    if len(grid.shape) == 2:
-        axis, shift_fraction = matrix[:3, 0].tolist(), (0.0, *shift_fraction[-2:])
+    plane = grid.plane_axis
+    if plane is not None:
+        axis = np.cross(matrix[:3, (plane + 1) % 3], matrix[:3, (plane + 2) % 3]).tolist()
+        shift_fraction = [0.0 if a == plane else f for a, f in enumerate(shift_fraction)]
     linear = scale * rotation_matrix(axis, degrees)
     shift = matrix[:3, :3] @ (np.asarray(shift_fraction) * np.asarray(grid.size))
     moved = np.eye(4)
@@ -134,15 +148,18 @@ class ElasticLattice:
     Args:
         grid: the reference grid.
         sigma: correlation length in mm.
+        density: how many times as dense as needed for the field.
     """
 
     grid: VoxelGrid
     sigma: float
+    density: int = 1
 
     @property
     def nodes(self) -> tuple[int, ...]:
         step = max(self.sigma / STEPS_PER_SIGMA, self.grid.finest_spacing)
-        return lattice_shape(self.grid.size, self.grid.embedded_spacing, step)
+        shape = lattice_shape(self.grid.size, self.grid.embedded_spacing, step)
+        return tuple((g - 1) * self.density + 1 for g in shape)
 
     @property
     def steps(self) -> tuple[float, ...]:
@@ -200,6 +217,9 @@ def elastic_displacement(
         The displacement (B, 3, Gz, Gy, Gx) in lattice steps, the flow times, and for each sample the share of the
         velocity that was kept in all (1: as drawn).
     """
+    if torch.device(device).type == "cpu" and torch.get_num_threads() > 1:
+        with one_thread():
+            return elastic_displacement(lattices, seeds, amplitudes, min_det, times, device)
     noise = torch.stack([lat.noise(seed) for lat, seed in zip(lattices, seeds, strict=True)]).to(device)
     steps = torch.tensor([lat.steps for lat in lattices], device=device)
     bound = torch.tensor(min_det, dtype=torch.float32, device=device)
@@ -239,8 +259,8 @@ def pull_back(
         else:
             source, mix = back @ affine @ own, back[:3, :3] @ affine[:3, :3] @ to_world
             index = lattice.from_index @ np.linalg.inv(home) @ own
-        if len(grid.shape) == 2:  # the plane stays in its plane
-            source[0], mix[0] = (1.0, 0.0, 0.0, 0.0), 0.0
+        if lattice.grid.plane_axis is not None and grid.plane_axis is not None:  # a slice stays in its plane
+            source[grid.plane_axis] = mix[grid.plane_axis] = 0.0
         index[np.abs(index) < 1e-9] = 0.0
         maps.append((index[:3], source[:3], mix))
     index, source, mix = (torch.from_numpy(np.stack(m)) for m in zip(*maps, strict=True))

@@ -6,13 +6,13 @@ The parameters of a sample are a mapping of plain numbers, as `transforms.spatia
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from monai_medaug.functional.deformation import sample_lattice
+from monai_medaug.functional.deformation import exact_inverse, sample_lattice
 from monai_medaug.functional.grid import (
     ElasticLattice,
     VoxelGrid,
@@ -23,8 +23,8 @@ from monai_medaug.functional.grid import (
 )
 from monai_medaug.functional.warp import PullBack, sampled_determinants, warp
 
-_TIME_BITS = 512  # flow times are multiples of 1 / 512, so that a known one repeats the same compositions
-_BACK_OFF = 0.96
+_BACK_OFF, _LEAST_TIME = 0.96, 1 / 512
+_INVERSE_DENSITY = 2  # the inverse of a piecewise linear map has finer features
 
 
 @dataclass
@@ -92,9 +92,15 @@ def anatomy_maps(
         flow = _Flow([params[i] for i in members], [lattices[i] for i in members], device)
         if known is None:
             maps.groups.append(_searched(maps, members, flow))
-        else:
-            sign = -1 if inverse else 1
-            maps.groups.append((members, flow.at([sign * known[i]["flow_time"] for i in members])[0]))
+            continue
+        times = [known[i]["flow_time"] for i in members]
+        displacement = flow.at(times)[0]
+        if inverse and any(times):
+            opposite = flow.at([-t for t in times])[0]
+            displacement = exact_inverse(displacement, opposite, _INVERSE_DENSITY)
+            for i in members:
+                maps.lattices[i] = replace(lattices[i], density=_INVERSE_DENSITY)
+        maps.groups.append((members, displacement))
     return maps
 
 
@@ -137,7 +143,7 @@ def _searched(maps: AnatomyMaps, members: list[int], flow: _Flow) -> tuple[list[
     strengths = flow.strengths
     displacement, times, kept = flow.at(None if any(strengths) else strengths)
     if any(s < 1 for s in strengths):
-        displacement, times, kept = flow.at([_rounded(t * s) for t, s in zip(times, strengths, strict=True)])
+        displacement, times, kept = flow.at([t * s for t, s in zip(times, strengths, strict=True)])
     grids = [lattice.grid for lattice in flow.lattices]
     while True:
         group = (members, displacement)
@@ -145,7 +151,7 @@ def _searched(maps: AnatomyMaps, members: list[int], flow: _Flow) -> tuple[list[
         folded = [t > 0 and lo < p["min_jacobian"] for t, lo, p in zip(times, low, flow.params, strict=True)]
         if not any(folded):
             break
-        times = [_rounded(t * _BACK_OFF) if f else t for t, f in zip(times, folded, strict=True)]
+        times = [(t * _BACK_OFF if t > _LEAST_TIME else 0.0) if f else t for t, f in zip(times, folded, strict=True)]
         displacement, times, kept = flow.at(times)
     for n, (i, lattice) in enumerate(zip(members, flow.lattices, strict=True)):
         maps.figures[i] = {
@@ -157,10 +163,6 @@ def _searched(maps: AnatomyMaps, members: list[int], flow: _Flow) -> tuple[list[
             **_lengths(lattice, maps.motions[i], displacement[n]),
         }
     return group
-
-
-def _rounded(time: float) -> float:
-    return int(time * _TIME_BITS) / _TIME_BITS
 
 
 def _lengths(lattice: ElasticLattice, motion: np.ndarray, displacement: torch.Tensor) -> dict[str, float]:
@@ -207,8 +209,9 @@ def moved_points(
         return transformed(np.linalg.inv(motion), world + shift)
     world = transformed(motion, world)
     target = transformed(to_lattice, world)
-    back = anatomy_maps([params], [grid], cpu, [known], inverse=True).groups[0][1].double()
-    nodes = target + displaced(back, target)
+    back = anatomy_maps([params], [grid], cpu, [known], inverse=True)
+    density = back.lattices[0].density
+    nodes = target + displaced(back.groups[0][1].double(), density * target) / density
     probes = 1e-4 * np.eye(3)
     for _ in range(20):
         miss = nodes + displaced(u, nodes) - target

@@ -177,12 +177,12 @@ def sampled_determinants(pull_back: PullBack, size: tuple[int, int, int]) -> tup
             maps = tuple(m[s].cpu().numpy() for m in (pull_back.lattice, pull_back.source, pull_back.mix))
             found: list[np.ndarray] = []
 
-            def rows(first: int, last: int, s: int = s, maps: tuple = maps, found: list = found) -> None:
+            def planes(first: int, last: int, s: int = s, maps: tuple = maps, found: list = found) -> None:
                 extrema = np.empty(2)
                 loops.sampled_determinants(*maps, pull_back.displacement[s].numpy(), size, first, last, extrema)
                 found.append(extrema)
 
-            over_rows(rows, size[0] * size[1])
+            over_rows(planes, size[0], least=16)
             figures.append([min(f[0] for f in found), max(f[1] for f in found)])
         low, high = torch.tensor(figures, dtype=torch.float64).unbind(1)
         return low, high

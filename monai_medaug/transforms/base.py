@@ -207,17 +207,38 @@ def span(
         >>> span("rotate_degrees", 5, signed=True), span("noise_hu", 12.3), span("snr", (5, 40))
         ((-5.0, 5.0), (12.3, 12.3), (5.0, 40.0))
     """
-    try:
-        pair = [float(v) for v in value] if isinstance(value, Sequence) else [float(value)] * 2
-    except (TypeError, ValueError):
-        pair = []
-    if signed and not isinstance(value, Sequence) and pair:
-        pair[0] = -pair[0]
-    if len(pair) != 2 or not pair[0] <= pair[1]:
+    ends = [*value] if isinstance(value, Sequence) and not isinstance(value, str) else [value, value]
+    if len(ends) != 2:
         raise ValueError(f"{name} must be a number or a pair (low, high), got {value!r}")
-    if pair[0] < low or pair[1] > high:
+    first, last = (number(name, v) for v in ends)
+    if signed and not isinstance(value, Sequence):
+        first = -first
+    if first > last:
+        raise ValueError(f"{name} must be a pair (low, high) in that order, got {value!r}")
+    if first < low or last > high:
         raise ValueError(f"{name} must lie within [{low}, {high}], got {value!r}")
-    return pair[0], pair[1]
+    return first, last
+
+
+def number(name: str, value: Any, low: float = -np.inf, high: float = np.inf) -> float:
+    """A finite number argument within [low, high].
+
+    Raises:
+        ValueError: it is none.
+
+    Example:
+        >>> number("elastic_sigma", 8, 0)
+        8.0
+    """
+    try:
+        if isinstance(value, (bool, str)):
+            raise TypeError
+        result = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number, got {value!r}") from None
+    if not np.isfinite(result) or not low <= result <= high:
+        raise ValueError(f"{name} must be finite and within [{low}, {high}], got {value!r}")
+    return result
 
 
 def invert_entry(operation: Operation, data: Any, name: str) -> Any:

@@ -57,6 +57,12 @@ class Entry:
 
     def __post_init__(self) -> None:
         self.tensor = plain_tensor(self.data, self.name, self.batched)
+        if self.mode == "nearest" and not isinstance(self.padding, str):
+            fits = torch.tensor(self.padding, dtype=torch.float64).to(self.tensor.dtype).double().item()
+            if fits != self.padding:
+                raise ValueError(
+                    f"{self.name} is a mask of {self.tensor.dtype}: padding_mode {self.padding} does not fit"
+                )
 
     @property
     def shape(self) -> tuple[int, ...]:

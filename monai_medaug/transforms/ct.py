@@ -20,7 +20,7 @@ from monai_medaug.functional.ct import (
 )
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.functional.noise import white_noise
-from monai_medaug.transforms.base import Operation, RandomOperation, per_sample, span
+from monai_medaug.transforms.base import Operation, RandomOperation, number, per_sample, span
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.tensors import require_finite
 from monai_medaug.transforms.twin import dictionary_twin
@@ -103,8 +103,8 @@ class HUWindow(CTImage, Operation):
             center, width = HU_PRESETS[preset]
         if center is None or width is None:
             raise ValueError(f"a preset, or center and width are needed, got {center!r} and {width!r}")
-        self.center = span("center", center)[0]
-        self.width = span("width", width, 1e-6)[0]
+        self.center = number("center", center)
+        self.width = number("width", width, 1e-6)
         self.out_range = span("out_range", out_range)
 
     def draw(self) -> Params:
@@ -199,7 +199,7 @@ class RandHUContrast(CTImage, RandomOperation):
     def __init__(self, factor: float | Sequence[float] = (0.85, 1.15), pivot_hu: float = 0, prob: float = 0.8) -> None:
         super().__init__(prob)
         self.factor = span("factor", factor, 1e-3)
-        self.pivot_hu = span("pivot_hu", pivot_hu)[0]
+        self.pivot_hu = number("pivot_hu", pivot_hu)
 
     def draw(self) -> Params:
         return {"factor": self.R.uniform(*self.factor), "pivot_hu": self.pivot_hu}
@@ -254,7 +254,7 @@ class RandCTDose(CTImage, RandomOperation):
             raise ValueError(f"kernel must be one of {(*APODISATION, 'white')}, got {kernel!r}")
         self.noise_hu = span("noise_hu", noise_hu, 0)
         self.kernel = kernel
-        self.slice_correlation = span("slice_correlation", slice_correlation, 0, 0.5)[0]
+        self.slice_correlation = number("slice_correlation", slice_correlation, 0, 0.5)
 
     def draw(self) -> Params:
         return {

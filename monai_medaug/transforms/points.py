@@ -11,7 +11,7 @@ import torch
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.transforms.call import REGISTRY
 
-_BOX_SAMPLES = 7  # a side: the image of a box is bounded by its deformed faces, not by its eight corners
+_BOX_SAMPLES = 25  # a side: the image of a box is bounded by its deformed faces, not by its eight corners
 
 
 def move_companions(record: dict[str, Any], data: Any, name: str, boxes: bool, space: str, inverse: bool) -> Any:
@@ -38,6 +38,7 @@ def move_companions(record: dict[str, Any], data: Any, name: str, boxes: bool, s
     corners = values.reshape(len(values), 1 + boxes, dims)
     if boxes:
         share = np.array(list(product(np.linspace(0, 1, _BOX_SAMPLES), repeat=dims)))
+        share = share[((share == 0) | (share == 1)).any(axis=1)]
         points = corners[:, :1] + share * (corners[:, 1:] - corners[:, :1])
     else:
         points = corners

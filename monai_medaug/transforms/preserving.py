@@ -13,7 +13,7 @@ from monai.transforms.compose import execute_compose
 from monai.transforms.transform import MapTransform
 from monai.utils import ensure_tuple
 
-from monai_medaug.transforms.base import span
+from monai_medaug.transforms.base import number
 from monai_medaug.transforms.seeded import SeededContainer, keys_of, random_operations, seed_children
 from monai_medaug.transforms.tensors import affine_of, plain_tensor
 from monai_medaug.transforms.verdict import Limits, judge
@@ -81,9 +81,9 @@ class PreservingCompose(SeededContainer, MapTransform):
         self.lesion_key = lesion_key
         self.on_violation = on_violation
         self.limits = Limits(
-            span("max_volume_change", max_volume_change, 0)[0],
-            span("min_lesion_kept", min_lesion_kept, 0, 1)[0],
-            span("min_contrast_kept", min_contrast_kept, 0)[0],
+            number("max_volume_change", max_volume_change, 0),
+            number("min_lesion_kept", min_lesion_kept, 0, 1),
+            number("min_contrast_kept", min_contrast_kept, 0),
         )
         masks = (*self.label_keys, *([lesion_key] if lesion_key is not None else []))
         self.keys = tuple(dict.fromkeys((*keys_of(self.transforms), *masks)))

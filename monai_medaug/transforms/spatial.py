@@ -10,7 +10,7 @@ import torch
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.functional.maps import AnatomyMaps, anatomy_maps, moved_points
 from monai_medaug.functional.warp import MODES, PADDING_MODES
-from monai_medaug.transforms.base import RandomOperation, span
+from monai_medaug.transforms.base import RandomOperation, number, span
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.twin import dictionary_twin
 
@@ -79,8 +79,8 @@ class RandAffineElastic(RandomOperation):
         self.scale_fraction = span("scale_fraction", scale_fraction, -0.9, 9, signed=True)
         self.elastic_alpha = span("elastic_alpha", elastic_alpha, 0)
         self.elastic_mm = None if elastic_mm is None else span("elastic_mm", elastic_mm, 0)
-        self.elastic_sigma = span("elastic_sigma", elastic_sigma, 1e-3)[0]
-        self.min_jacobian = span("min_jacobian", min_jacobian, 1e-3, 0.95)[0]
+        self.elastic_sigma = number("elastic_sigma", elastic_sigma, 1e-3)
+        self.min_jacobian = number("min_jacobian", min_jacobian, 1e-3, 0.95)
         if (1 + self.scale_fraction[1]) ** -3 < self.min_jacobian:
             raise ValueError(
                 f"scale_fraction must leave the volume factor (1 + scale)^-3 above min_jacobian {min_jacobian}, "
@@ -90,8 +90,11 @@ class RandAffineElastic(RandomOperation):
             raise ValueError(f"elastic_unit must be 'voxel' or 'mm', got {elastic_unit!r}")
         if mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
-        if isinstance(padding_mode, str) and padding_mode not in PADDING_MODES:
-            raise ValueError(f"padding_mode must be one of {PADDING_MODES} or a number, got {padding_mode!r}")
+        if isinstance(padding_mode, str):
+            if padding_mode not in PADDING_MODES:
+                raise ValueError(f"padding_mode must be one of {PADDING_MODES} or a number, got {padding_mode!r}")
+        else:
+            padding_mode = number("padding_mode", padding_mode)
         self.elastic_unit, self.mode, self.padding_mode = elastic_unit, mode, padding_mode
 
     def draw(self) -> Params:

@@ -1,0 +1,36 @@
+"""``python -m tests.benchmarks spatial``: see the options with ``--help``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from tests.benchmarks import dose, overhead, quality, spatial
+from tests.benchmarks.harness import environment, print_environment, time_table
+
+TIMED = {"spatial": spatial.rows, "dose": dose.rows, "overhead": overhead.rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Time this package and its peers.")
+    parser.add_argument("suite", nargs="+", choices=[*TIMED, "quality", "all"], help="what to run")
+    parser.add_argument("--repeats", type=int, default=7, help="timings a row, of which the median is shown")
+    parser.add_argument("--seeds", type=int, default=quality.SEEDS, help="seeds of the folding protocol")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+    options = parser.parse_args()
+    suites = [*TIMED, "quality"] if "all" in options.suite else list(dict.fromkeys(options.suite))
+    facts = environment()
+    print_environment(facts, suites)
+    results = {}
+    for suite in suites:
+        print(f"\n{suite}")
+        results[suite] = (
+            time_table(TIMED[suite](), options.repeats) if suite in TIMED else quality.fold_table(options.seeds)
+        )
+    if options.json:
+        options.json.write_text(json.dumps({"environment": facts, **results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
