@@ -316,8 +316,11 @@ def _lattice_row(flat, coords, nz, ny, nx, out):
 
 
 @_njit(fastmath=True)
-def corner_determinants(u):
-    """Least and greatest det(I + grad u) over the corners of all cells, by the cells' edge differences."""
+def corner_determinants(u, least, most):
+    """Least and greatest det(I + grad u) over the corners of all cells, by the cells' edge differences.
+
+    Ends after the first plane of cells that leaves [least, most].
+    """
     _, nz, ny, nx = u.shape
     low, high = np.float32(np.inf), np.float32(-np.inf)
     cz, cy, cx = max(nz - 1, 1), max(ny - 1, 1), max(nx - 1, 1)
@@ -326,6 +329,8 @@ def corner_determinants(u):
     for z in range(cz):
         for y in range(cy):
             for i in range(8):
+                if (i >> 2) > ez or ((i >> 1) & 1) > ey or (i & 1) > ex:
+                    continue  # an axis of one node has one corner
                 kz, ky, px = z + (i >> 2) * ez, y + ((i >> 1) & 1) * ey, (i & 1) * ex
                 za, zb = u[:, z, ky, px:], u[:, z + ez, ky, px:]
                 ya, yb = u[:, kz, y, px:], u[:, kz, y + ey, px:]
@@ -336,6 +341,8 @@ def corner_determinants(u):
                     c0, c1, c2 = xb[0, x] - xa[0, x], xb[1, x] - xa[1, x], one + xb[2, x] - xa[2, x]
                     det = a0 * (b1 * c2 - b2 * c1) - b0 * (a1 * c2 - a2 * c1) + c0 * (a1 * b2 - a2 * b1)
                     low, high = min(low, det), max(high, det)
+        if low < least or high > most:
+            break
     return low, high
 
 

@@ -65,9 +65,11 @@ def smooth_unit_field(noise: torch.Tensor, sigmas: Sequence[float]) -> torch.Ten
         nodes = field.shape[2 + axis] - 2 * margin
         offsets = torch.arange(2 * margin + 1, device=noise.device, dtype=noise.dtype) - margin
         window = torch.exp(-0.5 * (offsets / sigma) ** 2)
-        band = noise.new_zeros(nodes, nodes + 2 * margin)
-        for row in range(nodes):
-            band[row, row : row + 2 * margin + 1] = window / window.norm()
+        wide = nodes + 2 * margin
+        shifted = torch.cat(
+            [window / window.norm(), window.new_zeros(nodes)]
+        )  # one longer than a row: it moves on by one
+        band = shifted.repeat(nodes)[: nodes * wide].reshape(nodes, wide)
         field = torch.movedim(torch.movedim(field, 2 + axis, -1) @ band.T, -1, 2 + axis)
     return field.contiguous()
 
@@ -163,7 +165,7 @@ def exact_inverse(u: torch.Tensor, guess: torch.Tensor, density: int, rounds: in
 def corner_determinants(u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Least and greatest det(I + grad u), (B,) each, over the corners of all cells."""
     if (loops := compiled("_numba_warp", u.device)) is not None:
-        figures = u.new_tensor([loops.corner_determinants(sample.numpy()) for sample in u])
+        figures = u.new_tensor([loops.corner_determinants(sample.numpy(), -math.inf, math.inf) for sample in u])
         return figures[:, 0], figures[:, 1]
     low = u.new_full((len(u),), math.inf)
     high = -low
@@ -182,6 +184,18 @@ def corner_determinants(u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         det = determinant(columns).flatten(1)
         low, high = torch.minimum(low, det.amin(1)), torch.maximum(high, det.amax(1))
     return low, high
+
+
+def keeps_bound(u: torch.Tensor, min_det: torch.Tensor) -> torch.Tensor:
+    """Whether min_det <= det(I + grad u) <= 1 / min_det at all corners, (B,); stops at the first plane that is not."""
+    if (loops := compiled("_numba_warp", u.device)) is not None:
+        kept = []
+        for sample, least in zip(u, min_det.tolist(), strict=True):
+            low, high = loops.corner_determinants(sample.numpy(), least, 1 / least)
+            kept.append(low >= least and high <= 1 / least)
+        return torch.tensor(kept)
+    low, high = corner_determinants(u)
+    return (low >= min_det) & (high <= 1 / min_det)
 
 
 def determinant(columns: Sequence[Sequence[torch.Tensor]]) -> torch.Tensor:
@@ -227,8 +241,7 @@ def integrate(
     time = _search(velocity, min_det)
     while True:
         u = _powers(velocity * per_lattice(time))[0]
-        low, high = corner_determinants(u)
-        folded = ((low < min_det) | (high > 1 / min_det)) & (time > 0)
+        folded = ~keeps_bound(u, min_det) & (time > 0)
         if not bool(folded.any()):
             return u, time
         time = torch.clamp(time - folded * 2.0**-_SQUARINGS, min=0)
@@ -255,8 +268,7 @@ def _search(velocity: torch.Tensor, min_det: torch.Tensor) -> torch.Tensor:
     reached = torch.zeros_like(min_det)
     for j, power in enumerate(_powers(velocity)):
         trial = compose(total, power) if j else power
-        low, high = corner_determinants(trial)
-        allowed = (low >= min_det) & (high <= 1 / min_det) & (reached + 2.0**-j <= 1)
+        allowed = keeps_bound(trial, min_det) & (reached + 2.0**-j <= 1)
         total = torch.where(per_lattice(allowed), trial, total)
         reached = reached + allowed * 2.0**-j
         if bool((reached >= 1).all()):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -43,7 +44,7 @@ class VoxelGrid:
     shape: tuple[int, ...]
     affine: Sequence[Sequence[float]] | None = None
 
-    @property
+    @cached_property
     def matrix(self) -> np.ndarray:
         """Index (z, y, x) of the embedded volume to world, (4, 4)."""
         if self.affine is None:
@@ -64,27 +65,27 @@ class VoxelGrid:
         matrix[: len(given) - 1, 3] = given[:-1, -1]
         return matrix
 
-    @property
+    @cached_property
     def size(self) -> tuple[int, int, int]:
         """Voxels of the embedded volume."""
         return (1, *self.shape) if len(self.shape) == 2 else self.shape  # type: ignore[return-value]
 
-    @property
+    @cached_property
     def spacing(self) -> tuple[float, ...]:
         """Voxel spacing in mm along each axis of ``shape``."""
         return self.embedded_spacing[3 - len(self.shape) :]
 
-    @property
+    @cached_property
     def embedded_spacing(self) -> tuple[float, ...]:
         """Voxel spacing in mm along the three axes of the embedded volume."""
         return tuple(float(s) for s in np.linalg.norm(self.matrix[:3, :3], axis=0))
 
-    @property
+    @cached_property
     def finest_spacing(self) -> float:
         """Least spacing in mm among the axes of more than one voxel."""
         return min((s for n, s in zip(self.size, self.embedded_spacing, strict=True) if n > 1), default=1.0)
 
-    @property
+    @cached_property
     def plane_axis(self) -> int | None:
         """The axis of the embedded volume across which there is a single slice; None for a volume.
 
@@ -95,7 +96,7 @@ class VoxelGrid:
             return 0
         return single[0] if len(single) == 1 else None
 
-    @property
+    @cached_property
     def centre(self) -> np.ndarray:
         """World position of the middle of the grid."""
         middle = np.array([(n - 1) / 2 for n in self.size])
@@ -155,24 +156,24 @@ class ElasticLattice:
     sigma: float
     density: int = 1
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[int, ...]:
         step = max(self.sigma / STEPS_PER_SIGMA, self.grid.finest_spacing)
         shape = lattice_shape(self.grid.size, self.grid.embedded_spacing, step)
         return tuple((g - 1) * self.density + 1 for g in shape)
 
-    @property
+    @cached_property
     def steps(self) -> tuple[float, ...]:
         """Length of a lattice step in mm, 1 along an axis of one node."""
         size, spacing = self.grid.size, self.grid.embedded_spacing
         return tuple((n - 1) * s / (g - 1) if g > 1 else 1.0 for n, s, g in zip(size, spacing, self.nodes, strict=True))
 
-    @property
+    @cached_property
     def sigmas(self) -> tuple[float, ...]:
         """Sigma in lattice steps, 0 along an axis of one node."""
         return tuple(self.sigma / s if g > 1 else 0.0 for s, g in zip(self.steps, self.nodes, strict=True))
 
-    @property
+    @cached_property
     def from_index(self) -> np.ndarray:
         """Index of the grid to lattice index, (4, 4)."""
         return np.diag([*((g - 1) / max(n - 1, 1) for n, g in zip(self.grid.size, self.nodes, strict=True)), 1.0])

@@ -6,7 +6,7 @@ The parameters of a sample are a mapping of plain numbers, as `transforms.spatia
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class AnatomyMaps:
         groups: member samples and their displacement (members, 3, Gz, Gy, Gx).
         figures: plain figures of each sample.
         inverse: whether the maps undo.
+        known: the pull-back that was asked for last.
     """
 
     lattices: list[ElasticLattice]
@@ -44,12 +45,18 @@ class AnatomyMaps:
     groups: list[tuple[list[int], torch.Tensor]]
     figures: list[dict[str, Any]]
     inverse: bool
+    known: list[tuple[torch.Tensor, list[VoxelGrid], PullBack]] = field(default_factory=list)
 
     def of_group(self, group: tuple[list[int], torch.Tensor], grids: Sequence[VoxelGrid]) -> PullBack:
-        """The pull-back of the members of a group, each for its own grid."""
+        """The pull-back of the members of a group, each for its own grid; keys on one grid share it."""
         members, displacement = group
+        for known, for_grids, found in self.known:
+            if known is displacement and for_grids == list(grids):
+                return found
         lattices, motions = [self.lattices[i] for i in members], [self.motions[i] for i in members]
-        return pull_back(lattices, motions, displacement, grids, self.inverse)
+        found = pull_back(lattices, motions, displacement, grids, self.inverse)
+        self.known = [(displacement, list(grids), found)]
+        return found
 
     def warp(self, image: torch.Tensor, grids: Sequence[VoxelGrid], mode: str, padding: str | float) -> torch.Tensor:
         """Pull back a batch (B, C, *spatial) whose samples lie on these grids."""

@@ -12,7 +12,8 @@ all of it; elsewhere torch does the same in two steps. Images of two dimensions 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,9 +43,15 @@ class PullBack:
     source: torch.Tensor
     mix: torch.Tensor
     displacement: torch.Tensor
+    _last: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def coordinates(self, size: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Source coordinates (B, 3, Z, Y, X) in voxels."""
+        """Source coordinates (B, 3, Z, Y, X) in voxels; the last ones are kept, an image and its mask share them."""
+        if self._last.get("for") != (size, dtype):
+            self._last.update({"for": (size, dtype), "coordinates": self._computed(size, dtype)})
+        return self._last["coordinates"]
+
+    def _computed(self, size: tuple[int, int, int], dtype: torch.dtype) -> torch.Tensor:
         u = self.displacement.to(dtype)
         device, batch = u.device, len(u)
         index = node_positions(u.new_empty(1, 1, *size))
