@@ -96,12 +96,9 @@ def clip_divergence(velocity: torch.Tensor, limit: torch.Tensor) -> torch.Tensor
         excess = divergence - torch.minimum(torch.maximum(divergence, -bound), bound)
         if velocity.device.type == "cpu" and not bool(excess.any()):
             break
-        spectrum = torch.fft.rfftn(pad(excess, padding), dim=(1, 2, 3)) * inverse
-        correction = torch.fft.irfftn(
-            torch.stack([1j * w * spectrum for w in waves], dim=1),
-            s=totals,
-            dim=(2, 3, 4),
-        )
+        potential = torch.fft.irfftn(torch.fft.rfftn(pad(excess, padding), dim=(1, 2, 3)) * inverse, s=totals)
+        slopes = [(potential.roll(-1, a) - potential.roll(1, a)) / 2 for a in (1, 2, 3)]
+        correction = torch.stack(slopes, dim=1)
         velocity = velocity + correction[:, :, : size[0], : size[1], : size[2]]
     return velocity
 

@@ -174,19 +174,24 @@ def _searched(maps: AnatomyMaps, members: list[int], flow: _Flow) -> tuple[list[
 
 def _lengths(lattice: ElasticLattice, motion: np.ndarray, displacement: torch.Tensor) -> dict[str, float]:
     """RMS and greatest length in mm of the elastic part and of the whole map, over the nodes."""
-    grid = lattice.grid
+    grid, nodes = lattice.grid, lattice.nodes
     step = grid.matrix[:3, :3] / np.asarray(grid.embedded_spacing) @ np.diag(lattice.steps)
-    elastic = step @ displacement.double().cpu().numpy().reshape(3, -1)
-    axes = [np.linspace(0, n - 1, g) for n, g in zip(grid.size, lattice.nodes, strict=True)]
-    index = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1)
-    world = grid.matrix[:3, :3] @ index + grid.matrix[:3, 3:]
+    u = displacement.cpu().numpy().reshape(3, -1)
+    elastic = step.astype(np.float32) @ u
     back = np.linalg.inv(motion)
-    whole = back[:3, :3] @ (world + elastic) + back[:3, 3:] - world
+    # A(w + u) - w = (A - 1) w + A u, and w is linear along each axis of the lattice
+    slopes = (back[:3, :3] - np.eye(3)) @ grid.matrix[:3, :3]
+    offset = (back[:3, :3] - np.eye(3)) @ grid.matrix[:3, 3] + back[:3, 3]
+    whole = (back[:3, :3].astype(np.float32) @ elastic).reshape(3, *nodes)
+    for axis, (n, g) in enumerate(zip(grid.size, nodes, strict=True)):
+        shape = [3] + [g if a == axis else 1 for a in range(3)]
+        line = slopes[:, axis, None] * np.linspace(0, n - 1, g) + (offset[:, None] if axis == 0 else 0)
+        whole += line.reshape(shape).astype(np.float32)
     figures = {}
     for name, vectors in (("elastic", elastic), ("displacement", whole)):
-        length = np.linalg.norm(vectors, axis=0)
-        figures[f"{name}_rms_mm"] = float(np.sqrt((length**2).mean()))
-        figures[f"{name}_max_mm"] = float(length.max())
+        square = (vectors**2).sum(0)
+        figures[f"{name}_rms_mm"] = float(np.sqrt(square.mean()))
+        figures[f"{name}_max_mm"] = float(np.sqrt(square.max()))
     return figures
 
 
