@@ -1,4 +1,7 @@
-"""Compiled loops of the warp and of the coarse deformation (see `warp.py` and `deformation.py`)."""
+"""Compiled loops of the warp and of the coarse deformation (see `warp.py` and `deformation.py`).
+
+They call each other and stay in one file: numba's disk cache looks at the time of a function's own file alone.
+"""
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 from __future__ import annotations

@@ -85,6 +85,8 @@ class AugmentationPreset(SeededContainer, Compose):
         self, input_: Any, start: int = 0, end: int | None = None, threading: bool = False, lazy: bool | None = None
     ) -> Any:
         """Apply to a dictionary or a list of them."""
+        if start == end == 0:  # what MONAI's caching datasets ask of the steps before the first random one
+            return input_
         if start != 0 or end is not None:
             raise ValueError(f"{self.label} runs as a whole, got start {start} and end {end}")
         if isinstance(input_, (list, tuple)):
