@@ -3,6 +3,7 @@
 from monai_medaug.functional import (
     acceleration,
     ct,
+    ct_acquisition,
     deformation,
     grid,
     maps,
@@ -12,4 +13,15 @@ from monai_medaug.functional import (
     warp,
 )
 
-__all__ = ["acceleration", "ct", "deformation", "grid", "maps", "noise", "preservation", "projection", "warp"]
+__all__ = [
+    "acceleration",
+    "ct",
+    "ct_acquisition",
+    "deformation",
+    "grid",
+    "maps",
+    "noise",
+    "preservation",
+    "projection",
+    "warp",
+]

@@ -6,9 +6,12 @@ from monai.config import KeysCollection
 
 from monai_medaug.transforms.batch import Batched as Batched
 from monai_medaug.transforms.ct import HUWindow as HUWindow
-from monai_medaug.transforms.ct import RandCTDose as RandCTDose
 from monai_medaug.transforms.ct import RandHUContrast as RandHUContrast
 from monai_medaug.transforms.ct import RandHUWindow as RandHUWindow
+from monai_medaug.transforms.ct_artifacts import RandCTBeamHardening as RandCTBeamHardening
+from monai_medaug.transforms.ct_artifacts import RandCTMotion as RandCTMotion
+from monai_medaug.transforms.ct_artifacts import RandCTRing as RandCTRing
+from monai_medaug.transforms.ct_dose import RandCTDose as RandCTDose
 from monai_medaug.transforms.preserving import PreservingCompose as PreservingCompose
 from monai_medaug.transforms.presets import AugmentationPreset as AugmentationPreset
 from monai_medaug.transforms.presets import ct_augmentation as ct_augmentation
@@ -30,10 +33,22 @@ __all__ = [
     "RandAffineElasticD",
     "RandAffineElasticDict",
     "RandAffineElasticd",
+    "RandCTBeamHardening",
+    "RandCTBeamHardeningD",
+    "RandCTBeamHardeningDict",
+    "RandCTBeamHardeningd",
     "RandCTDose",
     "RandCTDoseD",
     "RandCTDoseDict",
     "RandCTDosed",
+    "RandCTMotion",
+    "RandCTMotionD",
+    "RandCTMotionDict",
+    "RandCTMotiond",
+    "RandCTRing",
+    "RandCTRingD",
+    "RandCTRingDict",
+    "RandCTRingd",
     "RandHUContrast",
     "RandHUContrastD",
     "RandHUContrastDict",
@@ -84,6 +99,17 @@ class RandAffineElasticd(RandomDictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+class RandCTBeamHardeningd(RandomDictionaryOperation):
+    """Dictionary version of `RandCTBeamHardening`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        amount: float | Sequence[float] = (0.2, 1),
+        prob: float = 0.3,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
 class RandCTDosed(RandomDictionaryOperation):
     """Dictionary version of `RandCTDose`."""
 
@@ -94,6 +120,35 @@ class RandCTDosed(RandomDictionaryOperation):
         kernel: str = "standard",
         slice_correlation: float = 0.1,
         prob: float = 0.8,
+        domain: str = "image",
+        dose_fraction: float | Sequence[float] = (0.1, 1),
+        photons: float = 100000.0,
+        electronic_noise: float = 5,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandCTMotiond(RandomDictionaryOperation):
+    """Dictionary version of `RandCTMotion`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        shift_mm: float | Sequence[float] = (0, 3),
+        rotate_degrees: float | Sequence[float] = (0, 2),
+        trajectory: str | None = None,
+        prob: float = 0.3,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandCTRingd(RandomDictionaryOperation):
+    """Dictionary version of `RandCTRing`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        gain: float | Sequence[float] = (0.002, 0.01),
+        drift: float = 0.2,
+        prob: float = 0.2,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -126,8 +181,14 @@ HUWindowD = HUWindowd
 HUWindowDict = HUWindowd
 RandAffineElasticD = RandAffineElasticd
 RandAffineElasticDict = RandAffineElasticd
+RandCTBeamHardeningD = RandCTBeamHardeningd
+RandCTBeamHardeningDict = RandCTBeamHardeningd
 RandCTDoseD = RandCTDosed
 RandCTDoseDict = RandCTDosed
+RandCTMotionD = RandCTMotiond
+RandCTMotionDict = RandCTMotiond
+RandCTRingD = RandCTRingd
+RandCTRingDict = RandCTRingd
 RandHUContrastD = RandHUContrastd
 RandHUContrastDict = RandHUContrastd
 RandHUWindowD = RandHUWindowd

@@ -67,7 +67,8 @@ class Operation(InvertibleTransform):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        REGISTRY[cls.__name__] = cls
+        if "draw" in cls.__dict__:  # what draws is an operation, the rest are bases
+            REGISTRY[cls.__name__] = cls
 
     def __init__(self) -> None:
         self.uid = uuid.uuid4().hex

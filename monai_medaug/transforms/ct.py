@@ -1,4 +1,4 @@
-"""CT: display windows, contrast and dose, on images in Hounsfield units."""
+"""CT: display windows and contrast, on images in Hounsfield units."""
 
 from __future__ import annotations
 
@@ -8,18 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_medaug.functional.ct import (
-    APODISATION,
-    add_hu_noise,
-    coloured_slices,
-    correlated_slices,
-    ct_noise_power,
-    half_spectrum_shape,
-    hu_contrast,
-    hu_window,
-)
-from monai_medaug.functional.grid import VoxelGrid
-from monai_medaug.functional.noise import white_noise
+from monai_medaug.functional.ct import hu_contrast, hu_window
 from monai_medaug.transforms.base import Operation, RandomOperation, number, per_sample, span
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.tensors import require_finite
@@ -211,107 +200,3 @@ class RandHUContrast(CTImage, RandomOperation):
 
 RandHUContrastd = dictionary_twin(RandHUContrast)
 RandHUContrastD = RandHUContrastDict = RandHUContrastd
-
-
-class RandCTDose(CTImage, RandomOperation):
-    """Quantum noise of a lower dose, in the image domain: zero mean, with the spectrum of filtered back-projection.
-
-    Each slice gets noise of power ``|f| W(f)²``, a ramp times the square of the reconstruction kernel's apodisation,
-    with frequencies in cycles per mm; slices are independent but for the overlap of the slice profile. Slices lie
-    across the array axis nearest to the scanner's axis (the world's third), the last axis where there is no affine.
-    Padding outside the reconstructed circle (at or below -1400 HU) stays free of noise.
-
-    Args:
-        noise_hu: range of the standard deviation in HU.
-        kernel: ``"soft"``, ``"standard"``, ``"sharp"`` (the spectrum peaks later), or ``"white"``.
-        slice_correlation: correlation of neighbouring slices, in [0, 0.5].
-        prob: probability of applying it.
-
-    Raises:
-        ValueError: an argument is out of its range, or the image cannot be in HU.
-
-    Source: S. J. Riederer et al., The noise power spectrum in computed X-ray tomography, Phys. Med. Biol. 1978;
-    M. F. Kijewski & P. F. Judy, ibid. 1987. Noise of 1 to 10 HU is that of routine body protocols.
-
-    Example:
-        >>> import torch
-        >>> noise = RandCTDose(noise_hu=10, prob=1.0).set_random_state(0)(torch.zeros(1, 128, 128, 8))
-        >>> round(float(noise.std()), 1), abs(round(float(noise.mean()), 3))
-        (10.0, 0.0)
-    """
-
-    identity = {"noise_hu": 0.0}
-
-    def __init__(
-        self,
-        noise_hu: float | Sequence[float] = (1, 10),
-        kernel: str = "standard",
-        slice_correlation: float = 0.1,
-        prob: float = 0.8,
-    ) -> None:
-        super().__init__(prob)
-        if kernel not in (*APODISATION, "white"):
-            raise ValueError(f"kernel must be one of {(*APODISATION, 'white')}, got {kernel!r}")
-        self.noise_hu = span("noise_hu", noise_hu, 0)
-        self.kernel = kernel
-        self.slice_correlation = number("slice_correlation", slice_correlation, 0, 0.5)
-
-    def draw(self) -> Params:
-        return {
-            "noise_hu": self.R.uniform(*self.noise_hu),
-            "kernel": self.kernel,
-            "slice_correlation": self.slice_correlation,
-            "seed": int(self.R.randint(2**31 - 1)),
-        }
-
-    @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        sigma = per_sample(image, params, "noise_hu")
-        seeds = view.seeds(params)
-        axes = [_slice_axis(g) for g in view.grids]
-        noise = torch.empty_like(image)
-        together: dict[Any, list[int]] = {}
-        for i, (p, grid, axis) in enumerate(zip(params, view.grids, axes, strict=True)):
-            spacing = tuple(round(s, 6) for a, s in enumerate(grid.spacing) if a != axis)
-            together.setdefault((axis, spacing, p["kernel"], p["slice_correlation"]), []).append(i)
-        for (axis, spacing, kernel, correlation), members in together.items():
-            part = _noise_slices(image, [seeds[i] for i in members], axis, spacing, kernel, correlation)
-            if len(together) == 1:
-                noise = part
-            else:
-                noise[members] = part
-        return add_hu_noise(image, noise, sigma)
-
-
-RandCTDosed = dictionary_twin(RandCTDose)
-RandCTDoseD = RandCTDoseDict = RandCTDosed
-
-
-def _slice_axis(grid: VoxelGrid) -> int | None:
-    """The array axis across which slices lie; None in 2D, where the image is the slice."""
-    if len(grid.shape) == 2:
-        return None
-    if grid.affine is None:
-        return 2
-    directions = grid.matrix[:3, :3] / np.asarray(grid.embedded_spacing)
-    return int(np.argmax(np.abs(directions[2])))
-
-
-def _noise_slices(
-    image: torch.Tensor,
-    seeds: Sequence[int],
-    axis: int | None,
-    spacing: tuple[float, ...],
-    kernel: str,
-    correlation: float,
-) -> torch.Tensor:
-    """Noise of unit variance in the image's shape and type, its slices across ``axis``."""
-    planes = list(image.shape[2:])
-    slices = [] if axis is None else [planes.pop(axis) + (correlation > 0)]
-    white = white_noise([image.shape[1], *slices, *half_spectrum_shape(*planes)], seeds, image.device, torch.float32)
-    noise = coloured_slices(white, ct_noise_power(planes[0], planes[1], (spacing[0], spacing[1]), kernel), planes[1])
-    if axis is None:
-        return noise.to(image.dtype)
-    if correlation > 0:
-        noise = correlated_slices(noise, correlation)
-    return torch.movedim(noise, 2, 2 + axis).to(image.dtype)

@@ -12,7 +12,8 @@ from monai.utils import ensure_tuple
 
 from monai_medaug.functional.ct import PADDING_HU
 from monai_medaug.transforms.base import span
-from monai_medaug.transforms.ct import HUWindowd, RandCTDosed, RandHUContrastd
+from monai_medaug.transforms.ct import HUWindowd, RandHUContrastd
+from monai_medaug.transforms.ct_dose import RandCTDosed
 from monai_medaug.transforms.preserving import PreservingCompose
 from monai_medaug.transforms.seeded import SeededContainer, seed_children
 from monai_medaug.transforms.spatial import RandAffineElasticd
