@@ -154,6 +154,17 @@ def motion_artefact(
     return hu_change(moved - sinogram, beam, window)
 
 
+def apparent_shift(shift: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
+    """Where a moving object appears: the shift (N, 2) that explains its shifts (N, views, 2) best.
+
+    A view sees the component along its detector direction n, and least squares over the views gives (2 / V) sum n (n ·
+    d): a movement counts where it is seen.
+    """
+    angles = torch.from_numpy(beam.angles).to(shift)
+    normal = torch.stack([torch.cos(angles), torch.sin(angles)], dim=-1)
+    return 2 * (normal * (shift * normal).sum(-1, keepdim=True)).mean(1)
+
+
 def _along_detector(rows: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     """Linear interpolation of rows (N, views, detectors) at positions of the same shape, 0 outside."""
     low = torch.floor(position)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.ct import PADDING_HU
-from monai_medaug.functional.ct_acquisition import beam_hardening, motion_artefact, ring_artefact
+from monai_medaug.functional.ct_acquisition import apparent_shift, beam_hardening, motion_artefact, ring_artefact
 from monai_medaug.functional.projection import ParallelBeam
 from monai_medaug.transforms.base import RandomOperation, number, span
 from monai_medaug.transforms.call import KeyView, Params
@@ -48,11 +48,11 @@ class RandCTMotion(SinogramOperation):
 
     View theta of the object turned by phi(theta) and shifted by d(theta) sees the sinogram at theta - phi, displaced by
     ``d · (cos theta, sin theta)``. The change that this makes is reconstructed and added, so that a patient who holds
-    still keeps every voxel. The poses are taken from their mean, so that labels stay aligned.
+    still keeps every voxel. Poses are taken from the one that the reconstruction shows, so that labels stay aligned.
 
     Args:
-        shift_mm: range of the greatest shift from the mean pose, in a random direction.
-        rotate_degrees: range of the greatest rotation from the mean pose.
+        shift_mm: range of the greatest shift from the mean position, in a random direction.
+        rotate_degrees: range of the greatest rotation from the mean one.
         trajectory: ``"sinusoid"`` (breathing, one to three cycles), ``"step"``, ``"drift"``, or None for any.
         prob: probability of applying it.
 
@@ -107,6 +107,7 @@ class RandCTMotion(SinogramOperation):
         heading = torch.tensor([math.radians(p["direction_degrees"]) for p in mine])
         shift = torch.stack([torch.cos(heading), torch.sin(heading)], dim=-1)[:, None] * courses[..., None]
         shift = shift * torch.tensor([p["shift_mm"] for p in mine])[:, None, None]
+        shift = shift - apparent_shift(shift, beam)[:, None]
         turn = courses * torch.tensor([p["rotate_degrees"] for p in mine])[:, None]
         repeats = stack.whole[1] * stack.whole[2]
         shift, turn = (x.to(stack.slices.device).repeat_interleave(repeats, 0) for x in (shift, turn))
