@@ -122,7 +122,7 @@ class RandCTDosed(RandomDictionaryOperation):
         prob: float = 0.8,
         domain: str = "image",
         dose_fraction: float | Sequence[float] = (0.1, 1),
-        photons: float = 100000.0,
+        photons: float = 1000000.0,
         electronic_noise: float = 5,
         allow_missing_keys: bool = False,
     ) -> None: ...
@@ -147,6 +147,7 @@ class RandCTRingd(RandomDictionaryOperation):
         self,
         keys: KeysCollection,
         gain: float | Sequence[float] = (0.002, 0.01),
+        elements: float = 0.1,
         drift: float = 0.2,
         prob: float = 0.2,
         allow_missing_keys: bool = False,

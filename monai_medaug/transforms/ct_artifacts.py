@@ -18,7 +18,6 @@ from monai_medaug.transforms.ct import CTImage
 from monai_medaug.transforms.slices import SliceStack, change_slices
 from monai_medaug.transforms.twin import dictionary_twin
 
-VIEWS = 360
 WINDOW = "cosine"
 TRAJECTORIES = ("sinusoid", "step", "drift")
 
@@ -36,8 +35,7 @@ class SinogramOperation(CTImage, RandomOperation):
     @classmethod
     def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
         def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
-            shape = (stack.slices.shape[2], stack.slices.shape[3])
-            return cls.change(stack, ParallelBeam(shape, stack.spacing, VIEWS), params, view)
+            return cls.change(stack, stack.beam, params, view)
 
         changed = change_slices(image, view.grids, change)
         return torch.where(image > PADDING_HU, changed, image)
@@ -186,10 +184,11 @@ class RandCTRing(SinogramOperation):
     """Rings round the rotation axis, from detector elements whose gain is off.
 
     An element with the relative gain error g reads ``p - ln(1 + g)``; constant over the views that makes a ring, and
-    where it sets in during the scan an arc. Errors are normal and independent between elements, alike for all slices.
+    where it sets in during the scan an arc. Some elements are off, by independent normal errors, alike for all slices.
 
     Args:
         gain: range of the standard deviation of the relative gain error.
+        elements: share of the elements that are off, in [0, 1].
         drift: share of the elements' error that sets in at a random view instead of lasting the whole scan, in [0, 1].
         prob: probability of applying it.
 
@@ -201,21 +200,29 @@ class RandCTRing(SinogramOperation):
 
     Example:
         >>> import torch
-        >>> rings = RandCTRing(gain=0.005, prob=1.0).set_random_state(0)(torch.zeros(1, 64, 64))
+        >>> rings = RandCTRing(gain=0.01, prob=1.0).set_random_state(0)(torch.zeros(1, 64, 64))
         >>> bool(rings.std() > 1)
         True
     """
 
     identity = {"gain": 0.0}
 
-    def __init__(self, gain: float | Sequence[float] = (0.002, 0.01), drift: float = 0.2, prob: float = 0.2) -> None:
+    def __init__(
+        self,
+        gain: float | Sequence[float] = (0.002, 0.01),
+        elements: float = 0.1,
+        drift: float = 0.2,
+        prob: float = 0.2,
+    ) -> None:
         super().__init__(prob)
         self.gain = span("gain", gain, 0, 0.2)
+        self.elements = number("elements", elements, 0, 1)
         self.drift = number("drift", drift, 0, 1)
 
     def draw(self) -> Params:
         return {
             "gain": self.R.uniform(*self.gain),
+            "elements": self.elements,
             "drift": self.drift,
             "onset": self.R.uniform(0, 1),
             "seed": int(self.R.randint(2**31 - 1)),
@@ -230,7 +237,9 @@ class RandCTRing(SinogramOperation):
         rings = []
         for i in stack.members:
             p = params[i]
-            error = p["gain"] * torch.randn(beam.width, generator=torch.Generator().manual_seed(seeds[i]))
+            generator = torch.Generator().manual_seed(seeds[i])
+            off = torch.rand(beam.width, generator=generator) < p["elements"]
+            error = p["gain"] * off * torch.randn(beam.width, generator=generator)
             lasting = 1 - p["drift"] * (time < p["onset"])
             gain = error.clamp(-0.5, 0.5).to(stack.slices.device) * lasting
             rings.append(ring_artefact(gain[None, None], beam, WINDOW))

@@ -17,14 +17,12 @@ from monai_medaug.functional.ct import (
     half_spectrum_shape,
 )
 from monai_medaug.functional.ct_acquisition import thinning_noise
-from monai_medaug.functional.projection import ParallelBeam
 from monai_medaug.transforms.base import RandomOperation, number, per_sample, span
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.ct import CTImage
 from monai_medaug.transforms.slices import SliceStack, change_slices, slice_stacks
 from monai_medaug.transforms.twin import dictionary_twin
 
-_VIEWS = 360
 _WINDOWS = {"soft": "hann", "standard": "cosine", "sharp": "ramp"}
 
 
@@ -48,7 +46,7 @@ class RandCTDose(CTImage, RandomOperation):
         prob: probability of applying it.
         domain: ``"image"`` or ``"projection"``.
         dose_fraction: range of a, in (0, 1]; 1 does nothing (projection domain).
-        photons: N0 per ray of the scan at hand, 1e4 to 1e6 (projection domain).
+        photons: N0 per ray of the scan at hand, 1e4 to 1e7; thick slices collect more (projection domain).
         electronic_noise: standard deviation of the readout in photons, 3 to 10 (projection domain).
 
     Raises:
@@ -75,7 +73,7 @@ class RandCTDose(CTImage, RandomOperation):
         prob: float = 0.8,
         domain: str = "image",
         dose_fraction: float | Sequence[float] = (0.1, 1),
-        photons: float = 1e5,
+        photons: float = 1e6,
         electronic_noise: float = 5,
     ) -> None:
         super().__init__(prob)
@@ -132,7 +130,7 @@ def _thinned(image: torch.Tensor, params: Sequence[Params], view: KeyView) -> to
     seeds = view.seeds(params)
 
     def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
-        beam = ParallelBeam((stack.slices.shape[2], stack.slices.shape[3]), stack.spacing, _VIEWS)
+        beam = stack.beam
         fraction, photons, electronic = (
             stack.spread([p[name] for p in params]) for name in ("dose_fraction", "photons", "electronic_noise")
         )

@@ -10,7 +10,10 @@ import torch
 
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.functional.noise import white_noise
+from monai_medaug.functional.projection import ParallelBeam
 
+_VIEWS = 360
+_ELEMENT_MM = 0.6  # at the isocentre; finer ones would sharpen noise beyond any scanner's
 _SLICES_AT_ONCE = 32  # sinograms of so many slices are held at a time
 
 
@@ -44,6 +47,12 @@ class SliceStack:
     spacing: tuple[float, float]
     slices: torch.Tensor
     whole: tuple[int, ...]
+
+    @property
+    def beam(self) -> ParallelBeam:
+        """The scanner of these slices: 360 views, detector elements of a pixel but not below 0.6 mm."""
+        shape = (self.slices.shape[2], self.slices.shape[3])
+        return ParallelBeam(shape, self.spacing, _VIEWS, detector_spacing=max(min(self.spacing), _ELEMENT_MM))
 
     def spread(self, values: Sequence[float]) -> torch.Tensor:
         """One value a sample of the batch as (N, 1, 1, 1)."""
