@@ -16,9 +16,17 @@ from monai_medaug.functional.projection import WATER_PER_MM, ParallelBeam, hu_to
 
 # Attenuation per mm at these photon energies, and the share of each in a 120 kV spectrum behind the patient's entry
 SPECTRUM_KEV = (40.0, 55.0, 70.0, 85.0, 105.0)
+_REFERENCE = 2  # 70 keV, at which HU are defined here
 SPECTRUM = (0.12, 0.28, 0.30, 0.20, 0.10)
 WATER = (0.0268, 0.0214, 0.0192, 0.0180, 0.0167)
 BONE = (0.128, 0.070, 0.049, 0.0398, 0.0331)
+METALS = {
+    "titanium": (0.997, 0.428, 0.245, 0.163, 0.115),
+    "steel": (2.86, 1.22, 0.65, 0.42, 0.27),
+}
+"""From the mass attenuation of titanium (4.5 g/cm³) and iron (7.87 g/cm³), Hubbell & Seltzer 1995."""
+SCANNER_HU = 3071.0
+"""Greatest value that a scanner of 12 bit stores."""
 BONE_HU = (150.0, 400.0)
 """Between these a voxel goes from water-like to bone-like."""
 
@@ -70,15 +78,64 @@ def beam_hardening(hu: torch.Tensor, amount: torch.Tensor, beam: ParallelBeam, w
     exp(-mu_w,e Lw - mu_b,e Lb)``. The scanner maps that to the line integral of the water that would give it. What
     remains against the monochromatic truth is times ``amount`` reconstructed. Water alone is corrected exactly.
     """
+    water, bone = tissue_lengths(hu, beam)
+    measured = polychromatic([(water, WATER), (bone, BONE)])
+    return hu_change(amount * (water_corrected(measured) - monochromatic(water, bone)), beam, window)
+
+
+def tissue_lengths(hu: torch.Tensor, beam: ParallelBeam) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lengths in mm of water and of bone along each ray, from the HU of the slices."""
     clean = torch.where(hu > PADDING_HU, hu, -1000.0)
     share = ((clean - BONE_HU[0]) / (BONE_HU[1] - BONE_HU[0])).clamp(0, 1)
     attenuation = hu_to_attenuation(clean)
-    reference = SPECTRUM_KEV.index(70.0)
-    water = beam.project(attenuation * (1 - share)).clamp_min(0) / WATER[reference]
-    bone = beam.project(attenuation * share) / BONE[reference]
-    measured = polychromatic([(water, WATER), (bone, BONE)])
-    truth = water * WATER[reference] + bone * BONE[reference]
-    return hu_change(amount * (water_corrected(measured) - truth), beam, window)
+    water = beam.project(attenuation * (1 - share)).clamp_min(0) / WATER[_REFERENCE]
+    return water, beam.project(attenuation * share) / BONE[_REFERENCE]
+
+
+def monochromatic(water: torch.Tensor, bone: torch.Tensor) -> torch.Tensor:
+    """Line integrals at 70 keV of these lengths."""
+    return water * WATER[_REFERENCE] + bone * BONE[_REFERENCE]
+
+
+def metal_artefact(
+    hu: torch.Tensor,
+    metal: torch.Tensor,
+    white: torch.Tensor,
+    attenuation: tuple[float, ...],
+    photons: torch.Tensor,
+    scatter: torch.Tensor,
+    beam: ParallelBeam,
+    window: str,
+) -> torch.Tensor:
+    """Slices with metal in them, as a scanner reconstructs them, in HU up to 3071.
+
+    Rays are traced at each energy through tissue, bone and metal; of N0 photons few are left behind the metal, a floor
+    of scattered ones joins them, and their Poisson noise (taken as normal, at least one photon counted) makes the
+    starvation streaks. The water-corrected result against the clean monochromatic one is reconstructed and added, so
+    that slices without metal come out as they were.
+
+    Args:
+        hu: slices.
+        metal: share of each pixel that is metal, of the same shape.
+        white: standard normal (N, 1, views, detectors).
+        attenuation: of the metal per mm at each energy, see `METALS`.
+        photons: N0 per ray.
+        scatter: scattered photons as a share of N0.
+        beam: geometry.
+        window: apodisation of the reconstruction.
+    """
+    water, bone = tissue_lengths(torch.lerp(hu, torch.full_like(hu, -1000.0), metal), beam)
+    clean = monochromatic(*tissue_lengths(hu, beam))
+    length = beam.project(metal)
+    measured = polychromatic([(water, WATER), (bone, BONE), (length, attenuation)])
+    counts = photons * (torch.exp(-measured) + scatter)
+    counts = torch.where(length > 0, counts + torch.sqrt(counts) * white, photons * torch.exp(-measured)).clamp_min(1)
+    seen = torch.log(photons / counts)
+    touched = length.flatten(1).amax(1).reshape(-1, 1, 1, 1) > 0
+    # beam hardening of bone alone is not metal's doing: only rays through metal change
+    change = torch.where(length > 0, water_corrected(seen), monochromatic(water, bone)) - clean
+    added = torch.where(touched, hu_change(change, beam, window), 0.0)
+    return torch.where(touched, (hu + added).clamp_max(SCANNER_HU), hu)
 
 
 def polychromatic(lengths: list[tuple[torch.Tensor, tuple[float, ...]]]) -> torch.Tensor:
@@ -105,7 +162,7 @@ def water_corrected(measured: torch.Tensor) -> torch.Tensor:
     upper = torch.searchsorted(table, m).clamp(1, len(table) - 1)
     low, high = table[upper - 1], table[upper]
     found = length[upper - 1] + (m - low) / (high - low) * (length[1] - length[0])
-    return (found * WATER[SPECTRUM_KEV.index(70.0)]).to(measured.dtype)
+    return (found * WATER[_REFERENCE]).to(measured.dtype)
 
 
 def ring_artefact(gain: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:

@@ -30,6 +30,13 @@ from monai_medaug.transforms.ct_artifacts import (
     RandCTRingDict,
 )
 from monai_medaug.transforms.ct_dose import RandCTDose, RandCTDoseD, RandCTDosed, RandCTDoseDict
+from monai_medaug.transforms.ct_metal import (
+    RandCTMetal,
+    RandCTMetalD,
+    RandCTMetald,
+    RandCTMetalDict,
+    inserted_metal,
+)
 from monai_medaug.transforms.preserving import PreservingCompose
 from monai_medaug.transforms.presets import AugmentationPreset, ct_augmentation
 from monai_medaug.transforms.replay import replay
@@ -61,6 +68,10 @@ __all__ = [
     "RandCTDoseD",
     "RandCTDoseDict",
     "RandCTDosed",
+    "RandCTMetal",
+    "RandCTMetalD",
+    "RandCTMetalDict",
+    "RandCTMetald",
     "RandCTMotion",
     "RandCTMotionD",
     "RandCTMotionDict",
@@ -80,5 +91,6 @@ __all__ = [
     "Report",
     "augmentation_report",
     "ct_augmentation",
+    "inserted_metal",
     "replay",
 ]

@@ -12,6 +12,8 @@ from monai_medaug.transforms.ct_artifacts import RandCTBeamHardening as RandCTBe
 from monai_medaug.transforms.ct_artifacts import RandCTMotion as RandCTMotion
 from monai_medaug.transforms.ct_artifacts import RandCTRing as RandCTRing
 from monai_medaug.transforms.ct_dose import RandCTDose as RandCTDose
+from monai_medaug.transforms.ct_metal import RandCTMetal as RandCTMetal
+from monai_medaug.transforms.ct_metal import inserted_metal as inserted_metal
 from monai_medaug.transforms.preserving import PreservingCompose as PreservingCompose
 from monai_medaug.transforms.presets import AugmentationPreset as AugmentationPreset
 from monai_medaug.transforms.presets import ct_augmentation as ct_augmentation
@@ -41,6 +43,10 @@ __all__ = [
     "RandCTDoseD",
     "RandCTDoseDict",
     "RandCTDosed",
+    "RandCTMetal",
+    "RandCTMetalD",
+    "RandCTMetalDict",
+    "RandCTMetald",
     "RandCTMotion",
     "RandCTMotionD",
     "RandCTMotionDict",
@@ -60,6 +66,7 @@ __all__ = [
     "Report",
     "augmentation_report",
     "ct_augmentation",
+    "inserted_metal",
     "replay",
 ]
 
@@ -127,6 +134,21 @@ class RandCTDosed(RandomDictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+class RandCTMetald(RandomDictionaryOperation):
+    """Dictionary version of `RandCTMetal`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        material: str | None = None,
+        radius_mm: float | Sequence[float] = (3, 10),
+        rods: int | None = None,
+        photons: float = 1000000.0,
+        scatter: float = 0.0001,
+        prob: float = 0.2,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
 class RandCTMotiond(RandomDictionaryOperation):
     """Dictionary version of `RandCTMotion`."""
 
@@ -186,6 +208,8 @@ RandCTBeamHardeningD = RandCTBeamHardeningd
 RandCTBeamHardeningDict = RandCTBeamHardeningd
 RandCTDoseD = RandCTDosed
 RandCTDoseDict = RandCTDosed
+RandCTMetalD = RandCTMetald
+RandCTMetalDict = RandCTMetald
 RandCTMotionD = RandCTMotiond
 RandCTMotionDict = RandCTMotiond
 RandCTRingD = RandCTRingd
