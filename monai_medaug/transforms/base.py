@@ -62,12 +62,16 @@ class Operation(InvertibleTransform):
         *(torch.int16, torch.uint16, torch.uint8),
     )
     """The types that the contract tests feed it besides `example`; narrower where an operation needs it."""
+    abstract: ClassVar[bool] = True
+    """Set on a base class that is no operation itself; not inherited."""
+    common_pattern: ClassVar[bool] = False
+    """Whether an operation with noise also does something that is alike for all keys."""
     identity: ClassVar[Params] = {}
     """The value of each drawn quantity that does nothing. Quantities without one are never scaled."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "draw" in cls.__dict__:  # what draws is an operation, the rest are bases
+        if not cls.__dict__.get("abstract", False):
             REGISTRY[cls.__name__] = cls
 
     def __init__(self) -> None:
@@ -151,6 +155,8 @@ class Operation(InvertibleTransform):
 
 class RandomOperation(Operation, RandomizableTransform):
     """Base of the random array classes: each instance has a random state of its own."""
+
+    abstract = True
 
     def __init__(self, prob: float) -> None:
         Operation.__init__(self)

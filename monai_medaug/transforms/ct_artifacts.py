@@ -25,6 +25,8 @@ TRAJECTORIES = ("sinusoid", "step", "drift")
 class SinogramOperation(CTImage, RandomOperation):
     """Base of the operations that change the line integrals of each slice; padding stays as it is."""
 
+    abstract = True
+
     @classmethod
     def change(
         cls, stack: SliceStack, beam: ParallelBeam, params: Sequence[Params], view: KeyView
@@ -188,7 +190,7 @@ class RandCTRing(SinogramOperation):
 
     Args:
         gain: range of the standard deviation of the relative gain error.
-        elements: share of the elements that are off, in [0, 1].
+        elements: share of the elements that are off, in [0, 1], but at least one.
         drift: share of the elements' error that sets in at a random view instead of lasting the whole scan, in [0, 1].
         prob: probability of applying it.
 
@@ -238,8 +240,10 @@ class RandCTRing(SinogramOperation):
         for i in stack.members:
             p = params[i]
             generator = torch.Generator().manual_seed(seeds[i])
-            off = torch.rand(beam.width, generator=generator) < p["elements"]
-            error = p["gain"] * off * torch.randn(beam.width, generator=generator)
+            count = max(1, round(p["elements"] * beam.width))
+            error = torch.zeros(beam.width)
+            off = torch.randperm(beam.width, generator=generator)[:count]
+            error[off] = p["gain"] * torch.randn(count, generator=generator)
             lasting = 1 - p["drift"] * (time < p["onset"])
             gain = error.clamp(-0.5, 0.5).to(stack.slices.device) * lasting
             rings.append(ring_artefact(gain[None, None], beam, WINDOW))

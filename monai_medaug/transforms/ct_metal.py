@@ -53,6 +53,7 @@ class RandCTMetal(CTImage, RandomOperation):
         (3071.0, True)
     """
 
+    common_pattern = True
     identity = {"radius_mm": [0.0, 0.0]}
 
     def __init__(

@@ -73,7 +73,7 @@ def test_rays_that_miss_the_metal_are_untouched():
 def test_the_mask_from_the_trace_is_where_the_metal_shines(shape):
     volume = WATER[None] if len(shape) == 2 else WATER[None, ..., None].expand(1, *shape).clone()
     image = MetaTensor(volume, affine=torch.diag(torch.tensor([2.0, 2.0, 4.0, 1.0])).double())
-    out = RandCTMetal("steel", radius_mm=8, prob=1.0).set_random_state(1)(image)
+    out = RandCTMetal("steel", radius_mm=8, rods=1, prob=1.0).set_random_state(1)(image)
     mask = inserted_metal(out).as_tensor()[0] > 0
     shining = out.as_tensor()[0] > 2000
     assert bool(shining[mask].all())
