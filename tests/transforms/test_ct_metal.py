@@ -77,7 +77,7 @@ def test_the_mask_from_the_trace_is_where_the_metal_shines(shape):
     mask = inserted_metal(out).as_tensor()[0] > 0
     shining = out.as_tensor()[0] > 2000
     assert bool(shining[mask].all())
-    assert not shining.numpy()[~binary_dilation(mask.numpy())].any()  # a tenth of a voxel of steel shines too
+    assert not shining.numpy()[~binary_dilation(mask.numpy(), iterations=2)].any()  # dense metal blooms
     if len(shape) == 3:
         without = ~mask.flatten(0, 1).any(0)
         assert 0 < without.sum() < shape[2]
