@@ -85,6 +85,7 @@ class HUWindow(CTImage, Operation):
     ) -> None:
         super().__init__()
         if preset is not None:
+            preset = preset.replace(" ", "_")
             if preset not in HU_PRESETS:
                 raise ValueError(f"preset must be one of {sorted(HU_PRESETS)}, got {preset!r}")
             if center is not None or width is not None:

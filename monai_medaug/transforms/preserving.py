@@ -15,7 +15,7 @@ from monai.utils import ensure_tuple
 
 from monai_medaug.transforms.base import number
 from monai_medaug.transforms.seeded import SeededContainer, keys_of, random_operations, seed_children
-from monai_medaug.transforms.tensors import affine_of, plain_tensor
+from monai_medaug.transforms.tensors import affine_of, plain_tensor, say_once
 from monai_medaug.transforms.verdict import Limits, judge
 
 _STRENGTHS = (1.0, 0.6, 0.35, 0.2, 0.1, 0.0)
@@ -27,10 +27,13 @@ class PreservingCompose(SeededContainer, MapTransform):
     Measured on every call, before against after:
 
     - the volume of each label, relative to the scaling that was drawn (growing everything by 10 % is no violation),
-      over what lies inside the field of view before and after, with the slack that counting voxels has;
+      over what lies inside the field of view before and after, with the slack that counting voxels has; and that no
+      label appears that was not there;
     - the least Jacobian determinant of every geometric step, which must be positive;
-    - the lesion: the share of it still inside the field of view, its connected components and cavities (specks below
-      1 % of it aside), and for each image its contrast to noise against the surrounding 4 voxels.
+    - the lesion: the share of it still in the image, how much of it is padding, its connected components and cavities
+      (specks below 1 % of it aside), and for each image its contrast to noise against the surrounding 4 voxels.
+
+    Our own steps are followed exactly, through the field of view; MONAI's and steps without a record by volume in mm³.
 
     The verdicts, ``"yes"``, ``"no"`` or ``"not checked"`` where there is no label or lesion, and all figures stand in
     the record and in `augmentation_report`.
@@ -100,6 +103,9 @@ class PreservingCompose(SeededContainer, MapTransform):
             t.allow_missing_keys = value
 
     def run_seeded(self, data: Mapping, seed: int) -> dict:
+        for key in (*self.label_keys, *([] if self.lesion_key is None else [self.lesion_key])):
+            if key not in data and not self.allow_missing_keys:
+                raise KeyError(f"key {key!r} of PreservingCompose is missing in the data")
         wrapped = _with_trace(data, self.keys)
         operations = list(random_operations(self.transforms))
         strengths = _STRENGTHS if self.on_violation == "shrink" else (1.0,)
@@ -109,6 +115,8 @@ class PreservingCompose(SeededContainer, MapTransform):
                     operation.strength = strength
                 seed_children(self.transforms, seed)
                 out = execute_compose(wrapped, self.transforms)
+                if not isinstance(out, dict):
+                    raise ValueError("PreservingCompose needs one sample in, one out: put multi-sample crops after it")
                 verdict = judge(wrapped, out, self.label_keys, self.lesion_key, self.image_keys, self.limits)
                 if not verdict["violations"]:
                     break
@@ -117,6 +125,8 @@ class PreservingCompose(SeededContainer, MapTransform):
                 operation.strength = 1.0
         violated = bool(verdict["violations"])
         rejected = violated and self.on_violation != "warn"
+        if strength == 0 and operations:
+            say_once("PreservingCompose eased a call to nothing; its report says why")
         if violated and not rejected:
             warnings.warn("PreservingCompose: " + "; ".join(verdict["violations"]), UserWarning, stacklevel=2)
         info = {"seed": seed, "strength": strength, "rejected": rejected, "verdict": verdict}

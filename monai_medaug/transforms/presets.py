@@ -179,8 +179,9 @@ def ct_augmentation(
     lesions = () if lesion_key is None or lesion_key in masks else (lesion_key,)
     moving = (*images, *masks, *lesions)
     modes = ["bilinear"] * len(images) + ["nearest"] * (len(masks) + len(lesions))
+    paddings = ["border"] * len(images) + ["zeros"] * (len(masks) + len(lesions))
     steps: list[Any] = [
-        RandAffineElasticd(moving, prob=prob, mode=modes, **chosen["geometry"]),
+        RandAffineElasticd(moving, prob=prob, mode=modes, padding_mode=paddings, **chosen["geometry"]),
         RandHUContrastd(images, prob=prob, **chosen["contrast"]),
         RandCTDosed(images, prob=prob, **chosen["dose"]),
     ]

@@ -49,10 +49,9 @@ def replay(data: Any, report: Any, transform: Any = None) -> Any:
         return transform.run_seeded(data, content["seed"])
     single = not isinstance(data, Mapping)
     out = {_ITEM: data} if single else dict(data)
-    if not content.get("rejected"):
-        for step in content["steps"]:
-            if step.get("applied"):
-                _repeat(out, step, content)
+    for step in content["steps"]:
+        if step.get("applied"):
+            _repeat(out, step, content)
     return out[_ITEM] if single else out
 
 

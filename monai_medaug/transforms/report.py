@@ -93,25 +93,33 @@ def _report_of(traces: Mapping[str, list[Record]], images: Mapping[str, MetaTens
         raise ValueError("data carry no record of monai_medaug: nothing of it was applied, or tracing was off")
     keys = {key for entry in (*steps, *containers) for key in entry["keys"]}
     outer = containers[-1] if containers else {}
-    preserving = next((c for c in containers if "verdict" in c["extra"]), None)
-    verdict = preserving["extra"]["verdict"] if preserving else {}
+    judged = [c for c in containers if "verdict" in c["extra"]]
+    verdicts = [c["extra"]["verdict"] for c in judged]
+    later = [s for s in steps if s["applied"] and s["moves"] and all(s["at"] > c["at"] for c in judged)]
     report = Report(
         package=f"monai_medaug {__version__}",
         pipeline=outer.get("name", "augmentation"),
         images={k: _image_of(v, sample) for k, v in images.items() if k in keys},
-        steps=[{k: v for k, v in step.items() if k != "extra"} for step in steps],
+        steps=[{k: v for k, v in step.items() if k not in ("extra", "at", "moves")} for step in steps],
         range_check={k: e["range_check"] for k, e in outer.get("by_key", {}).items() if "range_check" in e},
-        anatomy_preserved=verdict.get("anatomy", "not checked"),
-        pathology_preserved=verdict.get("pathology", "not checked"),
-        violations=verdict.get("violations", []),
-        checks=verdict.get("checks", {}),
-        strength=preserving["extra"]["strength"] if preserving else 1.0,
-        rejected=preserving["extra"]["rejected"] if preserving else False,
+        anatomy_preserved=_worst([v["anatomy"] for v in verdicts], bool(later)),
+        pathology_preserved=_worst([v["pathology"] for v in verdicts], bool(later)),
+        violations=[violation for v in verdicts for violation in v["violations"]],
+        checks={name: figure for v in verdicts for name, figure in v["checks"].items()},
+        strength=min([c["extra"]["strength"] for c in judged], default=1.0),
+        rejected=any(c["extra"]["rejected"] for c in judged),
     )
     if outer:
         report["settings"] = outer["extra"].get("settings", {})
         report["seed"] = outer["extra"]["seed"]
     return report
+
+
+def _worst(verdicts: list[str], moved_later: bool) -> str:
+    """The verdict on a chain: any no is a no, and a yes does not cover geometry that came after it."""
+    if "no" in verdicts:
+        return "no"
+    return "yes" if "yes" in verdicts and not moved_later else "not checked"
 
 
 def merged_steps(traces: Mapping[str, list[Record]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -137,12 +145,13 @@ def merged_steps(traces: Mapping[str, list[Record]]) -> tuple[list[dict[str, Any
             entry.setdefault("by_key", {})[key] = extra
             entry["applied"] = bool(record.get("do_transforms", True))
             entry["ours"] = is_ours(record)
+            entry["moves"] = name not in REGISTRY or REGISTRY[name].geometric
             if is_ours(record) and entry["applied"] and not extra.get("container"):
                 entry["models"] = (REGISTRY[name].__doc__ or "").split("\n")[0]
                 entry |= {k: extra[k] for k in ("params", "figures") if k in extra}
     ordered = sorted(steps.values(), key=lambda s: s["at"])
     for step in ordered:
-        del step["at"], step["by_key"]
+        del step["by_key"]
     return ordered, list(containers.values())
 
 

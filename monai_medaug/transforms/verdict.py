@@ -93,7 +93,9 @@ def _passage(before: MetaTensor, after: MetaTensor) -> _Passage | None:
     grids = [VoxelGrid(tuple(t.shape[1:]), affine_of(m)) for t, m in ((source, before), (result, after))]
     kept = torch.ones(source.shape[1:], dtype=torch.bool, device=source.device)
     covered = torch.ones(result.shape[1:], dtype=torch.bool, device=source.device)
-    if kept.shape == covered.shape:  # else a step changed the grid: volumes in mm³ are all there is to compare
+    # through steps of others, or to another grid, nothing can be followed: volumes in mm³ are all there is to compare
+    only_ours = all(is_ours(r) for r in records) and grids[0] == grids[1]
+    if only_ours:
         for record in steps:
             covered = _through(record, covered, grids[0], inverse=False)
         for record in reversed(steps):
@@ -108,7 +110,7 @@ def _passage(before: MetaTensor, after: MetaTensor) -> _Passage | None:
         [r["extra_info"]["figures"]["min_det_j"] for r in steps],
         steps,
         grids[0],
-        all(is_ours(r) for r in records),
+        only_ours,
     )
 
 
@@ -121,6 +123,8 @@ def _judge_label(before: Mapping, after: Mapping, key: Any, limits: Limits, chec
     if passage is None or not bool(passage.source.any()):
         return None
     violations = []
+    if not bool((passage.source.double() == passage.source.double().round()).all()):
+        raise ValueError(f"{key!r} must hold whole numbers to be a label map")
     first = label_counts(passage.source, passage.kept)
     last = label_counts(passage.result, passage.covered)
     changes = {}
@@ -134,6 +138,9 @@ def _judge_label(before: Mapping, after: Mapping, key: Any, limits: Limits, chec
                 f"{key}: volume of label {name} changed by {change:+.1%}, allowed ±{limits.max_volume_change:.1%}"
             )
     checks[f"{key}: volume change"] = changes
+    invented = sorted(set(label_counts(passage.result)) - set(label_counts(passage.source)))
+    if invented:
+        violations.append(f"{key}: labels that were not there: {', '.join(invented[:5])}; masks need mode 'nearest'")
     if passage.determinants:
         least = min(passage.determinants)
         checks[f"{key}: least Jacobian determinant"] = least
@@ -149,13 +156,28 @@ def _judge_lesion(
     if passage is None or not bool(passage.source.any()):
         return None
     violations = []
-    first, last = (passage.source != 0).any(0), (passage.result != 0).any(0)
-    kept = float((first & passage.kept).sum() / first.sum())
+    if len(passage.source) != 1:
+        raise ValueError(f"{key!r} must have one channel to be a lesion mask, got {len(passage.source)}")
+    first, last = passage.source[0] != 0, passage.result[0] != 0
+    inside = float((first & passage.kept).sum() / first.sum())
+    # what remains of what stayed inside: steps that leave no trace, or are not ours, may have taken some
+    if passage.only_ours:
+        expected = first
+        for record in passage.steps:
+            expected = _through(record, expected, passage.grid, inverse=False)
+        ratio = float((last & expected).sum() / expected.sum().clamp_min(1))
+    else:
+        wanted = float(first.sum()) * passage.volume_scale * passage.voxel_volumes[0]
+        found = float(last.sum()) * passage.voxel_volumes[1]
+        ratio = found / wanted + counting_slack(wanted / passage.voxel_volumes[1], first.ndim)
+    kept = inside * min(1.0, ratio)
     checks["lesion share kept"] = kept
     if kept < limits.min_lesion_kept or not bool(last.any()):
-        violations.append(
-            f"{key}: {kept:.0%} of the lesion is inside the field of view, {limits.min_lesion_kept:.0%} asked"
-        )
+        violations.append(f"{key}: {kept:.0%} of the lesion is left in the image, {limits.min_lesion_kept:.0%} asked")
+    made_up = float((last & ~passage.covered).sum() / last.sum().clamp_min(1))
+    checks["lesion share made up by padding"] = made_up
+    if made_up > 1 - limits.min_lesion_kept:
+        violations.append(f"{key}: {made_up:.0%} of the lesion is padding: its mask needs padding_mode 'zeros'")
     topology = [lesion_topology(m) for m in (first, last)]
     checks["lesion topology before"], checks["lesion topology after"] = topology
     for name in ("components", "cavities"):

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, Invertd, MapTransform, RandFlipd
+from monai.transforms import (
+    Affined,
+    CenterSpatialCropd,
+    Compose,
+    Invertd,
+    MapTransform,
+    RandFlipd,
+    RandSpatialCropSamplesd,
+)
 
 from monai_medaug.functional.preservation import (
     around,
@@ -237,3 +245,63 @@ def test_the_slack_covers_resampling_and_not_more():
         changes = np.abs(np.array(counts) / expected - 1)
         assert np.quantile(changes, 0.95) < counting_slack(expected, 3)
         assert changes.max() > 0.1 * counting_slack(expected, 3)
+
+
+def test_a_lesion_that_monai_or_a_crop_takes_away_is_seen():
+    data = body()
+    push = Affined(
+        list(data), translate_params=(18, 0, 0), padding_mode="zeros", mode=("bilinear", "nearest", "nearest")
+    )
+    crop = CenterSpatialCropd(list(data), roi_size=(48, 44, 20))
+    half = body()
+    half["lesion"] = torch.roll(half["lesion"], 10, -1)
+    for step, sample in ((push, {**data, "lesion": torch.roll(data["lesion"], -10, 1)}), (crop, half)):
+        report = augmentation_report(PreservingCompose([step], None, "lesion", on_violation="reject")(sample))
+        assert report["pathology_preserved"] == "no"
+
+
+def test_padding_that_makes_lesion_is_seen():
+    data = body()
+    data["lesion"] = torch.zeros_like(data["lesion"])
+    data["lesion"][:, :10, 10:20, 10:20] = 1
+    push = deform(elastic_alpha=0, translate_fraction=(0.1, 0.1), rotate_degrees=0, scale_fraction=0)
+    with pytest.warns(UserWarning, match="is padding"):
+        PreservingCompose([push], None, "lesion", on_violation="warn")(data)
+
+
+def test_labels_that_were_not_there_are_seen():
+    blended = RandAffineElasticd(("image", "label"), prob=1.0, elastic_sigma=4, rotate_degrees=(5, 5))
+    with pytest.warns(UserWarning, match="labels that were not there"):
+        PreservingCompose([blended], "label", on_violation="warn").set_random_state(0)(body())
+
+
+def test_masks_that_are_none_are_refused():
+    data = body()
+    with pytest.raises(ValueError, match="whole numbers"):
+        PreservingCompose([deform()], "label")({**data, "label": data["label"] + 0.5})
+    with pytest.raises(ValueError, match="one channel"):
+        PreservingCompose([deform()], None, "lesion")({**data, "lesion": torch.cat([data["lesion"]] * 2)})
+    with pytest.raises(KeyError, match="lable"):
+        PreservingCompose([deform()], "lable")(data)
+    with pytest.raises(ValueError, match="multi-sample"):
+        PreservingCompose([RandSpatialCropSamplesd(list(data), (20, 20, 20), 2)], "label")(data)
+
+
+def test_one_bad_verdict_spoils_the_report_and_later_geometry_is_not_covered():
+    data = body()
+    good = PreservingCompose([deform(elastic_alpha=20)], "label").set_random_state(0)
+    with pytest.warns(UserWarning, match="volume"):
+        both = Compose([good, PreservingCompose([Lose("label")], "label", on_violation="warn")])(data)
+    assert augmentation_report(both)["anatomy_preserved"] == "no"
+    later = Compose([good, deform()])(data)
+    assert augmentation_report(good(data))["anatomy_preserved"] == "yes"
+    assert augmentation_report(later)["anatomy_preserved"] == "not checked"
+
+
+def test_replay_repeats_what_followed_a_rejected_call():
+    chain = Compose(
+        [PreservingCompose([Lose("label")], "label", on_violation="reject"), RandCTDosed("image", prob=1.0)]
+    )
+    data = body()
+    out = chain.set_random_state(0)(data)
+    assert torch.equal(replay(data, augmentation_report(out))["image"].as_tensor(), out["image"].as_tensor())
