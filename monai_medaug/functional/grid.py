@@ -47,9 +47,7 @@ class VoxelGrid:
     @cached_property
     def matrix(self) -> np.ndarray:
         """Index (z, y, x) of the embedded volume to world, (4, 4)."""
-        if self.affine is None:
-            return np.eye(4)
-        given = np.asarray(self.affine, dtype=np.float64)
+        given = np.eye(4) if self.affine is None else np.asarray(self.affine, dtype=np.float64)
         if not np.isfinite(given).all() or np.linalg.matrix_rank(given) < len(given):
             raise ValueError(f"affine must be finite and invertible, got {given.tolist()}")
         if len(self.shape) == 3:

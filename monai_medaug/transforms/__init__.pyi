@@ -14,6 +14,11 @@ from monai_medaug.transforms.ct_artifacts import RandCTRing as RandCTRing
 from monai_medaug.transforms.ct_dose import RandCTDose as RandCTDose
 from monai_medaug.transforms.ct_metal import RandCTMetal as RandCTMetal
 from monai_medaug.transforms.ct_metal import inserted_metal as inserted_metal
+from monai_medaug.transforms.mri import RandMRIBiasField as RandMRIBiasField
+from monai_medaug.transforms.mri import RandMRIGhosting as RandMRIGhosting
+from monai_medaug.transforms.mri import RandMRIMotion as RandMRIMotion
+from monai_medaug.transforms.mri import RandMRINoise as RandMRINoise
+from monai_medaug.transforms.mri import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.preserving import PreservingCompose as PreservingCompose
 from monai_medaug.transforms.presets import AugmentationPreset as AugmentationPreset
 from monai_medaug.transforms.presets import ct_augmentation as ct_augmentation
@@ -63,6 +68,26 @@ __all__ = [
     "RandHUWindowD",
     "RandHUWindowDict",
     "RandHUWindowd",
+    "RandMRIBiasField",
+    "RandMRIBiasFieldD",
+    "RandMRIBiasFieldDict",
+    "RandMRIBiasFieldd",
+    "RandMRIGhosting",
+    "RandMRIGhostingD",
+    "RandMRIGhostingDict",
+    "RandMRIGhostingd",
+    "RandMRIMotion",
+    "RandMRIMotionD",
+    "RandMRIMotionDict",
+    "RandMRIMotiond",
+    "RandMRINoise",
+    "RandMRINoiseD",
+    "RandMRINoiseDict",
+    "RandMRINoised",
+    "RandMRIUndersampling",
+    "RandMRIUndersamplingD",
+    "RandMRIUndersamplingDict",
+    "RandMRIUndersamplingd",
     "Report",
     "augmentation_report",
     "ct_augmentation",
@@ -200,6 +225,72 @@ class RandHUWindowd(RandomDictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+class RandMRIBiasFieldd(RandomDictionaryOperation):
+    """Dictionary version of `RandMRIBiasField`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        peak_to_peak: float | Sequence[float] = (0.1, 0.4),
+        prob: float = 0.8,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandMRIGhostingd(RandomDictionaryOperation):
+    """Dictionary version of `RandMRIGhosting`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        ghosts: int | Sequence[int] = (2, 10),
+        intensity: float | Sequence[float] = (0.1, 0.5),
+        centre_fraction: float = 0.02,
+        phase_axis: int | str = "any",
+        prob: float = 0.3,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandMRIMotiond(RandomDictionaryOperation):
+    """Dictionary version of `RandMRIMotion`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        translate_mm: float | Sequence[float] = (0, 5),
+        rotate_degrees: float | Sequence[float] = (0, 5),
+        prob: float = 0.3,
+        movements: int = 2,
+        trajectory: str = "step",
+        phase_axis: int | str = "any",
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandMRINoised(RandomDictionaryOperation):
+    """Dictionary version of `RandMRINoise`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        snr: float | Sequence[float] = (5, 40),
+        coils: int = 1,
+        prob: float = 0.8,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandMRIUndersamplingd(RandomDictionaryOperation):
+    """Dictionary version of `RandMRIUndersampling`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        acceleration: float | Sequence[float] = (2, 4),
+        centre_fraction: float = 0.08,
+        pattern: str = "variable_density",
+        phase_axis: int | str = "any",
+        prob: float = 0.3,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
 HUWindowD = HUWindowd
 HUWindowDict = HUWindowd
 RandAffineElasticD = RandAffineElasticd
@@ -218,3 +309,13 @@ RandHUContrastD = RandHUContrastd
 RandHUContrastDict = RandHUContrastd
 RandHUWindowD = RandHUWindowd
 RandHUWindowDict = RandHUWindowd
+RandMRIBiasFieldD = RandMRIBiasFieldd
+RandMRIBiasFieldDict = RandMRIBiasFieldd
+RandMRIGhostingD = RandMRIGhostingd
+RandMRIGhostingDict = RandMRIGhostingd
+RandMRIMotionD = RandMRIMotiond
+RandMRIMotionDict = RandMRIMotiond
+RandMRINoiseD = RandMRINoised
+RandMRINoiseDict = RandMRINoised
+RandMRIUndersamplingD = RandMRIUndersamplingd
+RandMRIUndersamplingDict = RandMRIUndersamplingd

@@ -64,6 +64,8 @@ class Operation(InvertibleTransform):
     """The types that the contract tests feed it besides `example`; narrower where an operation needs it."""
     abstract: ClassVar[bool] = True
     """Set on a base class that is no operation itself; not inherited."""
+    differentiable: ClassVar[bool] = True
+    """Whether gradients may flow through it; where not, an image comes out detached."""
     common_pattern: ClassVar[bool] = False
     """Whether an operation with noise also does something that is alike for all keys."""
     identity: ClassVar[Params] = {}

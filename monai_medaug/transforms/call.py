@@ -77,7 +77,7 @@ class Entry:
         x = self.tensor if self.batched else self.tensor[None]
         if len(samples) < len(x):
             x = x[list(samples)]
-        return x if self.mode == "nearest" else x.to(computing_dtype(x.dtype))
+        return x if self.mode == "nearest" else x.to(computing_dtype(x.dtype)).contiguous()
 
     def grid(self, sample: int) -> VoxelGrid:
         affine = self.affine[sample] if self.affine is not None and self.batched else self.affine
@@ -129,7 +129,8 @@ def run_operation(
         out = entry.tensor
         if samples:
             view = entry.view(samples)
-            out = cls.apply(entry.batch(samples), params, plan, view).to(entry.out_dtype)
+            given = entry.batch(samples) if cls.differentiable else entry.batch(samples).detach()
+            out = cls.apply(given, params, plan, view).to(entry.out_dtype)
             if not entry.batched:
                 out = out[0]
             elif len(samples) < len(draws):

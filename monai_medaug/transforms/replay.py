@@ -97,12 +97,15 @@ def _repeat(out: dict[Any, Any], step: Any, report: Mapping) -> None:
     out |= zip(entries, results, strict=True)
 
 
+def _is_plain(value: Any) -> bool:
+    return all(map(_is_plain, value)) if isinstance(value, list) else isinstance(value, (int, float, str))
+
+
 def _plain(params: Any, name: str) -> dict[str, Any]:
     """The parameters of a step, which must be numbers, strings and lists of numbers."""
     if not isinstance(params, Mapping):
         raise ValueError(f"step {name} of the report has no parameters")
     for key, value in params.items():
-        values = value if isinstance(value, list) else [value]
-        if not all(isinstance(v, (int, float, str)) for v in values):
+        if not _is_plain(value):
             raise ValueError(f"step {name}: {key} must be a number, a string or a list of numbers, got {value!r}")
     return dict(params)

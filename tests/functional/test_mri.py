@@ -1,0 +1,100 @@
+"""The MR kernels against explicit Fourier transforms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from monai_medaug.functional.grid import VoxelGrid
+from monai_medaug.functional.mri import (
+    EXPONENTS,
+    foreground,
+    foreground_mean,
+    index_polynomial,
+    line_positions,
+    polynomial_field,
+    sampled_lines,
+    weight_lines,
+    zero_point,
+)
+
+RANDOM = np.random.default_rng(0)
+
+
+def centred_fft(image: np.ndarray, axis: int, weights: np.ndarray) -> np.ndarray:
+    """Magnitude after weighting the lines of the centred k-space of a whole image."""
+    spectrum = np.fft.fftshift(np.fft.fftn(image), axes=axis)
+    shape = [-1 if a == axis else 1 for a in range(image.ndim)]
+    return np.abs(np.fft.ifftn(np.fft.ifftshift(spectrum * weights.reshape(shape), axes=axis)))
+
+
+@pytest.mark.parametrize("shape", [(12, 17), (17, 12), (8, 9, 10), (1, 6, 7)])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_weighted_lines_are_those_of_the_fourier_transform(shape, symmetric):
+    for axis, lines in enumerate(shape):
+        image = RANDOM.uniform(0, 100, (2, 1, *shape))
+        k = line_positions(lines)
+        weights = 1 / (1 + np.abs(k)) if symmetric else RANDOM.uniform(0, 1, lines)
+        out = weight_lines(torch.from_numpy(image), [weights, weights**2], [axis, axis])
+        for i, w in enumerate((weights, weights**2)):
+            np.testing.assert_allclose(out[i, 0].numpy(), centred_fft(image[i, 0], axis, w), atol=1e-9)
+
+
+def test_weights_of_one_change_nothing():
+    image = torch.rand(1, 2, 7, 8) * 100 - 50
+    torch.testing.assert_close(weight_lines(image, [np.ones(8)], [1]), image)
+
+
+@pytest.mark.parametrize("lines", [16, 33, 128])
+@pytest.mark.parametrize("acceleration", [1, 1.5, 3, 4])
+def test_lines_are_saved_and_the_centre_is_kept(lines, acceleration):
+    centre = np.abs(line_positions(lines)) <= 0.08 * lines / 2
+    chosen = [sampled_lines(lines, acceleration, 0.08, "variable_density", s) for s in range(20)]
+    for lines_kept in chosen:
+        assert lines_kept.sum() == max(round(lines / acceleration), centre.sum())
+        assert lines_kept[centre].all()
+    if acceleration > 1:
+        assert any((a != chosen[0]).any() for a in chosen)
+        inner = np.abs(line_positions(lines)) < lines / 4
+        assert np.mean([c[inner].sum() > c[~inner].sum() for c in chosen]) > 0.7
+    np.testing.assert_array_equal(chosen[3], sampled_lines(lines, acceleration, 0.08, "variable_density", 3))
+
+
+def test_partial_fourier_keeps_one_end():
+    for lines, acceleration in ((16, 1.25), (33, 3), (64, 1)):
+        kept = [sampled_lines(lines, acceleration, 0.08, "partial_fourier", s) for s in range(8)]
+        for lines_kept in kept:
+            assert np.abs(np.diff(lines_kept)).sum() <= 1
+            assert lines_kept[lines // 2] == 1
+            assert lines_kept.sum() == max(round(lines / acceleration), np.ceil(lines * 0.54))
+        if acceleration > 1:
+            assert {bool(k[0]) for k in kept} == {True, False}
+
+
+def test_the_polynomial_is_that_of_world_positions():
+    affine = np.array([[0, 1.5, 0.2, 9], [2, 0, 0, -4], [0, -0.3, 4, 7], [0, 0, 0, 1]])
+    grid = VoxelGrid((9, 8, 5), affine)
+    coefficients = RANDOM.normal(size=len(EXPONENTS))
+    terms = torch.from_numpy(index_polynomial(coefficients, grid))[None]
+    field = polynomial_field(terms, grid.shape)[0, 0].numpy()
+    index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), -1)
+    world = (index @ affine[:3, :3].T + affine[:3, 3] - grid.centre) / (max(np.multiply(grid.shape, grid.spacing)) / 2)
+    expected = np.zeros(grid.shape)
+    for c, powers in zip(coefficients, EXPONENTS, strict=True):
+        factors = [np.polynomial.Legendre.basis(p)(world[..., a]) for a, p in enumerate(powers)]
+        expected += c * np.prod(factors, axis=0)
+    np.testing.assert_allclose(field, expected, atol=1e-9)
+
+
+def test_foreground():
+    image = torch.zeros(1, 2, 64, 64)
+    image[0, 0, 16:48, 16:48] = 100
+    image[0, 1, :8] = 3
+    zero = zero_point(image)
+    torch.testing.assert_close(foreground(image, zero), image > 0)
+    torch.testing.assert_close(foreground_mean(image, zero).flatten(), torch.tensor([100.0, 3.0]))
+    shifted = image - 40
+    torch.testing.assert_close(foreground(shifted, zero_point(shifted)), image > 0)
+    torch.testing.assert_close(foreground_mean(shifted, zero_point(shifted)).flatten(), torch.tensor([100.0, 3.0]))
+    assert foreground_mean(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 1, 1)).item() == 0
