@@ -11,7 +11,9 @@ from monai_medaug.functional import (
     noise,
     preservation,
     projection,
+    resolution,
     warp,
+    xray,
 )
 
 __all__ = [
@@ -25,5 +27,7 @@ __all__ = [
     "noise",
     "preservation",
     "projection",
+    "resolution",
     "warp",
+    "xray",
 ]

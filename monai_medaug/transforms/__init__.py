@@ -63,11 +63,31 @@ from monai_medaug.transforms.preserving import PreservingCompose
 from monai_medaug.transforms.presets import AugmentationPreset, ct_augmentation
 from monai_medaug.transforms.replay import replay
 from monai_medaug.transforms.report import Report, augmentation_report
+from monai_medaug.transforms.resolution import (
+    RandThickSlice,
+    RandThickSliceD,
+    RandThickSliced,
+    RandThickSliceDict,
+)
 from monai_medaug.transforms.spatial import (
     RandAffineElastic,
     RandAffineElasticD,
     RandAffineElasticd,
     RandAffineElasticDict,
+)
+from monai_medaug.transforms.xray import (
+    RandXRayCollimation,
+    RandXRayCollimationD,
+    RandXRayCollimationd,
+    RandXRayCollimationDict,
+    RandXRayExposure,
+    RandXRayExposureD,
+    RandXRayExposured,
+    RandXRayExposureDict,
+    RandXRayScatter,
+    RandXRayScatterD,
+    RandXRayScatterd,
+    RandXRayScatterDict,
 )
 
 __all__ = [
@@ -130,6 +150,22 @@ __all__ = [
     "RandMRIUndersamplingD",
     "RandMRIUndersamplingDict",
     "RandMRIUndersamplingd",
+    "RandThickSlice",
+    "RandThickSliceD",
+    "RandThickSliceDict",
+    "RandThickSliced",
+    "RandXRayCollimation",
+    "RandXRayCollimationD",
+    "RandXRayCollimationDict",
+    "RandXRayCollimationd",
+    "RandXRayExposure",
+    "RandXRayExposureD",
+    "RandXRayExposureDict",
+    "RandXRayExposured",
+    "RandXRayScatter",
+    "RandXRayScatterD",
+    "RandXRayScatterDict",
+    "RandXRayScatterd",
     "Report",
     "augmentation_report",
     "ct_augmentation",

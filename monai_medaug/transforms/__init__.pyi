@@ -25,8 +25,12 @@ from monai_medaug.transforms.presets import ct_augmentation as ct_augmentation
 from monai_medaug.transforms.replay import replay as replay
 from monai_medaug.transforms.report import Report as Report
 from monai_medaug.transforms.report import augmentation_report as augmentation_report
+from monai_medaug.transforms.resolution import RandThickSlice as RandThickSlice
 from monai_medaug.transforms.spatial import RandAffineElastic as RandAffineElastic
 from monai_medaug.transforms.twin import DictionaryOperation, RandomDictionaryOperation
+from monai_medaug.transforms.xray import RandXRayCollimation as RandXRayCollimation
+from monai_medaug.transforms.xray import RandXRayExposure as RandXRayExposure
+from monai_medaug.transforms.xray import RandXRayScatter as RandXRayScatter
 
 __all__ = [
     "AugmentationPreset",
@@ -88,6 +92,22 @@ __all__ = [
     "RandMRIUndersamplingD",
     "RandMRIUndersamplingDict",
     "RandMRIUndersamplingd",
+    "RandThickSlice",
+    "RandThickSliceD",
+    "RandThickSliceDict",
+    "RandThickSliced",
+    "RandXRayCollimation",
+    "RandXRayCollimationD",
+    "RandXRayCollimationDict",
+    "RandXRayCollimationd",
+    "RandXRayExposure",
+    "RandXRayExposureD",
+    "RandXRayExposureDict",
+    "RandXRayExposured",
+    "RandXRayScatter",
+    "RandXRayScatterD",
+    "RandXRayScatterDict",
+    "RandXRayScatterd",
     "Report",
     "augmentation_report",
     "ct_augmentation",
@@ -291,6 +311,71 @@ class RandMRIUndersamplingd(RandomDictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+class RandThickSliced(RandomDictionaryOperation):
+    """Dictionary version of `RandThickSlice`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        thickness_mm: float | Sequence[float] = (3, 8),
+        axis: str | int = "slice",
+        profile: str = "gaussian",
+        noise: float | Sequence[float] = 0,
+        prob: float = 0.3,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandXRayCollimationd(RandomDictionaryOperation):
+    """Dictionary version of `RandXRayCollimation`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        share: float | Sequence[float] = (0.02, 0.2),
+        rotate_degrees: float | Sequence[float] = 3,
+        edge_mm: float | Sequence[float] = (0.5, 3),
+        leakage: float | Sequence[float] = (0.01, 0.05),
+        max_attenuation: float = 4,
+        inverted: bool = False,
+        value_range: Sequence[float] | None = None,
+        prob: float = 0.3,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandXRayExposured(RandomDictionaryOperation):
+    """Dictionary version of `RandXRayExposure`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        factor: float | Sequence[float] = (0.7, 1.3),
+        photons: float | Sequence[float] = (1000.0, 100000.0),
+        read_noise: float = 2,
+        compensate: bool = False,
+        max_attenuation: float = 4,
+        inverted: bool = False,
+        value_range: Sequence[float] | None = None,
+        prob: float = 0.5,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandXRayScatterd(RandomDictionaryOperation):
+    """Dictionary version of `RandXRayScatter`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        scatter_to_primary: float | Sequence[float] = (0.2, 3),
+        fwhm_mm: float | Sequence[float] = (20, 100),
+        photons: float | Sequence[float] = (1000.0, 100000.0),
+        compensate: bool = False,
+        max_attenuation: float = 4,
+        inverted: bool = False,
+        value_range: Sequence[float] | None = None,
+        prob: float = 0.3,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
 HUWindowD = HUWindowd
 HUWindowDict = HUWindowd
 RandAffineElasticD = RandAffineElasticd
@@ -319,3 +404,11 @@ RandMRINoiseD = RandMRINoised
 RandMRINoiseDict = RandMRINoised
 RandMRIUndersamplingD = RandMRIUndersamplingd
 RandMRIUndersamplingDict = RandMRIUndersamplingd
+RandThickSliceD = RandThickSliced
+RandThickSliceDict = RandThickSliced
+RandXRayCollimationD = RandXRayCollimationd
+RandXRayCollimationDict = RandXRayCollimationd
+RandXRayExposureD = RandXRayExposured
+RandXRayExposureDict = RandXRayExposured
+RandXRayScatterD = RandXRayScatterd
+RandXRayScatterDict = RandXRayScatterd

@@ -1,0 +1,100 @@
+"""Slice thickness: the profile of a thick slice, its sampling, and the way back to the grid, as one small matrix."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+PROFILES = ("gaussian", "trapezoid")
+FLANK = 0.4
+"""Width of each flank of the trapezoid as a share of its full width at half maximum."""
+
+_REACH = {"gaussian": 1.7, "trapezoid": 0.5 + FLANK / 2}  # where a profile ends, in widths; the Gaussian at 4 sigma
+
+
+def profile_weights(offsets: np.ndarray, width: float, profile: str) -> np.ndarray:
+    """Slice profile at offsets from the slice's centre, (slices, voxels): each row sums to 1 and has its mean at 0.
+
+    Sampling a profile on voxels that do not lie symmetrically about it would shift its centre of mass, by 0.02 voxels
+    at a width of 1.2 voxels; the first moment is therefore set to zero, so that a ramp stays the same ramp.
+
+    Args:
+        offsets: voxel index minus the slice's centre, in voxels.
+        width: full width at half maximum in voxels, above 1.
+        profile: ``"gaussian"``, or ``"trapezoid"`` with flanks of 0.4 widths, integrated over each voxel.
+
+    Example:
+        >>> weights = profile_weights(np.arange(-4, 5)[None] + 0.3, 3.0, "trapezoid")
+        >>> bool(np.isclose(weights.sum(), 1)), bool(abs((weights @ (np.arange(-4, 5) + 0.3))[0]) < 1e-12)
+        (True, True)
+    """
+    if profile == "gaussian":
+        weights = np.exp(-4 * math.log(2) * (offsets / width) ** 2)
+        weights[np.abs(offsets) > _REACH[profile] * width] = 0
+    else:
+        weights = _trapezoid_integral(offsets + 0.5, width) - _trapezoid_integral(offsets - 0.5, width)
+    weights /= weights.sum(1, keepdims=True)
+    mean = (weights * offsets).sum(1, keepdims=True)
+    spread = (weights * offsets**2).sum(1, keepdims=True)
+    weights *= 1 - (offsets - mean) * mean / (spread - mean**2)
+    return weights
+
+
+def _trapezoid_integral(x: np.ndarray, width: float) -> np.ndarray:
+    """Integral of the trapezoid of unit height and the given width at half maximum, from its centre to x."""
+    top, flank = width * (0.5 - FLANK / 2), width * FLANK
+    inside, beyond = np.clip(np.abs(x), 0, top), np.clip(np.abs(x) - top, 0, flank)
+    return np.sign(x) * (inside + beyond - beyond**2 / (2 * flank))
+
+
+def thick_slice_matrices(voxels: int, width: float, phase: float, profile: str) -> tuple[np.ndarray, np.ndarray]:
+    """What thick slices do along their axis: the sampling (slices, voxels), the way back to the grid (voxels, slices).
+
+    Slice j is centred at ``(voxels - 1) / 2 + (phase + j) width``, as many as cover the grid; contiguous, so that the
+    distance of slices is their width. Each takes the profile's mean, with the border value repeated outside. The way
+    back interpolates linearly between the centres where they truly lie, so there is no shift of half a voxel.
+
+    Args:
+        voxels: along the axis.
+        width: slice thickness in voxels. At or below 1 both are the identity: there is nothing to be lost.
+        phase: where the slices lie, in slices.
+        profile: see `profile_weights`.
+    """
+    if width <= 1 or voxels == 1:
+        return np.eye(voxels), np.eye(voxels)
+    middle = (voxels - 1) / 2 + phase * width
+    first, last = math.floor(-middle / width), math.ceil((voxels - 1 - middle) / width)
+    centres = middle + np.arange(first, last + 1) * width
+    index = np.arange(
+        math.floor(centres[0] - _REACH[profile] * width) - 1, math.ceil(centres[-1] + _REACH[profile] * width) + 2
+    )
+    weights = profile_weights(index[None] - centres[:, None], width, profile)
+    sampling = np.zeros((len(centres), voxels))
+    np.add.at(sampling.T, index.clip(0, voxels - 1), weights.T)
+    distance = np.abs(np.arange(voxels)[:, None] - centres[None]) / width
+    return sampling, np.clip(1 - distance, 0, None)
+
+
+def along_axis(image: torch.Tensor, matrix: torch.Tensor, axis: int) -> torch.Tensor:
+    """Each sample's matrix applied along a spatial axis.
+
+    Args:
+        image: (B, C, *spatial) with n voxels along the axis.
+        matrix: (B, m, n).
+        axis: spatial axis, from 0.
+
+    Example:
+        >>> along_axis(torch.arange(6.0).reshape(1, 1, 3, 2), torch.ones(1, 1, 3) / 3, 0)
+        tensor([[[[2., 3.]]]])
+    """
+    image = image.contiguous()  # sums in the same order whatever the memory layout
+    shape, place = list(image.shape), axis + 2
+    behind = math.prod(shape[place + 1 :])
+    matrix = matrix.to(image)
+    if behind == 1:
+        out = torch.matmul(image.reshape(shape[0], -1, shape[place]), matrix.transpose(1, 2))
+    else:
+        out = torch.matmul(matrix[:, None], image.reshape(shape[0], -1, shape[place], behind))
+    return out.reshape(*shape[:place], matrix.shape[1], *shape[place + 1 :])

@@ -1,0 +1,231 @@
+"""Kernels on radiographs: what happens to the photons, as a change of the displayed logarithm.
+
+A display image shows the attenuation ``p = -ln T`` on a linear scale. Each function works on the transmission T and
+gives back only the *change* of p, which is added to the image: where nothing happens nothing changes, to the last bit.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+
+THICKNESS_CLASSES = 4
+WIDTH_GROWTH = (0.6, 1.4)
+"""Width of the scatter kernel behind the thinnest and the thickest class, as a share of the mean width."""
+
+_LAST_PHASE = 4.0  # frequencies where a scatter kernel has fallen below exp(-4² / 2) = 0.03 % are left out
+
+
+@dataclass(frozen=True)
+class DisplayScale:
+    """How a display image shows attenuation: ``p = depth (v - low) / (high - low)``, or mirrored.
+
+    All tensors broadcast to the image (B, C, *spatial).
+
+    Args:
+        low, high: ends of the display range; equal for an image that shows nothing.
+        depth: attenuation at the bright end, in natural log units.
+        inverted: 1 where bright means little attenuation, else 0.
+
+    Example:
+        >>> t = torch.tensor
+        >>> scale = DisplayScale(t(0.0), t(100.0), t(4.0), t(0.0))
+        >>> scale.attenuation(t([0.0, 50.0, 100.0])), scale.changed(t([50.0]), t([1.0]))
+        (tensor([0., 2., 4.]), tensor([75.]))
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+    depth: torch.Tensor
+    inverted: torch.Tensor
+
+    def attenuation(self, image: torch.Tensor) -> torch.Tensor:
+        """Attenuation in [0, depth]; 0 everywhere in an image that shows nothing."""
+        extent = self.high - self.low
+        share = ((image - self.low) / torch.where(extent > 0, extent, torch.ones_like(extent))).clamp(0, 1)
+        return torch.where(self.inverted > 0, 1 - share, share) * self.depth
+
+    def changed(self, image: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+        """The image with ``change`` added to its attenuation."""
+        return torch.addcmul(image, change, (self.high - self.low) / self.depth * (1 - 2 * self.inverted))
+
+
+def exposure_change(
+    attenuation: torch.Tensor,
+    white: torch.Tensor | None,
+    factor: torch.Tensor,
+    quantum_noise: torch.Tensor,
+    read_noise: torch.Tensor,
+    level: torch.Tensor,
+) -> torch.Tensor:
+    """Change of the attenuation that a detector reads at another exposure.
+
+    Of ``lambda = factor exp(-p) / q²`` photons expected in a pixel it registers, with z standard normal,
+    ``N = lambda + sqrt(lambda + r²) z + (z² - 1) / 6``: the Cornish-Fisher expansion of the Poisson quantile (Giles
+    2016), right in mean, variance and skewness from about 5 photons up, and without its steps, as an integrating
+    detector has none. The reading is ``-ln(q² N / level)``, of no less than half a photon.
+
+    Args:
+        attenuation: p, (B, C, *spatial).
+        white: standard normal z of the same shape; None without noise.
+        factor: exposure, 1 as it was.
+        quantum_noise: q, the relative noise of an unattenuated pixel: photons^-1/2, 0 for infinitely many.
+        read_noise: r, in photons.
+        level: what the detector takes for full exposure: 1, or ``factor`` where it normalises.
+
+    Example:
+        >>> t = torch.tensor
+        >>> exposure_change(torch.zeros(1), None, t(0.5), t(0.0), t(0.0), t(1.0))
+        tensor([0.6931])
+    """
+    if white is None:
+        return -torch.log(factor / level).expand_as(attenuation)
+    thickness = torch.exp(attenuation)
+    deviation = quantum_noise * torch.sqrt(thickness * (factor + (read_noise * quantum_noise) ** 2 * thickness))
+    skewness = (white * white - 1) * (quantum_noise**2 / 6) * thickness
+    share = torch.maximum(factor + deviation * white + skewness, quantum_noise**2 / 2 * thickness)
+    return -torch.log(share / level)
+
+
+def scatter_share(
+    attenuation: torch.Tensor, depth: torch.Tensor, ratio: torch.Tensor, fwhm: torch.Tensor, spacing: torch.Tensor
+) -> torch.Tensor:
+    """Scattered radiation on the detector as a share of the open field, by kernel superposition.
+
+    A pencil beam through an object of attenuation p scatters in proportion to what enters and to how much it meets,
+    of which exp(-p) gets out: the amplitude is ``p exp(-p)`` (Ohnesorge et al. 1999), and its spread grows with the
+    thickness (Sun & Star-Lack 2010). The beams are therefore sorted into four classes of thickness by linear weights,
+    each is convolved with a Gaussian of its own width, 0.6 to 1.4 times ``fwhm`` from the thinnest to the thickest, the
+    borders mirrored, and the sum is scaled so that total scatter / total primary is the ratio.
+
+    The convolution multiplies cosine transforms, which mirror at the borders by nature; as the kernels are wide only
+    the lowest frequencies are computed.
+
+    Args:
+        attenuation: p, (B, C, rows, columns) or (B, C, rows, columns, radiographs).
+        depth: greatest attenuation.
+        ratio: scatter-to-primary ratio, in total.
+        fwhm: full width at half maximum in mm.
+        spacing: of rows and columns in mm, (B, 2).
+
+    Returns:
+        Scatter of the attenuation's shape, 0 where a radiograph shows no object.
+    """
+    flat = [t.reshape(-1, 1, 1, 1) for t in (depth, ratio, fwhm)]
+    p = attenuation if attenuation.ndim == 4 else attenuation.movedim(-1, 2).flatten(1, 2)
+    sigma = flat[2] / math.sqrt(8 * math.log(2))
+    bases = [_cosines(n, _modes(n, sigma * WIDTH_GROWTH[0], spacing[:, a]), p) for a, n in enumerate(p.shape[2:])]
+    p = p.contiguous()  # sums in the same order whatever the memory layout
+    primary = torch.exp(-p)
+    source = primary * p
+    place = p * ((THICKNESS_CLASSES - 1) / flat[0])
+    spectrum = None
+    for k in range(THICKNESS_CLASSES):
+        growth = WIDTH_GROWTH[0] + (WIDTH_GROWTH[1] - WIDTH_GROWTH[0]) * k / (THICKNESS_CLASSES - 1)
+        weighted = source * (1 - (place - k).abs()).clamp_min(0)
+        part = bases[0] @ weighted @ bases[1].T
+        for axis, n in enumerate(p.shape[2:]):
+            part = part * _gains(part.shape[2 + axis], n, sigma * growth, spacing[:, axis], axis)
+        spectrum = part if spectrum is None else spectrum + part
+    assert spectrum is not None
+    scatter = (bases[0].T @ spectrum @ bases[1]).clamp_min(0)
+    total = scatter.sum((2, 3), keepdim=True)
+    scale = flat[1] * primary.sum((2, 3), keepdim=True) / torch.where(total > 0, total, torch.ones_like(total))
+    scatter = scatter * torch.where(total > 0, scale, torch.zeros_like(scale))
+    if attenuation.ndim == 5:
+        scatter = scatter.unflatten(1, (attenuation.shape[1], -1)).movedim(2, -1)
+    return scatter
+
+
+def _modes(n: int, sigma: torch.Tensor, spacing: torch.Tensor) -> int:
+    """How many cosine frequencies along n pixels the narrowest kernel of the batch lets through."""
+    needed = _LAST_PHASE * n / math.pi * float((spacing / sigma.flatten()).max())
+    return min(n, math.ceil(needed) + 1)
+
+
+def _cosines(n: int, modes: int, like: torch.Tensor) -> torch.Tensor:
+    """The first rows of the orthonormal cosine transform (modes, n)."""
+    return _cosine_table(n)[:modes].to(like)
+
+
+@functools.lru_cache(maxsize=8)
+def _cosine_table(n: int) -> torch.Tensor:
+    k, i = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)[None]
+    table = torch.cos(math.pi / n * k * (i + 0.5)) * math.sqrt(2 / n)
+    table[0] /= math.sqrt(2)
+    return table
+
+
+def _gains(modes: int, n: int, sigma: torch.Tensor, spacing: torch.Tensor, axis: int) -> torch.Tensor:
+    """What a Gaussian leaves of each cosine frequency; the same for a sample whatever else is in its batch."""
+    frequency = torch.arange(modes, device=sigma.device, dtype=sigma.dtype) * (math.pi / n)
+    phase = frequency * (sigma.flatten() / spacing)[:, None]
+    gains = torch.where(phase < _LAST_PHASE, torch.exp(-0.5 * phase**2), torch.zeros_like(phase))
+    return gains[:, None, :, None] if axis == 0 else gains[:, None, None, :]
+
+
+def scatter_change(
+    attenuation: torch.Tensor,
+    scatter: torch.Tensor,
+    white: torch.Tensor | None,
+    quantum_noise: torch.Tensor,
+    level: torch.Tensor,
+) -> torch.Tensor:
+    """Change of the attenuation that scatter and its own quantum noise make: ``-ln((P + S + noise) / (level P))``.
+
+    Example:
+        >>> t = torch.tensor
+        >>> scatter_change(torch.zeros(1), t([1.0]), None, t(0.0), t(1.0))
+        tensor([-0.6931])
+    """
+    total = scatter
+    if white is not None:
+        total = (
+            scatter
+            + quantum_noise * torch.sqrt(scatter) * white
+            + (white * white - 1) * (quantum_noise**2 / 6) * (scatter > 0)
+        )
+    thickness = torch.exp(attenuation)
+    share = torch.maximum(1 + total * thickness, torch.clamp_max(quantum_noise**2 / 2 * thickness, 1.0))
+    return -torch.log(share / level)
+
+
+def collimation_change(
+    attenuation: torch.Tensor,
+    shares: torch.Tensor,
+    angle: torch.Tensor,
+    edge: torch.Tensor,
+    leakage: torch.Tensor,
+    spacing: torch.Tensor,
+    depth: torch.Tensor,
+) -> torch.Tensor:
+    """Change of the attenuation behind the four blades of a collimator, the detector ending at ``depth``.
+
+    Args:
+        attenuation: p, (B, C, rows, columns) or (B, C, rows, columns, radiographs).
+        shares: of the field behind the first and last blade across rows, then across columns, (B, 4).
+        angle: of the collimator in degrees, (B,).
+        edge: full width at half maximum of the penumbra in mm, (B,).
+        leakage: transmission of the blades.
+        spacing: of rows and columns in mm, (B, 2).
+        depth: greatest attenuation that the detector tells.
+    """
+    middles = [torch.arange(n).to(spacing) - (n - 1) / 2 for n in attenuation.shape[2:4]]
+
+    y, x = middles[0][None, :, None] * spacing[:, :1, None], middles[1][None, None] * spacing[:, 1:, None]
+    cos, sin = (f(torch.deg2rad(angle))[:, None, None] for f in (torch.cos, torch.sin))
+    across = (y * cos + x * sin, x * cos - y * sin)
+    sigma = (edge / math.sqrt(8 * math.log(2)))[:, None, None].clamp_min(1e-6)
+    field = torch.ones((), device=spacing.device, dtype=spacing.dtype)
+    for axis, position in enumerate(across):
+        extent = attenuation.shape[2 + axis] * spacing[:, axis]
+        for side in (0, 1):
+            edge_at = (extent * (0.5 - shares[:, 2 * axis + side]))[:, None, None]
+            inside = edge_at + (position if side == 0 else -position)
+            field = field * torch.special.ndtr(inside / sigma)
+    field = field[:, None] if attenuation.ndim == 4 else field[:, None, ..., None]
+    change = -torch.log(leakage + (1 - leakage) * field)
+    return torch.minimum(change, (depth - attenuation).clamp_min(0))

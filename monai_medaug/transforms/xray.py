@@ -1,0 +1,331 @@
+"""X-ray: exposure, scatter and collimation, on display images of the attenuation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from monai_medaug.functional.noise import white_noise
+from monai_medaug.functional.xray import (
+    DisplayScale,
+    collimation_change,
+    exposure_change,
+    scatter_change,
+    scatter_share,
+)
+from monai_medaug.transforms.base import RandomOperation, number, per_sample, span
+from monai_medaug.transforms.call import KeyView, Params
+from monai_medaug.transforms.twin import dictionary_twin
+
+
+class Radiograph:
+    """Mixin of the operations on radiographs: how the display image shows the attenuation."""
+
+    max_attenuation: float
+    inverted: bool
+    value_range: tuple[float, float] | None
+
+    def set_display(self, max_attenuation: float, inverted: bool, value_range: Sequence[float] | None) -> None:
+        """Check and keep the arguments that the radiographic operations share."""
+        if not isinstance(inverted, bool):
+            raise ValueError(f"inverted must be True or False, got {inverted!r}")
+        self.max_attenuation = number("max_attenuation", max_attenuation, 0.1, 20)
+        self.inverted = inverted
+        self.value_range = None if value_range is None else span("value_range", value_range)
+        if self.value_range is not None and self.value_range[0] == self.value_range[1]:
+            raise ValueError(f"value_range must be a pair of two values, got {value_range!r}")
+
+    def display_params(self) -> Params:
+        """Those arguments as part of the draw."""
+        params: Params = {"max_attenuation": self.max_attenuation, "inverted": self.inverted}
+        return params if self.value_range is None else {**params, "value_range": list(self.value_range)}
+
+    @classmethod
+    def example(cls, spatial_dims: int = 3) -> torch.Tensor:
+        """A soft body with a bony rod before an open field, 0..4000, (1, *spatial)."""
+        axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (24, 21, 18)[:spatial_dims]], indexing="ij")
+        body = (0.8 - torch.stack(axes).square().sum(0)).clamp_min(0).sqrt()
+        return (3000 * body + 1000 * torch.exp(-((axes[0] - 0.3 * axes[1]) ** 2) / 0.02) * (body > 0))[None]
+
+
+def display_scale(image: torch.Tensor, params: Sequence[Params]) -> DisplayScale:
+    """The scale of each sample: the range that was stated, else that of its own values."""
+    ends = [torch.stack(torch.aminmax(x)) for x in image]
+    for i, p in enumerate(params):
+        if "value_range" in p:
+            ends[i] = ends[i].new_tensor(p["value_range"])
+    low, high = (e.reshape(-1, *[1] * (image.ndim - 1)) for e in torch.stack(ends, 1))
+    return DisplayScale(low, high, per_sample(image, params, "max_attenuation"), per_sample(image, params, "inverted"))
+
+
+def photon_span(name: str, value: float | Sequence[float]) -> tuple[float, float] | None:
+    """A range of photon counts, None for infinitely many."""
+    ends = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if all(isinstance(v, float) and v == math.inf for v in ends):
+        return None
+    return span(name, value, 1)
+
+
+def _quantum_noise(random: Any, photons: tuple[float, float] | None) -> float:
+    """Relative noise of one pixel for a number of photons that is uniform in the logarithm."""
+    if photons is None:
+        return 0.0
+    return math.exp(-0.5 * random.uniform(math.log(photons[0]), math.log(photons[1])))
+
+
+def _noise(image: torch.Tensor, params: Sequence[Params], view: KeyView) -> torch.Tensor | None:
+    """Standard normal noise for the samples, None where none has any."""
+    if not any(p["quantum_noise"] > 0 for p in params):
+        return None
+    return white_noise(image.shape[1:], view.seeds(params), image.device).to(image.dtype)
+
+
+class RandXRayExposure(Radiograph, RandomOperation):
+    """Another exposure of the same radiograph: its brightness and its quantum noise.
+
+    The display image is taken as logarithmic, ``p = max_attenuation (v - low) / (high - low)``, and linearised by
+    Lambert and Beer, ``T = exp(-p)``. At an exposure a, N ~ Poisson(a photons T) + Normal(0, read_noise) photons are
+    registered, the reading is ``p' = -ln(N / photons)`` on the same display scale: nothing is normalised, so an image
+    of half the exposure is brighter by ``ln 2``, and values may leave the old range. The noise added is that of the
+    state simulated; what the image had before stays in it. With factor 1 and infinitely many photons the image comes
+    back unchanged. Thick parts get the most noise, ``var(p') = 1 / (a photons T)``.
+
+    Poisson counts are drawn as continuous figures of the right mean, variance and skewness (Giles 2016); fewer than
+    half a photon reads as half. Images are (C, rows, columns), or stacks of radiographs along the last axis.
+
+    Args:
+        factor: range of the exposure; 0.7 to 1.3 is the spread of an automatic exposure control, 0.5 to 2 a coarse
+            error of the technique.
+        photons: range of the photons per pixel in the open field, drawn uniformly in the logarithm; 1e3 (fluoroscopy)
+            to 1e5 (large pixels, high dose). ``math.inf`` for no noise.
+        read_noise: standard deviation of the detector's electronic noise, in photons.
+        compensate: the detector divides the exposure out again, as systems with a fixed exposure index do: only the
+            noise differs.
+        max_attenuation: attenuation of the brightest value, in natural log units; 4 is 1:55, a chest radiograph.
+        inverted: bright means little attenuation: stored values of MONOCHROME1, or unprocessed log images.
+        value_range: (low, high) of the display scale; None takes each image's own least and greatest value.
+        prob: probability of applying it.
+
+    Raises:
+        ValueError: an argument is out of its range, or the image is not finite.
+
+    Source: J. T. Bushberg et al., The essential physics of medical imaging, 2011; M. B. Giles, Algorithm 955, ACM
+    Trans. Math. Softw. 2016.
+
+    Example:
+        >>> import math, torch
+        >>> image = torch.tensor([[[0.0, 50.0, 100.0]]])
+        >>> RandXRayExposure(factor=0.5, photons=math.inf, max_attenuation=math.log(16), prob=1.0)(image)
+        tensor([[[ 25.,  75., 125.]]])
+    """
+
+    identity = {"factor": 1.0, "quantum_noise": 0.0}
+
+    def __init__(
+        self,
+        factor: float | Sequence[float] = (0.7, 1.3),
+        photons: float | Sequence[float] = (1e3, 1e5),
+        read_noise: float = 2,
+        compensate: bool = False,
+        max_attenuation: float = 4,
+        inverted: bool = False,
+        value_range: Sequence[float] | None = None,
+        prob: float = 0.5,
+    ) -> None:
+        super().__init__(prob)
+        self.set_display(max_attenuation, inverted, value_range)
+        self.factor = span("factor", factor, 1e-3)
+        self.photons = photon_span("photons", photons)
+        self.read_noise = number("read_noise", read_noise, 0)
+        self.compensate = bool(compensate)
+
+    def draw(self) -> Params:
+        return {
+            "factor": self.R.uniform(*self.factor),
+            "quantum_noise": _quantum_noise(self.R, self.photons),
+            "read_noise": self.read_noise,
+            "compensate": self.compensate,
+            **self.display_params(),
+            "seed": int(self.R.randint(2**31 - 1)),
+        }
+
+    @classmethod
+    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
+        scale = display_scale(image, params)
+        levels = [{"level": p["factor"] if p["compensate"] else 1.0} for p in params]
+        factor, noise, read_noise = (per_sample(image, params, n) for n in ("factor", "quantum_noise", "read_noise"))
+        level = per_sample(image, levels, "level")
+        white = _noise(image, params, view)
+        change = exposure_change(scale.attenuation(image), white, factor, noise, read_noise, level)
+        return scale.changed(image, change)
+
+
+RandXRayExposured = dictionary_twin(RandXRayExposure)
+RandXRayExposureD = RandXRayExposureDict = RandXRayExposured
+
+
+class RandXRayScatter(Radiograph, RandomOperation):
+    """Scattered radiation of the object itself: haze behind and around thick parts, as without an anti-scatter grid.
+
+    With the primary P = exp(-p) from the display image (see `RandXRayExposure`) the scatter is a superposition of
+    kernels, ``S = A sum_k (w_k(p) p exp(-p)) * G_k``: the beams are sorted by thickness into four classes, each
+    scatters in proportion to its attenuation and is spread by a Gaussian whose width grows with the thickness. A is
+    such that total S / total P is the ratio drawn, in each radiograph. The reading is ``p' = -ln(P + S + noise)``, with
+    the quantum noise of the scatter alone. A blur of the image would do neither: open field scatters nothing here.
+
+    Images are (C, rows, columns), or stacks of radiographs along the last axis; a missing spacing counts as 1 mm.
+
+    Args:
+        scatter_to_primary: range of the ratio in total; 0.2 with a grid, about 1 for extremities and breast, 3 for
+            chest and abdomen without one.
+        fwhm_mm: range of the kernel's full width at half maximum at medium thickness, in mm; the thinnest class has
+            0.6, the thickest 1.4 times as much.
+        photons: range of the photons per pixel in the open field, for the scatter's own noise, uniform in the
+            logarithm; ``math.inf`` for none.
+        compensate: the detector takes the greater total for the full exposure: contrast is lost, brightness is not.
+        max_attenuation: attenuation of the brightest value, in natural log units.
+        inverted: bright means little attenuation: stored values of MONOCHROME1.
+        value_range: (low, high) of the display scale; None takes each image's own.
+        prob: probability of applying it.
+
+    Raises:
+        ValueError: an argument is out of its range, or the image is not finite.
+
+    Source: B. Ohnesorge et al., Efficient object scatter correction algorithm, Eur. Radiol. 1999; M. Sun & J. M.
+    Star-Lack, Improved scatter correction using adaptive scatter kernel superposition, Phys. Med. Biol. 2010.
+
+    Example:
+        >>> import math, torch
+        >>> image = torch.zeros(1, 64, 64).index_fill(2, torch.arange(32), 4.0)
+        >>> hazy = RandXRayScatter(scatter_to_primary=1, photons=math.inf, prob=1.0).set_random_state(0)(image)
+        >>> round(float((torch.exp(-hazy) - torch.exp(-image)).sum() / torch.exp(-image).sum()), 3)
+        1.0
+    """
+
+    common_pattern = True
+    identity = {"scatter_to_primary": 0.0, "quantum_noise": 0.0}
+
+    def __init__(
+        self,
+        scatter_to_primary: float | Sequence[float] = (0.2, 3),
+        fwhm_mm: float | Sequence[float] = (20, 100),
+        photons: float | Sequence[float] = (1e3, 1e5),
+        compensate: bool = False,
+        max_attenuation: float = 4,
+        inverted: bool = False,
+        value_range: Sequence[float] | None = None,
+        prob: float = 0.3,
+    ) -> None:
+        super().__init__(prob)
+        self.set_display(max_attenuation, inverted, value_range)
+        self.scatter_to_primary = span("scatter_to_primary", scatter_to_primary, 0, 100)
+        self.fwhm_mm = span("fwhm_mm", fwhm_mm, 1e-3)
+        self.photons = photon_span("photons", photons)
+        self.compensate = bool(compensate)
+
+    def draw(self) -> Params:
+        return {
+            "scatter_to_primary": self.R.uniform(*self.scatter_to_primary),
+            "fwhm_mm": self.R.uniform(*self.fwhm_mm),
+            "quantum_noise": _quantum_noise(self.R, self.photons),
+            "compensate": self.compensate,
+            **self.display_params(),
+            "seed": int(self.R.randint(2**31 - 1)),
+        }
+
+    @classmethod
+    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
+        scale = display_scale(image, params)
+        levels = [{"level": 1 + p["scatter_to_primary"] if p["compensate"] else 1.0} for p in params]
+        ratio, fwhm = per_sample(image, params, "scatter_to_primary"), per_sample(image, params, "fwhm_mm")
+        p = scale.attenuation(image)
+        scatter = scatter_share(p, scale.depth, ratio, fwhm, _detector_spacing(image, view))
+        white, noise = _noise(image, params, view), per_sample(image, params, "quantum_noise")
+        change = scatter_change(p, scatter, white, noise, per_sample(image, levels, "level"))
+        return scale.changed(image, change)
+
+
+RandXRayScatterd = dictionary_twin(RandXRayScatter)
+RandXRayScatterD = RandXRayScatterDict = RandXRayScatterd
+
+
+class RandXRayCollimation(Radiograph, RandomOperation):
+    """The field limited by the four blades of the collimator, slightly turned, with a penumbra.
+
+    ``p' = p - ln(leakage + (1 - leakage) F)``, where the open field F is the product of four straight edges, each a
+    Gaussian penumbra's integral; the detector tells no more than ``max_attenuation``. It works as `RandXRayExposure`
+    does from a display image; images are (C, rows, columns), or stacks of radiographs along the last axis.
+
+    Args:
+        share: range of the share of the image behind each of the four blades, each drawn on its own.
+        rotate_degrees: range of the collimator's rotation.
+        edge_mm: range of the penumbra's full width at half maximum in mm; focal spot and magnification give 0.5 to 3.
+        leakage: range of the transmission outside, leakage and scatter together; 1 does nothing.
+        max_attenuation: attenuation of the brightest value, in natural log units.
+        inverted: bright means little attenuation: stored values of MONOCHROME1.
+        value_range: (low, high) of the display scale; None takes each image's own.
+        prob: probability of applying it.
+
+    Raises:
+        ValueError: an argument is out of its range, or the image is not finite.
+
+    Source: J. T. Bushberg et al., The essential physics of medical imaging, 2011.
+
+    Example:
+        >>> import torch
+        >>> image = torch.zeros(1, 40, 40).index_fill(2, torch.tensor(20), 1.0)
+        >>> closed = RandXRayCollimation(share=0.1, prob=1.0).set_random_state(0)(image)
+        >>> round(float(closed[0, 10, 10]), 3), float(closed[0, 0, 0]) > 0.5
+        (0.0, True)
+    """
+
+    identity = {"leakage": 1.0}
+
+    def __init__(
+        self,
+        share: float | Sequence[float] = (0.02, 0.2),
+        rotate_degrees: float | Sequence[float] = 3,
+        edge_mm: float | Sequence[float] = (0.5, 3),
+        leakage: float | Sequence[float] = (0.01, 0.05),
+        max_attenuation: float = 4,
+        inverted: bool = False,
+        value_range: Sequence[float] | None = None,
+        prob: float = 0.3,
+    ) -> None:
+        super().__init__(prob)
+        self.set_display(max_attenuation, inverted, value_range)
+        self.share = span("share", share, 0, 0.45)
+        self.rotate_degrees = span("rotate_degrees", rotate_degrees, -45, 45, signed=True)
+        self.edge_mm = span("edge_mm", edge_mm, 0)
+        self.leakage = span("leakage", leakage, 1e-6, 1)
+
+    def draw(self) -> Params:
+        return {
+            "shares": [self.R.uniform(*self.share) for _ in range(4)],
+            "rotate_degrees": self.R.uniform(*self.rotate_degrees),
+            "edge_mm": self.R.uniform(*self.edge_mm),
+            "leakage": self.R.uniform(*self.leakage),
+            **self.display_params(),
+        }
+
+    @classmethod
+    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
+        scale = display_scale(image, params)
+        shares, angle, edge = (
+            image.new_tensor([p[n] for p in params]) for n in ("shares", "rotate_degrees", "edge_mm")
+        )
+        leakage, spacing = per_sample(image, params, "leakage"), _detector_spacing(image, view)
+        p = scale.attenuation(image)
+        return scale.changed(image, collimation_change(p, shares, angle, edge, leakage, spacing, scale.depth))
+
+
+RandXRayCollimationd = dictionary_twin(RandXRayCollimation)
+RandXRayCollimationD = RandXRayCollimationDict = RandXRayCollimationd
+
+
+def _detector_spacing(image: torch.Tensor, view: KeyView) -> torch.Tensor:
+    """Spacing of rows and columns in mm, (B, 2)."""
+    return image.new_tensor([grid.spacing[:2] for grid in view.grids])
