@@ -341,8 +341,8 @@ def line_shares(image: torch.Tensor, axis: int) -> np.ndarray:
     """How much each k-space line says on where the anatomy is, in the order of `line_positions`, sum 1.
 
     The root of the line's amplitude in an image (C, *spatial), times a Gaussian about the centre with a sigma of 6
-    lines: the energy would leave the say to the centre line alone, which sees no shift along the axis. Among powers
-    and widths these moved the centroids of thresholded structures least, over steps and breaths.
+    lines: the energy would leave the say to the centre line alone, which sees no shift along the axis. Power and width
+    are a compromise found on a phantom: no theory gives them.
     """
     columns = torch.movedim(image, axis + 1, -1)
     for other in range(1, columns.ndim - 1):
