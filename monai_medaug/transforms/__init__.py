@@ -42,6 +42,12 @@ from monai_medaug.transforms.mri import (
     RandMRIBiasFieldD,
     RandMRIBiasFieldd,
     RandMRIBiasFieldDict,
+    RandMRINoise,
+    RandMRINoiseD,
+    RandMRINoised,
+    RandMRINoiseDict,
+)
+from monai_medaug.transforms.mri_kspace import (
     RandMRIGhosting,
     RandMRIGhostingD,
     RandMRIGhostingd,
@@ -50,10 +56,6 @@ from monai_medaug.transforms.mri import (
     RandMRIMotionD,
     RandMRIMotiond,
     RandMRIMotionDict,
-    RandMRINoise,
-    RandMRINoiseD,
-    RandMRINoised,
-    RandMRINoiseDict,
     RandMRIUndersampling,
     RandMRIUndersamplingD,
     RandMRIUndersamplingd,

@@ -15,10 +15,10 @@ from monai_medaug.transforms.ct_dose import RandCTDose as RandCTDose
 from monai_medaug.transforms.ct_metal import RandCTMetal as RandCTMetal
 from monai_medaug.transforms.ct_metal import inserted_metal as inserted_metal
 from monai_medaug.transforms.mri import RandMRIBiasField as RandMRIBiasField
-from monai_medaug.transforms.mri import RandMRIGhosting as RandMRIGhosting
-from monai_medaug.transforms.mri import RandMRIMotion as RandMRIMotion
 from monai_medaug.transforms.mri import RandMRINoise as RandMRINoise
-from monai_medaug.transforms.mri import RandMRIUndersampling as RandMRIUndersampling
+from monai_medaug.transforms.mri_kspace import RandMRIGhosting as RandMRIGhosting
+from monai_medaug.transforms.mri_kspace import RandMRIMotion as RandMRIMotion
+from monai_medaug.transforms.mri_kspace import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.preserving import PreservingCompose as PreservingCompose
 from monai_medaug.transforms.presets import AugmentationPreset as AugmentationPreset
 from monai_medaug.transforms.presets import ct_augmentation as ct_augmentation

@@ -11,14 +11,14 @@ from monai.data import MetaTensor
 from scipy import stats
 from scipy.special import gammaln
 
-from monai_medaug.transforms import tensors
-from monai_medaug.transforms.mri import (
+from monai_medaug.transforms import (
     RandMRIBiasField,
     RandMRIGhosting,
     RandMRIMotion,
     RandMRINoise,
     RandMRINoised,
     RandMRIUndersampling,
+    tensors,
 )
 
 ALL = [
