@@ -18,6 +18,7 @@ from monai_medaug.transforms.mri import RandMRIBiasField as RandMRIBiasField
 from monai_medaug.transforms.mri import RandMRINoise as RandMRINoise
 from monai_medaug.transforms.mri_kspace import RandMRIGhosting as RandMRIGhosting
 from monai_medaug.transforms.mri_kspace import RandMRIMotion as RandMRIMotion
+from monai_medaug.transforms.mri_kspace import RandMRISpike as RandMRISpike
 from monai_medaug.transforms.mri_kspace import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.preserving import PreservingCompose as PreservingCompose
 from monai_medaug.transforms.presets import AugmentationPreset as AugmentationPreset
@@ -88,6 +89,10 @@ __all__ = [
     "RandMRINoiseD",
     "RandMRINoiseDict",
     "RandMRINoised",
+    "RandMRISpike",
+    "RandMRISpikeD",
+    "RandMRISpikeDict",
+    "RandMRISpiked",
     "RandMRIUndersampling",
     "RandMRIUndersamplingD",
     "RandMRIUndersamplingDict",
@@ -294,6 +299,19 @@ class RandMRINoised(RandomDictionaryOperation):
         snr: float | Sequence[float] = (5, 40),
         coils: int = 1,
         prob: float = 0.8,
+        signal: str = "foreground",
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandMRISpiked(RandomDictionaryOperation):
+    """Dictionary version of `RandMRISpike`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        amplitude: float | Sequence[float] = (0.02, 0.1),
+        spikes: int | Sequence[int] = (1, 3),
+        prob: float = 0.2,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -402,6 +420,8 @@ RandMRIMotionD = RandMRIMotiond
 RandMRIMotionDict = RandMRIMotiond
 RandMRINoiseD = RandMRINoised
 RandMRINoiseDict = RandMRINoised
+RandMRISpikeD = RandMRISpiked
+RandMRISpikeDict = RandMRISpiked
 RandMRIUndersamplingD = RandMRIUndersamplingd
 RandMRIUndersamplingDict = RandMRIUndersamplingd
 RandThickSliceD = RandThickSliced

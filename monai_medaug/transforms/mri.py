@@ -11,8 +11,10 @@ import torch
 from monai_medaug.functional.mri import (
     EXPONENTS,
     bias,
+    foreground_mean,
     index_polynomial,
     magnitude_noise,
+    zero_point,
 )
 from monai_medaug.functional.noise import white_noise
 from monai_medaug.transforms.base import RandomOperation, number, per_sample, span
@@ -20,6 +22,7 @@ from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.tensors import require_finite, say_once
 from monai_medaug.transforms.twin import dictionary_twin
 
+SIGNALS = ("foreground", "deviation")
 _UNSIGNED = (torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool)
 
 
@@ -102,16 +105,18 @@ class RandMRINoise(MRImage, RandomOperation):
 
     Each coil has complex Gaussian noise of the standard deviation sigma in both parts, and an equal share of the
     signal: ``y = sqrt(sum_l |x / sqrt(L) + sigma (n_l + i m_l)|²)``, drawn as ``sqrt((x + sigma n)² + sigma² c)`` with
-    c of a chi-square distribution of 2 L - 1 degrees, which is the same. sigma is the mean of the foreground (above a
-    tenth of the 99th percentile, each channel its own) divided by the SNR. Zeros become the noise floor, of mean sigma
-    sqrt(pi / 2) for one coil: mask again where the background was masked.
+    c of a chi-square distribution of 2 L - 1 degrees, which is the same. sigma is the signal divided by the SNR; the
+    signal is the mean of the foreground (above a tenth of the 99th percentile), each channel its own. Zeros become the
+    noise floor, of mean sigma sqrt(pi / 2) for one coil: mask again where the background was masked.
 
     An image with negative values has lost its zero: its minimum is taken as zero, and subtracted before the noise and
     added after it, with a warning. Put this before the normalisation where you can.
 
     Args:
-        snr: range of foreground mean / sigma, at least 0.1. The record has its inverse, ``noise_to_signal``.
+        snr: range of signal / sigma, at least 0.1. The record has its inverse, ``noise_to_signal``.
         coils: number of receive coils L that are combined by the root of the sum of squares, 1 to 64.
+        signal: what the SNR compares sigma to: ``"foreground"``, its mean, or ``"deviation"``, the standard deviation
+            of the whole image.
         prob: probability of applying it.
 
     Raises:
@@ -131,15 +136,25 @@ class RandMRINoise(MRImage, RandomOperation):
 
     identity = {"noise_to_signal": 0.0}
 
-    def __init__(self, snr: float | Sequence[float] = (5, 40), coils: int = 1, prob: float = 0.8) -> None:
+    def __init__(
+        self,
+        snr: float | Sequence[float] = (5, 40),
+        coils: int = 1,
+        prob: float = 0.8,
+        signal: str = "foreground",
+    ) -> None:
         super().__init__(prob)
         self.snr = span("snr", snr, 0.1)
         self.coils = whole_number("coils", coils, 1, 64)
+        if signal not in SIGNALS:
+            raise ValueError(f"signal must be one of {SIGNALS}, got {signal!r}")
+        self.signal = signal
 
     def draw(self) -> Params:
         return {
             "noise_to_signal": 1 / self.R.uniform(*self.snr),
             "coils": self.coils,
+            "signal": self.signal,
             "seed": int(self.R.randint(2**31 - 1)),
         }
 
@@ -153,11 +168,22 @@ class RandMRINoise(MRImage, RandomOperation):
             for part in parts[2:]:
                 more = white_noise(rest.shape[1:], [int(part)], image.device)[0]
                 rest[i].addcmul_(more, more)
-        return magnitude_noise(image, per_sample(image, params, "noise_to_signal"), real.to(image), rest.to(image))
+        sigma = per_sample(image, params, "noise_to_signal") * _signal(image, params)
+        return magnitude_noise(image, sigma, real.to(image), rest.to(image))
 
 
 RandMRINoised = dictionary_twin(RandMRINoise)
 RandMRINoiseD = RandMRINoiseDict = RandMRINoised
+
+
+def _signal(image: torch.Tensor, params: Sequence[Params]) -> torch.Tensor:
+    """What each sample's SNR compares with, (B, C, 1, ...)."""
+    signal = foreground_mean(image, zero_point(image))
+    if any(p["signal"] != SIGNALS[0] for p in params):
+        whole = torch.tensor([p["signal"] != SIGNALS[0] for p in params], device=image.device)
+        deviation = image.std(tuple(range(2, image.ndim)), correction=0, keepdim=True)
+        signal = torch.where(whole.reshape(-1, *[1] * (image.ndim - 1)), deviation, signal)
+    return signal
 
 
 def whole_number(name: str, value: Any, low: int, high: int) -> int:

@@ -12,12 +12,10 @@ from monai_medaug.functional.mri import (
     foreground,
     foreground_mean,
     index_polynomial,
-    line_positions,
     polynomial_field,
-    sampled_lines,
-    weight_lines,
     zero_point,
 )
+from monai_medaug.functional.mri_kspace import line_positions, sampled_lines, spiked, weight_lines
 
 RANDOM = np.random.default_rng(0)
 
@@ -100,3 +98,16 @@ def test_foreground():
     torch.testing.assert_close(foreground(shifted, zero_point(shifted)), image > 0)
     torch.testing.assert_close(foreground_mean(shifted, zero_point(shifted)).flatten(), torch.tensor([100.0, 3.0]))
     assert foreground_mean(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 1, 1)).item() == 0
+
+
+@pytest.mark.parametrize("shape", [(12, 17), (8, 9, 10)])
+def test_spikes_are_points_of_k_space(shape):
+    image = RANDOM.uniform(50, 150, shape)
+    frequencies = np.array([[0.26, -0.4, 0.1], [-0.5, 0.31, 0.0]])[:, : len(shape)]
+    phases = np.array([0.3, 2.0])
+    spectrum = np.fft.fftn(image)
+    for frequency, phase in zip(frequencies, phases, strict=True):
+        place = tuple(round(f * n) % n for f, n in zip(frequency, shape, strict=True))
+        spectrum[place] += 0.2 * image.mean() * image.size * np.exp(1j * phase)
+    out = spiked(torch.from_numpy(image)[None], 0.2, frequencies, phases)[0]
+    np.testing.assert_allclose(out.numpy(), np.abs(np.fft.ifftn(spectrum)), rtol=1e-5)
