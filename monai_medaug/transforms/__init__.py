@@ -37,6 +37,7 @@ from monai_medaug.transforms.ct_metal import (
     RandCTMetalDict,
     inserted_metal,
 )
+from monai_medaug.transforms.ct_preset import ct_augmentation
 from monai_medaug.transforms.mri import (
     RandMRIBiasField,
     RandMRIBiasFieldD,
@@ -65,8 +66,9 @@ from monai_medaug.transforms.mri_kspace import (
     RandMRIUndersamplingd,
     RandMRIUndersamplingDict,
 )
+from monai_medaug.transforms.mri_preset import mri_augmentation
 from monai_medaug.transforms.preserving import PreservingCompose
-from monai_medaug.transforms.presets import AugmentationPreset, ct_augmentation
+from monai_medaug.transforms.presets import AugmentationPreset
 from monai_medaug.transforms.replay import replay
 from monai_medaug.transforms.report import Report, augmentation_report
 from monai_medaug.transforms.resolution import (
@@ -95,6 +97,7 @@ from monai_medaug.transforms.xray import (
     RandXRayScatterd,
     RandXRayScatterDict,
 )
+from monai_medaug.transforms.xray_preset import xray_augmentation
 
 __all__ = [
     "AugmentationPreset",
@@ -180,5 +183,7 @@ __all__ = [
     "augmentation_report",
     "ct_augmentation",
     "inserted_metal",
+    "mri_augmentation",
     "replay",
+    "xray_augmentation",
 ]

@@ -14,15 +14,16 @@ from monai_medaug.transforms.ct_artifacts import RandCTRing as RandCTRing
 from monai_medaug.transforms.ct_dose import RandCTDose as RandCTDose
 from monai_medaug.transforms.ct_metal import RandCTMetal as RandCTMetal
 from monai_medaug.transforms.ct_metal import inserted_metal as inserted_metal
+from monai_medaug.transforms.ct_preset import ct_augmentation as ct_augmentation
 from monai_medaug.transforms.mri import RandMRIBiasField as RandMRIBiasField
 from monai_medaug.transforms.mri import RandMRINoise as RandMRINoise
 from monai_medaug.transforms.mri_kspace import RandMRIGhosting as RandMRIGhosting
 from monai_medaug.transforms.mri_kspace import RandMRIMotion as RandMRIMotion
 from monai_medaug.transforms.mri_kspace import RandMRISpike as RandMRISpike
 from monai_medaug.transforms.mri_kspace import RandMRIUndersampling as RandMRIUndersampling
+from monai_medaug.transforms.mri_preset import mri_augmentation as mri_augmentation
 from monai_medaug.transforms.preserving import PreservingCompose as PreservingCompose
 from monai_medaug.transforms.presets import AugmentationPreset as AugmentationPreset
-from monai_medaug.transforms.presets import ct_augmentation as ct_augmentation
 from monai_medaug.transforms.replay import replay as replay
 from monai_medaug.transforms.report import Report as Report
 from monai_medaug.transforms.report import augmentation_report as augmentation_report
@@ -32,6 +33,7 @@ from monai_medaug.transforms.twin import DictionaryOperation, RandomDictionaryOp
 from monai_medaug.transforms.xray import RandXRayCollimation as RandXRayCollimation
 from monai_medaug.transforms.xray import RandXRayExposure as RandXRayExposure
 from monai_medaug.transforms.xray import RandXRayScatter as RandXRayScatter
+from monai_medaug.transforms.xray_preset import xray_augmentation as xray_augmentation
 
 __all__ = [
     "AugmentationPreset",
@@ -117,7 +119,9 @@ __all__ = [
     "augmentation_report",
     "ct_augmentation",
     "inserted_metal",
+    "mri_augmentation",
     "replay",
+    "xray_augmentation",
 ]
 
 class HUWindowd(DictionaryOperation):

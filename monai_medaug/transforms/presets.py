@@ -1,4 +1,4 @@
-"""Presets: whole augmentations for a modality, physically ordered."""
+"""Presets: whole augmentations as a MONAI Compose. Those of each modality are in files of their own."""
 
 from __future__ import annotations
 
@@ -11,53 +11,29 @@ from monai.transforms.compose import Compose, execute_compose
 from monai.utils import ensure_tuple
 
 from monai_medaug.functional.ct import PADDING_HU
-from monai_medaug.transforms.base import span
-from monai_medaug.transforms.ct import HUWindowd, RandHUContrastd
-from monai_medaug.transforms.ct_dose import RandCTDosed
 from monai_medaug.transforms.preserving import PreservingCompose
 from monai_medaug.transforms.seeded import SeededContainer, seed_children
 from monai_medaug.transforms.spatial import RandAffineElasticd
 from monai_medaug.transforms.tensors import plain_tensor
 
 RANGE_HU = (-1000.0, 1000.0)
+STRENGTHS = ("light", "standard", "strong", "source")
+SMOOTH: dict[str, Any] = {"elastic_sigma": 20, "elastic_unit": "mm"}  # organs move, bones do not wobble
 
-_SMOOTH: dict[str, Any] = {"elastic_sigma": 20, "elastic_unit": "mm"}  # organs move, bones do not wobble
-_CT_STRENGTHS: dict[str, dict[str, dict[str, Any]]] = {
-    "light": {
-        "geometry": {"rotate_degrees": 3, "translate_fraction": 0.02, "scale_fraction": 0.05, "elastic_mm": (0, 1.5)}
-        | _SMOOTH,
-        "contrast": {"factor": (0.95, 1.05)},
-        "dose": {"noise_hu": (1, 5)},
-    },
-    "standard": {
-        "geometry": {"elastic_mm": (0, 4)} | _SMOOTH,  # rotation 5°, shift 5 %, scaling 10 % are the defaults
-        "contrast": {"factor": (0.9, 1.1)},
-        "dose": {"noise_hu": (1, 10)},
-    },
-    "strong": {
-        "geometry": {"rotate_degrees": 15, "translate_fraction": 0.1, "scale_fraction": 0.2, "elastic_mm": (0, 8)}
-        | _SMOOTH,
-        "contrast": {"factor": (0.8, 1.2)},
-        "dose": {"noise_hu": (5, 30)},
-    },
-    "source": {
-        "geometry": {"elastic_alpha": 1000},  # at the default sigma 8
-        "contrast": {"factor": (0.85, 1.15)},
-        "dose": {"noise_hu": (1, 12.3), "kernel": "white", "slice_correlation": 0},
-    },
-}
+# a step: its dictionary transform, its share of the preset's probability, its arguments
+Steps = Sequence[tuple[type, float, dict[str, Any]]]
 
 
 class AugmentationPreset(SeededContainer, Compose):
     """A Compose that draws one seed per call and records it with its settings and the output's range.
 
-    Made by `ct_augmentation` and its like.
+    Made by `ct_augmentation`, `mri_augmentation` and `xray_augmentation`.
 
     Args:
         name: for the record.
         transforms: the steps.
         keys: all keys.
-        image_keys: those whose range is checked.
+        image_keys: those whose range in HU is checked.
         settings: plain values for the record.
         clip: a last step after the range check, or None.
     """
@@ -136,61 +112,48 @@ def range_check(image: Any, name: str) -> dict[str, Any]:
     }
 
 
-def ct_augmentation(
-    keys: KeysCollection,
-    mask_keys: KeysCollection = (),
-    lesion_key: str | None = None,
-    strength: str = "standard",
-    prob: float = 0.8,
-    clip_hu: Sequence[float] | None = None,
-) -> AugmentationPreset:
-    """The augmentation of a CT image in HU, in the order of the physics: geometry, contrast, noise, range.
+def chosen_strength(table: Mapping[str, Any], strength: str) -> Any:
+    """The entry of a preset's table, or a ValueError."""
+    if strength not in STRENGTHS:
+        raise ValueError(f"strength must be one of {STRENGTHS}, got {strength!r}")
+    return table[strength]
 
-    Each step is applied with its own probability. With masks or a lesion the steps run in a `PreservingCompose`, which
-    eases or rejects what harms them. `augmentation_report` tells what was done and the verdicts, `replay` repeats it.
+
+def build_preset(
+    name: str,
+    steps: Steps,
+    keys: KeysCollection,
+    mask_keys: KeysCollection,
+    lesion_key: str | None,
+    settings: Mapping[str, Any],
+    checked: bool = False,
+    last: Any = None,
+) -> AugmentationPreset:
+    """Put a preset together: geometry for all keys, the rest for the images, guarded where there is a label or lesion.
 
     Args:
-        keys: CT images in HU, 2D or 3D.
-        mask_keys: label maps that move along and must be preserved.
-        lesion_key: lesion mask that moves along and must be preserved.
-        strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``: rotation ±5°, shift ±5 %, scaling ±10 %,
-            alpha 1000 at sigma 8, contrast 0.85 to 1.15, white noise up to 12.3 HU.
-        prob: probability of each step.
-        clip_hu: clip the result to this range; else the share outside [-1000, 1000] HU is only reported.
-
-    Returns:
-        A MONAI Compose.
-
-    Raises:
-        ValueError: an argument is out of its range.
-
-    Example:
-        >>> from monai.data import MetaTensor
-        >>> from monai_medaug.transforms import augmentation_report
-        >>> augment = ct_augmentation("image", strength="source").set_random_state(0)
-        >>> out = augment({"image": MetaTensor(torch.randn(1, 64, 64) * 100)})
-        >>> print(str(augmentation_report(out)).splitlines()[-1].strip())
-        seed             209652396
+        name: for the record.
+        steps: in the order of the physics; `settings` holds the probability that their shares refer to.
+        keys: images.
+        mask_keys: label maps.
+        lesion_key: lesion mask, or None.
+        settings: ``strength``, ``prob`` and what else the record should tell.
+        checked: whether the images' range in HU is checked.
+        last: a step after that check, or None.
     """
-    if strength not in _CT_STRENGTHS:
-        raise ValueError(f"strength must be one of {tuple(_CT_STRENGTHS)}, got {strength!r}")
-    chosen = _CT_STRENGTHS[strength]
     images, masks = ensure_tuple(keys), ensure_tuple(mask_keys)
     lesions = () if lesion_key is None or lesion_key in masks else (lesion_key,)
     moving = (*images, *masks, *lesions)
-    modes = ["bilinear"] * len(images) + ["nearest"] * (len(masks) + len(lesions))
-    paddings = ["border"] * len(images) + ["zeros"] * (len(masks) + len(lesions))
-    steps: list[Any] = [
-        RandAffineElasticd(moving, prob=prob, mode=modes, padding_mode=paddings, **chosen["geometry"]),
-        RandHUContrastd(images, prob=prob, **chosen["contrast"]),
-        RandCTDosed(images, prob=prob, **chosen["dose"]),
-    ]
+    flat = len(masks) + len(lesions)
+    built: list[Any] = []
+    for step, share, arguments in steps:
+        if step is RandAffineElasticd:
+            arguments = {
+                "mode": ["bilinear"] * len(images) + ["nearest"] * flat,
+                "padding_mode": ["border"] * len(images) + ["zeros"] * flat,
+                **arguments,
+            }
+        built.append(step(moving if step is RandAffineElasticd else images, prob=settings["prob"] * share, **arguments))
     if masks or lesion_key is not None:
-        steps = [PreservingCompose(steps, masks or None, lesion_key)]
-    clip = None
-    settings: dict[str, Any] = {"strength": strength, "prob": prob}
-    if clip_hu is not None:
-        low, high = span("clip_hu", clip_hu)
-        clip = HUWindowd(images, center=(low + high) / 2, width=high - low, out_range=(low, high))
-        settings["clip_hu"] = [low, high]
-    return AugmentationPreset("ct_augmentation", steps, moving, images, settings, clip)
+        built = [PreservingCompose(built, masks or None, lesion_key)]
+    return AugmentationPreset(name, built, moving, images if checked else (), settings, last)

@@ -47,6 +47,10 @@ def replay(data: Any, report: Any, transform: Any = None) -> Any:
         if not isinstance(content.get("seed"), int):
             raise ValueError("report must hold the seed of a preset or PreservingCompose to replay with a transform")
         return transform.run_seeded(data, content["seed"])
+    if content.get("untraced"):
+        raise ValueError(
+            f"step {content['untraced'][0]} leaves no trace and cannot be replayed from it: give transform"
+        )
     single = not isinstance(data, Mapping)
     out = {_ITEM: data} if single else dict(data)
     for step in content["steps"]:

@@ -34,6 +34,7 @@ class Report(dict):
             if step["applied"]:
                 values = {**step.get("params", {}), **step.get("figures", {})}
                 lines += [f"       {_readable(name, value)}" for name, value in values.items()]
+        lines += [f"     {name}: applied, leaves no figures" for name in self.get("untraced", [])]
         for key, check in self["range_check"].items():
             (low, high), below, above = check["range_hu"], check["share_below"], check["share_above"]
             lines.append(
@@ -60,7 +61,8 @@ def augmentation_report(data: Any) -> Any:
     Returns:
         A `Report`, or a list of them for a batch. Its entries: ``package``, ``pipeline``, ``images`` (shape and spacing
         of each key), ``steps`` (name, keys, whether applied, every drawn value and figure with the unit in its name),
-        ``range_check`` of the presets, ``anatomy_preserved`` and ``pathology_preserved`` ("yes", "no" or "not
+        ``range_check`` of the CT preset, ``untraced`` (MONAI's random steps that were applied and
+        leave no record, where there are any), ``anatomy_preserved`` and ``pathology_preserved`` ("yes", "no" or "not
         checked"), ``violations``, ``checks`` and ``strength`` of `PreservingCompose`, and the ``seed`` that repeats the
         call of a preset. Nothing in it names a patient, a file or a date.
 
@@ -109,6 +111,9 @@ def _report_of(traces: Mapping[str, list[Record]], images: Mapping[str, MetaTens
         strength=min([c["extra"]["strength"] for c in judged], default=1.0),
         rejected=any(c["extra"]["rejected"] for c in judged),
     )
+    untraced = [name for c in containers[-1:] for name in c["extra"].get("untraced", [])]
+    if untraced:
+        report["untraced"] = untraced
     if outer:
         report["settings"] = outer["extra"].get("settings", {})
         report["seed"] = outer["extra"]["seed"]

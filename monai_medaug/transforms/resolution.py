@@ -15,7 +15,7 @@ from monai_medaug.transforms.base import RandomOperation, per_sample, span
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.twin import dictionary_twin
 
-_SLICE, _RANDOM = "slice", "random"
+_SLICE, _THROUGH, _RANDOM = "slice", "through", "random"
 
 
 class RandThickSlice(RandomOperation):
@@ -33,7 +33,8 @@ class RandThickSlice(RandomOperation):
         thickness_mm: range of the slice thickness, the full width at half maximum of the profile, in mm. 3 to 8 mm
             spans clinical body CT and 2D MRI.
         axis: ``"slice"``: the array axis nearest to the scanner's axis (the world's third), the last where there is no
-            affine; in 2D the one nearest to it if within 45°, else the first. ``"random"``: any. Or a spatial axis.
+            affine; in 2D the one nearest to it if within 45°, else the first. ``"through"``: the same in 3D; one
+            slice stays as it is. ``"random"``: any. Or a spatial axis.
         profile: ``"gaussian"``, as of selective pulses and helical CT, or ``"trapezoid"``, nearer to a box.
         noise: range of the standard deviation of white noise in the thick slices, in the image's units.
         prob: probability of applying it.
@@ -64,8 +65,8 @@ class RandThickSlice(RandomOperation):
         prob: float = 0.3,
     ) -> None:
         super().__init__(prob)
-        if axis not in (_SLICE, _RANDOM) and (isinstance(axis, bool) or axis not in (0, 1, 2)):
-            raise ValueError(f"axis must be 'slice', 'random', 0, 1 or 2, got {axis!r}")
+        if axis not in (_SLICE, _THROUGH, _RANDOM) and (isinstance(axis, bool) or axis not in (0, 1, 2)):
+            raise ValueError(f"axis must be 'slice', 'through', 'random', 0, 1 or 2, got {axis!r}")
         if profile not in PROFILES:
             raise ValueError(f"profile must be one of {PROFILES}, got {profile!r}")
         self.thickness_mm = span("thickness_mm", thickness_mm, 0)
@@ -86,6 +87,8 @@ class RandThickSlice(RandomOperation):
 
     @classmethod
     def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
+        if image.ndim == 4 and params[0]["axis"] == _THROUGH:
+            return image.clone()
         axes = [_thick_axis(p, grid) for p, grid in zip(params, view.grids, strict=True)]
         if len(set(axes)) == 1:
             return _thick(image, params, view.seeds([{"seed": 0, **p} for p in params]), view.grids, axes[0])
@@ -106,7 +109,7 @@ def _thick_axis(params: Params, grid: VoxelGrid) -> int:
     axis, dims = params["axis"], len(grid.shape)
     if axis == _RANDOM:
         return int(params["direction"]) % dims
-    if axis != _SLICE:
+    if axis not in (_SLICE, _THROUGH):
         if axis >= dims:
             raise ValueError(f"axis must be below the image's {dims} spatial axes, got {axis}")
         return int(axis)

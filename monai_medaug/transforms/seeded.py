@@ -11,7 +11,7 @@ import torch
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.inverse import InvertibleTransform
-from monai.transforms.transform import Randomizable
+from monai.transforms.transform import Randomizable, RandomizableTransform
 from monai.utils.misc import MAX_SEED, get_seed
 
 from monai_medaug.transforms.base import RandomOperation
@@ -54,6 +54,7 @@ class SeededContainer(Randomizable, InvertibleTransform):
             infos: ``extra_info`` for each key, besides the uid.
         """
         out = dict(data)
+        untraced = untraced_steps(self.transforms) if applied else []
         for key in self.keys:
             item = out.get(key)
             if isinstance(item, MetaTensor) and get_track_meta() and self.tracing:
@@ -61,6 +62,8 @@ class SeededContainer(Randomizable, InvertibleTransform):
                     plain = item.as_subclass(torch.Tensor)
                 out[key] = with_meta(plain, item)
                 extra = {"uid": self.uid, "container": True, **infos[key]}
+                if untraced:
+                    extra["untraced"] = untraced
                 push_record(out[key], new_record(self.label, applied, plain.shape[1:], extra))
         return out
 
@@ -88,6 +91,17 @@ def seed_children(transforms: Iterable[Any], seed: int) -> None:
     for child in transforms:
         if isinstance(child, Randomizable):
             child.set_random_state(int(source.randint(MAX_SEED, dtype="uint32")))
+
+
+def untraced_steps(transforms: Iterable[Any]) -> list[str]:
+    """The random steps of MONAI among these that the last call applied and that leave no record."""
+    found = []
+    for transform in transforms:
+        if hasattr(transform, "transforms"):
+            found += untraced_steps(transform.transforms)
+        elif isinstance(transform, RandomizableTransform) and not isinstance(transform, InvertibleTransform):
+            found += [type(transform).__name__] if transform._do_transform else []
+    return found
 
 
 def random_operations(transforms: Iterable[Any]) -> Iterator[RandomOperation]:

@@ -1,0 +1,122 @@
+"""The CT preset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.utils import ensure_tuple
+
+from monai_medaug.transforms.base import span
+from monai_medaug.transforms.ct import HUWindowd, RandHUContrastd
+from monai_medaug.transforms.ct_artifacts import RandCTBeamHardeningd, RandCTMotiond, RandCTRingd
+from monai_medaug.transforms.ct_dose import RandCTDosed
+from monai_medaug.transforms.ct_metal import RandCTMetald
+from monai_medaug.transforms.presets import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
+from monai_medaug.transforms.resolution import RandThickSliced
+from monai_medaug.transforms.spatial import RandAffineElasticd
+
+_SLICES: dict[str, Any] = {"axis": "through"}  # a single slice has no thickness to change
+_CT_STEPS: dict[str, Steps] = {
+    "light": [
+        (
+            RandAffineElasticd,
+            1,
+            {"rotate_degrees": 3, "translate_fraction": 0.02, "scale_fraction": 0.05, "elastic_mm": (0, 1.5)} | SMOOTH,
+        ),
+        (RandHUContrastd, 1, {"factor": (0.95, 1.05)}),
+        (RandCTDosed, 1, {"noise_hu": (1, 5)}),
+    ],
+    "standard": [
+        (RandAffineElasticd, 1, {"elastic_mm": (0, 4)} | SMOOTH),  # 5°, 5 % and 10 % are its defaults
+        (RandHUContrastd, 1, {"factor": (0.9, 1.1)}),
+        (RandCTMotiond, 0.1, {"shift_mm": (0, 1.5), "rotate_degrees": (0, 1)}),
+        (RandCTBeamHardeningd, 0.1, {}),
+        (RandCTRingd, 0.1, {}),
+        (RandThickSliced, 0.2, {"thickness_mm": (2, 5)} | _SLICES),
+        (RandCTDosed, 1, {"noise_hu": (1, 10)}),
+    ],
+    "strong": [
+        (
+            RandAffineElasticd,
+            1,
+            {"rotate_degrees": 15, "translate_fraction": 0.1, "scale_fraction": 0.2, "elastic_mm": (0, 8)} | SMOOTH,
+        ),
+        (RandHUContrastd, 1, {"factor": (0.8, 1.2)}),
+        (RandCTMotiond, 0.25, {}),
+        (RandCTBeamHardeningd, 0.25, {}),
+        (RandCTMetald, 0.1, {}),
+        (RandCTRingd, 0.25, {}),
+        (RandThickSliced, 0.3, _SLICES),
+        (RandCTDosed, 1, {"noise_hu": (5, 30)}),
+    ],
+    "source": [
+        (RandAffineElasticd, 1, {"elastic_alpha": 1000}),  # at the default sigma 8
+        (RandHUContrastd, 1, {"factor": (0.85, 1.15)}),
+        (RandCTMotiond, 0.375, {}),  # 0.3 at the default probability
+        (RandCTDosed, 1, {"noise_hu": (1, 12.3), "kernel": "white", "slice_correlation": 0}),
+    ],
+}
+
+
+def ct_augmentation(
+    keys: KeysCollection,
+    mask_keys: KeysCollection = (),
+    lesion_key: str | None = None,
+    strength: str = "standard",
+    prob: float = 0.8,
+    clip_hu: Sequence[float] | None = None,
+) -> AugmentationPreset:
+    """The augmentation of a CT image in HU, in the order of the physics: patient, scan, slice, noise, range.
+
+    ====================  =====  ========  ======  =========================================
+    step                  light  standard  strong  source
+    ====================  =====  ========  ======  =========================================
+    geometry              all    all       all     ±5°, ±5 %, ±10 %, alpha 1000 at sigma 8
+    contrast              all    all       all     0.85 to 1.15
+    motion                       1/10      1/4     3/8
+    beam hardening               1/10      1/4
+    metal                                  1/10
+    rings                        1/10      1/4
+    thick slices (3D)            1/5       3/10
+    dose                  all    all       all     white noise of up to 12.3 HU
+    ====================  =====  ========  ======  =========================================
+
+    Each step is applied with its own probability, the share of ``prob`` that the table tells. With masks or a lesion
+    the steps run in a `PreservingCompose`, which eases or rejects what harms them. `augmentation_report` tells what was
+    done and the verdicts, `replay` repeats it. For a random display window put `RandHUWindowd` behind it: its defaults
+    are the source's.
+
+    Args:
+        keys: CT images in HU, 2D or 3D.
+        mask_keys: label maps that move along and must be preserved.
+        lesion_key: lesion mask that moves along and must be preserved.
+        strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, whose motion is that of a patient instead
+            of a blur.
+        prob: probability that the steps' shares refer to.
+        clip_hu: clip the result to this range; else the share outside [-1000, 1000] HU is only reported.
+
+    Returns:
+        A MONAI Compose.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_medaug.transforms import augmentation_report
+        >>> augment = ct_augmentation("image", strength="source").set_random_state(0)
+        >>> out = augment({"image": MetaTensor(torch.randn(1, 64, 64) * 100)})
+        >>> print(str(augmentation_report(out)).splitlines()[-1].strip())
+        seed             209652396
+    """
+    steps = chosen_strength(_CT_STEPS, strength)
+    settings: dict[str, Any] = {"strength": strength, "prob": prob}
+    clip = None
+    if clip_hu is not None:
+        low, high = span("clip_hu", clip_hu)
+        clip = HUWindowd(ensure_tuple(keys), center=(low + high) / 2, width=high - low, out_range=(low, high))
+        settings["clip_hu"] = [low, high]
+    return build_preset("ct_augmentation", steps, keys, mask_keys, lesion_key, settings, True, clip)
