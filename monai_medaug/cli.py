@@ -1,4 +1,4 @@
-"""The command line: ``monai-medaug demo`` and ``monai-medaug augment``.
+"""The command line: ``monai-medaug demo``, ``augment`` and ``gallery``.
 
 It reads, calls the preset, writes. Errors are one line and exit code 2; no line, log or file that leaves here names
 a patient or an input path. Imports wait until they are needed.
@@ -13,15 +13,16 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 if TYPE_CHECKING:
     from monai_medaug.scans import Scan
-    from monai_medaug.transforms import Report
+    from monai_medaug.transforms import AugmentationPreset, Report
 
 _AIR_HU = -200.0
+_DICOM_MODALITIES = {"ct": ("CT",), "mri": ("MR",), "xray": ("CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA")}
 _DEMO_FILES = ("J2K_pixelrep_mismatch.dcm", "693_UNCR.dcm", "CT_small.dcm")
 _DEMO_SEED = 11
 _DEMO_TEXT = """\
@@ -79,15 +80,22 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
     augment = commands.add_parser("augment", help="augment a scan: NIfTI, a DICOM file, or the folder of a series")
     augment.add_argument("input", type=Path, metavar="INPUT", help=".nii, .nii.gz, a DICOM file, or a folder of them")
-    augment.add_argument("--modality", choices=["ct"], required=True, help="what the scan is; CT must be in HU")
+    augment.add_argument("--modality", choices=list(_DICOM_MODALITIES), required=True, help="what it is; CT in HU")
     augment.add_argument("--mask", type=Path, help="labels that move along and must be preserved (NIfTI)")
     augment.add_argument("--lesion", type=Path, help="lesion that moves along and must be preserved (NIfTI)")
     augment.add_argument("--seed", type=_whole_number(0), help="repeats a run; drawn and printed where it is not given")
     augment.add_argument("--count", type=_whole_number(1), default=1, help="number of samples (default: 1)")
     strengths = ["light", "standard", "strong", "source"]
     augment.add_argument("--strength", choices=strengths, default="standard", help="default: standard")
+    augment.add_argument(
+        "--inverted", action="store_true", help="xray: bright means little attenuation; DICOM tells (MONOCHROME1)"
+    )
     augment.add_argument("--out", type=Path, required=True, help="folder for the results, made where it is missing")
     augment.set_defaults(command=_run_augment)
+
+    gallery = commands.add_parser("gallery", help="draw what every transform does to a real image, as a web page")
+    gallery.add_argument("--out", type=Path, default=Path("gallery"), help="folder for the page (default: gallery)")
+    gallery.set_defaults(command=_run_gallery)
 
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:  # not quoted either: often the pieces of a path with blanks
@@ -112,7 +120,7 @@ def _run_augment(arguments: argparse.Namespace) -> None:
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ValueError("--out must be a folder, and there is a file of that name")
     scans = {"image": read_scan(arguments.input)}
-    _require_ct(scans["image"])
+    _require_modality(scans["image"], arguments.modality)
     for key, path in (("mask", arguments.mask), ("lesion", arguments.lesion)):
         if path is not None:
             what = f"the {key} file"
@@ -133,7 +141,10 @@ def _run_augment(arguments: argparse.Namespace) -> None:
         targets = [arguments.out / name for name in names.values()]
         if any(target.exists() and target.samefile(path) for target in targets for path in inputs):
             raise ValueError("--out holds an input under a name that a result would take: choose another folder")
-        report = _augment_and_write(scans, arguments.strength, _sample_seed(seed, number), arguments.out, names)
+        inverted = arguments.inverted or scans["image"].inverted
+        preset = _preset(arguments.modality, scans, arguments.strength, inverted)
+        preset.set_random_state(_sample_seed(seed, number))
+        report = _augment_and_write(scans, preset, arguments.modality, inverted, arguments.out, names)
         tqdm.write(f"\n{stem}\n{report}", file=sys.stdout)
     print(f"\n{arguments.count} sample(s) written, each with its report and a picture")
 
@@ -146,30 +157,54 @@ def _run_demo(arguments: argparse.Namespace) -> None:
         "report": "report.json",
         "figure": "figure.png",
     }
-    report = _augment_and_write(scans, "standard", _DEMO_SEED, arguments.out, names)
+    preset = _preset("ct", scans, "standard").set_random_state(_DEMO_SEED)
+    report = _augment_and_write(scans, preset, "ct", False, arguments.out, names)
     print(f"{_DEMO_TEXT}\n{report}\n\nwritten to {arguments.out}: {', '.join(names.values())}")
 
 
+def _run_gallery(arguments: argparse.Namespace) -> None:
+    from monai_medaug.gallery import write_gallery
+
+    files = write_gallery(arguments.out)
+    print(f"{len(files)} files written; open the page in a browser")
+
+
+def _preset(modality: str, scans: Mapping[str, Scan], strength: str, inverted: bool = False) -> AugmentationPreset:
+    from monai_medaug.transforms import ct_augmentation, mri_augmentation, xray_augmentation
+
+    masks, lesion = [k for k in scans if k == "mask"], "lesion" if "lesion" in scans else None
+    if modality == "xray":
+        return xray_augmentation("image", masks, lesion, strength, inverted=inverted)
+    return (ct_augmentation if modality == "ct" else mri_augmentation)("image", masks, lesion, strength)
+
+
 def _augment_and_write(
-    scans: Mapping[str, Scan], strength: str, seed: int, out: Path, names: Mapping[str, str]
+    scans: Mapping[str, Scan],
+    augment: AugmentationPreset,
+    modality: str,
+    inverted: bool,
+    out: Path,
+    names: Mapping[str, str],
 ) -> Report:
     """Augment once, and write all files of the sample or none; what an earlier run left of it goes."""
     from monai_medaug.figures import augmentation_figure
     from monai_medaug.scans import staged, write_scan
-    from monai_medaug.transforms import augmentation_report, ct_augmentation
+    from monai_medaug.transforms import augmentation_report
 
-    lesion = "lesion" if "lesion" in scans else None
-    augment = ct_augmentation("image", [k for k in scans if k == "mask"], lesion, strength).set_random_state(seed)
     before = {key: scan.image for key, scan in scans.items()}
     after = augment(before)
     report = augmentation_report(after)
     shown = "mask" if "mask" in scans else "lesion"
+    style: dict[str, Any] = {"window": "soft_tissue" if modality == "ct" else None}
+    if modality == "xray":
+        style |= {"inverted": inverted, "oriented": False}
     with staged(out) as folder:
         for key, scan in scans.items():
             write_scan(after[key], scan, folder / names[key])
         (folder / names["report"]).write_text(report.to_json() + "\n", encoding="utf-8")
         figure = folder / names["figure"]
-        augmentation_figure(before["image"], after["image"], before.get(shown), after.get(shown), report, path=figure)
+        masks = (before.get(shown), after.get(shown))
+        augmentation_figure(before["image"], after["image"], *masks, report, path=figure, **style)
     for key in {"mask", "lesion"} & names.keys() - scans.keys():
         (out / names[key]).unlink(missing_ok=True)
     return report
@@ -179,17 +214,22 @@ def _sample_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
-def _require_ct(scan: Scan) -> None:
-    """Refuse what is not CT in HU: a whole scan holds air."""
-    if scan.modality not in (None, "CT"):
-        raise ValueError(f"the input file is a DICOM of modality {scan.modality}, not CT")
-    lowest = float(scan.image.min())
-    if not np.isfinite(lowest) or not np.isfinite(float(scan.image.max())):
-        raise ValueError("the input file holds NaN or infinite values: CT must be finite, in HU")
-    if lowest >= _AIR_HU:
+def _require_modality(scan: Scan, modality: str) -> None:
+    """Refuse what is said to be something else, or cannot be of the modality: a whole CT holds air."""
+    name = {"ct": "CT", "mri": "an MR image", "xray": "a radiograph"}[modality]
+    if scan.modality is not None and scan.modality not in _DICOM_MODALITIES[modality]:
+        raise ValueError(f"the input file is a DICOM of modality {scan.modality}, not {name}")
+    lowest, highest = float(scan.image.min()), float(scan.image.max())
+    if not np.isfinite(lowest) or not np.isfinite(highest):
+        raise ValueError(f"the input file holds NaN or infinite values: {name} must be finite")
+    if modality == "ct" and lowest >= _AIR_HU:
         raise ValueError(
             f"the input file is no CT in HU: air is about -1000, and none lies below {_AIR_HU:g} (lowest {lowest:g})"
         )
+    if modality != "ct" and lowest == highest:
+        raise ValueError(f"the input file holds one value only, {lowest:g}: that is no image")
+    if modality == "mri" and lowest < 0:
+        print(f"the least value {lowest:g} is taken for no signal: this image has lost its zero", file=sys.stderr)
 
 
 def _demo_scans() -> dict[str, Scan]:

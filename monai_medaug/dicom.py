@@ -19,7 +19,7 @@ class ScanError(ValueError):
     """A file that cannot serve as a scan. The message is one line, and never names a path: these carry names too."""
 
 
-def read_dicom(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray, str | None]:
+def read_dicom(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray, str | None, bool]:
     """The slices of a file or folder, in the order of their positions along the normal.
 
     Args:
@@ -28,7 +28,8 @@ def read_dicom(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray, str 
 
     Returns:
         Voxels (column, row, slice) in float32 after slope and intercept, a NIfTI header that holds the geometry, the
-        affine to RAS+ mm, sheared where the gantry was tilted, and the modality.
+        affine to RAS+ mm, sheared where the gantry was tilted, the modality, and whether low values are meant to be
+        bright (MONOCHROME1).
 
     Raises:
         ScanError: no image, several series, uneven slices, or no decoder for its compression.
@@ -70,7 +71,8 @@ def read_dicom(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray, str 
     header.set_zooms(np.linalg.norm(affine[:3, :3], axis=0))
     header.set_xyzt_units("mm")
     header.set_sform(affine, code="scanner")
-    return np.stack(planes, axis=-1), header, affine, str(slices[0].get("Modality") or "") or None
+    inverted = slices[0].get("PhotometricInterpretation") == "MONOCHROME1"
+    return np.stack(planes, axis=-1), header, affine, str(slices[0].get("Modality") or "") or None, inverted
 
 
 def stack_order(slices: list[Any], what: str) -> tuple[np.ndarray, list[Any]]:
@@ -84,7 +86,10 @@ def stack_order(slices: list[Any], what: str) -> tuple[np.ndarray, list[Any]]:
         return np.array([[float(v) for v in s.get(name) or missing] for s in slices])
 
     orientation = numbers("ImageOrientationPatient", [1, 0, 0, 0, 1, 0])
-    spacing = numbers("PixelSpacing", [float(v) for v in slices[0].get("ImagerPixelSpacing") or (1, 1)])
+    spacing = numbers("PixelSpacing", [0, 0])
+    if spacing.min() <= 0:  # radiographs state it at the detector, or zeros
+        spacing = numbers("ImagerPixelSpacing", [1, 1])
+        spacing = np.where(spacing > 0, spacing, 1.0)
     sizes = {(s.Rows, s.Columns) for s in slices}
     if len(sizes) > 1 or np.ptp(orientation, axis=0).max() > 1e-3 or np.ptp(spacing, axis=0).max() > 1e-3:
         raise ScanError(f"{what} holds slices of different size, spacing or orientation")

@@ -26,15 +26,31 @@ _AIR_HU = -1000.0
 _GRID_LINES = 22
 _BLUE, _ORANGE = "#56b4e9", "#ffb000"
 _VERDICT_COLOURS = {"yes": "#007a3d", "no": "#c1121f", "not checked": "#6c757d"}
-_PHRASES = {
-    "rotate_degrees": "turned by {:.1f}°",
-    "scale": "scaled by {:.3f}",
-    "displacement_rms_mm": "moved by {:.1f} mm RMS,",
-    "displacement_max_mm": "    at most {:.1f} mm",
-    "elastic_rms_mm": "    of it elastic {:.1f} mm RMS",
-    "min_det_j": "least Jacobian determinant {:.2f}",
-    "factor": "contrast × {:.2f}",
-    "noise_hu": "noise of {:.1f} HU",
+_PHRASES: dict[str, dict[str, str]] = {
+    "RandAffineElastic": {
+        "rotate_degrees": "turned by {:.1f}°",
+        "scale": "scaled by {:.3f}",
+        "displacement_rms_mm": "moved by {:.1f} mm RMS,",
+        "displacement_max_mm": "    at most {:.1f} mm",
+        "elastic_rms_mm": "    of it elastic {:.1f} mm RMS",
+        "min_det_j": "least Jacobian determinant {:.2f}",
+    },
+    "RandHUContrast": {"factor": "contrast × {:.2f}"},
+    "RandCTDose": {"noise_hu": "noise of {:.1f} HU"},
+    "RandCTMotion": {"shift_mm": "motion of {:.1f} mm"},
+    "RandCTBeamHardening": {"amount": "beam hardening × {:.2f}"},
+    "RandCTRing": {"gain": "rings, detector gain {:.1%}"},
+    "RandCTMetal": {"material": "rods of {}"},
+    "RandThickSlice": {"thickness_mm": "slices of {:.1f} mm"},
+    "RandMRIBiasField": {"peak_to_peak": "bias field, {:.0%} peak to peak"},
+    "RandMRINoise": {"noise_to_signal": "Rician noise, {:.1%} of the signal"},
+    "RandMRIMotion": {"translate_mm": "motion of {:.1f} mm"},
+    "RandMRIGhosting": {"intensity": "ghosts of intensity {:.2f}"},
+    "RandMRIUndersampling": {"acceleration": "undersampled {:.1f} times"},
+    "RandMRISpike": {"amplitude": "spikes of {:.1%} of the signal"},
+    "RandXRayExposure": {"factor": "exposure × {:.2f}", "quantum_noise": "quantum noise {:.1%} in the open field"},
+    "RandXRayScatter": {"scatter_to_primary": "scatter to primary {:.2f}"},
+    "RandXRayCollimation": {"leakage": "collimated, leakage {:.0%}"},
 }
 
 
@@ -64,7 +80,9 @@ def augmentation_figure(
     report: Mapping[str, Any] | None = None,
     record: Record | None = None,
     path: str | os.PathLike | None = None,
-    window: str = "soft_tissue",
+    window: str | None = "soft_tissue",
+    inverted: bool = False,
+    oriented: bool = True,
 ) -> Figure:
     """Original, augmented, difference, deformation grid and mask contour, side by side.
 
@@ -72,14 +90,16 @@ def augmentation_figure(
     as radiologists look at it, and pixels have their true proportions.
 
     Args:
-        original: channel-first CT in HU, (C, H, W) or (C, D, H, W); the first channel is shown.
+        original: channel-first image, (C, H, W) or (C, D, H, W), CT in HU; the first channel is shown.
         augmented: what became of it, on the same grid.
         mask: the labels before; may lie on another grid.
         augmented_mask: the labels after; their outline is drawn over the augmented image.
         report: the `augmentation_report`, for the verdict in the title.
         record: the geometric step to draw; None for the last one on ``augmented``.
         path: where to write a PNG, whose meta data stays empty.
-        window: name of the display window, see `HUWindow`.
+        window: name of the display window of a CT, see `HUWindow`; None shows from the 0.5th to the 99.5th percentile.
+        inverted: whether low values are bright, as in MONOCHROME1.
+        oriented: whether the affine tells how the patient lay; radiographs have none.
 
     Raises:
         ValueError: the images differ in shape.
@@ -106,15 +126,24 @@ def augmentation_figure(
     figure.subplots_adjust(
         left=0.008, right=0.992, bottom=0.012, top=1 - 0.19 / (height + 0.4), wspace=0.03, hspace=0.1
     )
-    centre, width = HU_PRESETS[window]
-    grey = {"cmap": "gray", "vmin": centre - width / 2, "vmax": centre + width / 2}
-    change = {"cmap": "RdBu_r", "vmin": -width / 2, "vmax": width / 2}
-    # padding counts as air
-    difference = np.subtract(*(np.where(p > PADDING_HU, p, _AIR_HU) for p in (result, source)))
+    if window is None:
+        low, high = np.percentile(source, (0.5, 99.5))
+        unit = ""
+        difference = result - source
+    else:
+        centre, width = HU_PRESETS[window]
+        low, high = centre - width / 2, centre + width / 2
+        unit = " HU"
+        # padding counts as air
+        difference = np.subtract(*(np.where(p > PADDING_HU, p, _AIR_HU) for p in (result, source)))
+    grey = {"cmap": "gray_r" if inverted else "gray", "vmin": low, "vmax": high}
+    half = max((high - low) / 2, 1e-12)
+    shown = f"{half:.0f}" if half >= 100 else f"{half:.3g}"
+    change = {"cmap": "RdBu_r", "vmin": -half, "vmax": half}
     for axes, name, picture, style in (
         (panels[0], "original", source, grey),
         (panels[1], "augmented", result, grey),
-        (panels[2], f"difference, -{width / 2:g} (blue) to +{width / 2:g} HU (red)", difference, change),
+        (panels[2], f"difference, -{shown} (blue) to +{shown}{unit} (red)", difference, change),
         (panels[3], "deformation grid", result, grey),
         (panels[4], "mask: before (white), after (orange)", result, grey),
     ):
@@ -125,7 +154,8 @@ def augmentation_figure(
     _draw_grid(panels[3], plane, record or geometric_record(augmented))
     _draw_contours(panels[4], [None if m is None else plane.resampled(m) for m in (mask, augmented_mask)])
     outlined: dict[str, Any] = {"color": "w", "path_effects": [withStroke(linewidth=2, foreground="black")]}
-    for x, y, letter in ((0.5, 0.965, plane.letters[0]), (0.03, 0.5, plane.letters[1])):
+    letters = plane.letters if oriented else ("", "")
+    for x, y, letter in ((0.5, 0.965, letters[0]), (0.03, 0.5, letters[1])):
         panels[0].text(x, y, letter, ha="center", va="center", transform=panels[0].transAxes, **outlined)
     _write_summary(panels[5], plane, report)
     if path is not None:
@@ -174,8 +204,10 @@ def _write_summary(axes: Axes, plane: DisplayPlane, report: Mapping[str, Any] | 
         for step in report["steps"]:
             if step["applied"]:
                 values = {**step.get("params", {}), **step.get("figures", {})}
-                said = [form.format(values[name]) for name, form in _PHRASES.items() if name in values]
-                lines += [(phrase, "black") for phrase in said or [step["name"]]]
+                name = REGISTRY[step["name"]].__name__ if step["name"] in REGISTRY else step["name"]
+                said = [form.format(values[v]) for v, form in _PHRASES.get(name, {}).items() if v in values]
+                lines += [(phrase, "black") for phrase in said or [name.removeprefix("Rand")]]
+        lines += [(name.removeprefix("Rand"), "black") for name in report.get("untraced", [])]
         if report.get("rejected"):
             lines.append(("rejected: the input was returned", "black"))
         elif report.get("strength", 1) < 1:

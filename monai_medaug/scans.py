@@ -38,12 +38,14 @@ class Scan:
         header: a fresh NIfTI header that holds nothing but the geometry.
         shape: shape in the file; a single slice has a third axis of 1 there.
         modality: what a DICOM says it is: "CT", "MR", "DX", ...; None for NIfTI.
+        inverted: whether low values are meant to be bright: MONOCHROME1.
     """
 
     image: MetaTensor
     header: Any
     shape: tuple[int, ...]
     modality: str | None = None
+    inverted: bool = False
 
 
 def read_scan(path: str | os.PathLike, labels: bool = False, what: str = "the input file") -> Scan:
@@ -72,9 +74,9 @@ def read_scan(path: str | os.PathLike, labels: bool = False, what: str = "the in
             if not path.exists():
                 raise ScanError(f"{what} does not exist")
             if path.name.lower().endswith((".nii", ".nii.gz")):
-                array, header, affine, modality = _from_nifti(path, what)
+                (array, header, affine), modality, inverted = _from_nifti(path, what), None, False
             else:
-                array, header, affine, modality = read_dicom(path, what)
+                array, header, affine, modality, inverted = read_dicom(path, what)
             if labels:
                 array = _whole_numbers(array, what)
             elif array.dtype != np.float32:
@@ -90,7 +92,7 @@ def read_scan(path: str | os.PathLike, labels: bool = False, what: str = "the in
     shape = array.shape
     spatial = shape[:2] if all(n == 1 for n in shape[2:]) else shape[:3]
     image = torch.from_numpy(np.ascontiguousarray(array).reshape(1, *spatial))
-    return Scan(MetaTensor(image, affine=torch.from_numpy(affine)), header, shape, modality)
+    return Scan(MetaTensor(image, affine=torch.from_numpy(affine)), header, shape, modality, inverted)
 
 
 def require_same_place(scan: Scan, labels: Scan, what: str = "the mask file") -> None:
@@ -200,7 +202,7 @@ def _whole_numbers(array: np.ndarray, what: str) -> np.ndarray:
     return array.astype(np.int64) if array.dtype in (np.uint32, np.uint64) else array
 
 
-def _from_nifti(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray, None]:
+def _from_nifti(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray]:
     import nibabel as nib
 
     image = nib.load(path)
@@ -216,4 +218,4 @@ def _from_nifti(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray, Non
     for name in _GEOMETRY_FIELDS:
         header[name] = image.header[name]
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return array, header, image.affine.astype(np.float64), None
+    return array, header, image.affine.astype(np.float64)

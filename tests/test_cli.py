@@ -10,6 +10,7 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom.data import get_testdata_file
 
 from monai_medaug import cli, scans
 from monai_medaug.scans import read_scan
@@ -312,7 +313,8 @@ def test_demo(tmp_path, capsys):
         assert run("demo", "--out", tmp_path / "demo") == 0
     assert files(tmp_path / "demo") == ["augmented.nii.gz", "augmented_mask.nii.gz", "figure.png", "report.json"]
     report = json.loads((tmp_path / "demo" / "report.json").read_text())
-    assert all(step["applied"] for step in report["steps"])
+    applied = {step["name"] for step in report["steps"] if step["applied"]}
+    assert applied >= {"RandAffineElasticd", "RandHUContrastd", "RandCTDosed"}
     assert report["anatomy_preserved"] == "yes"
     assert report["pathology_preserved"] == "not checked"
     assert "by threshold" in capsys.readouterr().out
@@ -345,3 +347,74 @@ def test_real_scans_come_back_in_the_same_place(tmp_path, name):
         report = json.loads((tmp_path / "out" / "augmented_001_report.json").read_text())
         assert report["pathology_preserved"] == "yes"
         assert nib.load(tmp_path / "out" / "augmented_001_lesion.nii.gz").get_data_dtype() == np.uint8
+
+
+def radiograph(folder, bits, **tags):
+    """A radiograph of some depth: CT_small's pixels stretched to it, unsigned, without an orientation."""
+    dataset = dicom_slice(folder / "x", Modality="DX", ImageOrientationPatient=None, ImagePositionPatient=None, **tags)
+    values = dataset.pixel_array.astype(float)
+    values = (values - values.min()) / np.ptp(values) * (2**bits - 1)
+    dataset.PixelRepresentation, dataset.BitsStored, dataset.HighBit = 0, bits, bits - 1
+    dataset.RescaleIntercept = 0
+    for name in ("SmallestImagePixelValue", "LargestImagePixelValue", "PixelPaddingValue"):
+        if name in dataset:
+            delattr(dataset, name)
+    dataset.PixelData = values.round().astype(np.uint16).tobytes()
+    dataset.save_as(folder / "x")
+    return folder / "x"
+
+
+@pytest.mark.parametrize("bits", [10, 12, 15, 16])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_radiographs_of_any_depth(tmp_path, bits, photometric):
+    path = radiograph(tmp_path, bits, PhotometricInterpretation=photometric, PixelSpacing=[0, 0])
+    assert run("augment", path, "--modality", "xray", "--out", tmp_path / "out", "--seed", 3) == 0
+    report = json.loads((tmp_path / "out" / "augmented_001_report.json").read_text())
+    assert report["settings"]["inverted"] == (photometric == "MONOCHROME1")
+    assert report["images"]["image"]["spacing_mm"] == [1, 1]
+    values = np.asarray(nib.load(tmp_path / "out" / "augmented_001.nii.gz").dataobj)
+    assert np.isfinite(values).all()
+    assert 0.2 < np.ptp(values) / (2**bits - 1) < 2
+
+
+@pytest.mark.parametrize("name", ["RG1_UNCR.dcm", "RG3_UNCR.dcm"])
+def test_real_radiographs(tmp_path, name):
+    path = get_testdata_file(name, download=False)
+    if path is None:
+        pytest.skip("pydicom-data is not installed")
+    assert run("augment", path, "--modality", "xray", "--out", tmp_path, "--seed", 3) == 0
+    report = json.loads((tmp_path / "augmented_001_report.json").read_text())
+    assert report["settings"]["inverted"]
+
+
+def test_mr_of_a_file_and_of_a_dicom(tmp_path, capfd):
+    volume = np.clip(ct_volume() + 1000, 0, None).astype(np.uint16)
+    path = write_nifti(tmp_path / "mr.nii.gz", volume)
+    labels = write_nifti(tmp_path / "labels.nii.gz", (volume > 500).astype(np.uint8))
+    arguments = ("--modality", "mri", "--mask", labels, "--out", tmp_path / "out", "--seed", 5)
+    assert run("augment", path, *arguments) == 0
+    report = json.loads((tmp_path / "out" / "augmented_001_report.json").read_text())
+    assert report["pipeline"] == "mri_augmentation"
+    assert report["anatomy_preserved"] == "yes"
+    assert report["range_check"] == {}
+    assert "augmented_001.png" in files(tmp_path / "out")
+    assert "lost its zero" not in capfd.readouterr().err
+    assert run("augment", mr_slice(tmp_path), "--modality", "mri", "--out", tmp_path / "dicom") == 0
+    negative = write_nifti(tmp_path / "z.nii", ct_volume())
+    assert run("augment", negative, "--modality", "mri", "--out", tmp_path / "z", "--seed", 1) == 0
+    assert "least value -1000 is taken for no signal" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("modality", "make", "problem"),
+    [
+        ("mri", lambda f: dicom_slice(f / "x") and f / "x", "modality CT, not an MR image"),
+        ("xray", mr_slice, "modality MR, not a radiograph"),
+        ("mri", with_nan, "an MR image must be finite"),
+        ("xray", lambda f: write_nifti(f / "x.nii", np.full((4, 4), 7, np.int16)), "one value only, 7"),
+    ],
+)
+def test_what_is_no_mr_and_no_radiograph(tmp_path, capfd, modality, make, problem):
+    assert run("augment", make(tmp_path), "--modality", modality, "--out", tmp_path / "out") == 2
+    assert problem in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()

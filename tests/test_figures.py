@@ -8,11 +8,12 @@ import torch
 from matplotlib import pyplot
 from monai.data import MetaTensor
 
-from monai_medaug.figures import augmentation_figure, geometric_record
+from monai_medaug.figures import _PHRASES, augmentation_figure, geometric_record
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.planes import DisplayPlane
 from monai_medaug.transforms import RandAffineElastic, RandHUContrast, augmentation_report, ct_augmentation
 from monai_medaug.transforms.call import apply_record
+from tests.contract.cases import RANDOM_CASES
 from tests.scan_files import AFFINE, ct_volume
 
 SHAPE = (9, 8, 7)
@@ -153,3 +154,23 @@ def test_verdict_no_and_easing_are_written():
     report |= {"rejected": True, "strength": 0.0}
     figure = augmentation_figure(torch.zeros(1, 9, 8), torch.zeros(1, 9, 8), report=report)
     assert figure.axes[5].texts[0].get_text() == "rejected: the input was returned"
+
+
+def test_images_without_a_unit_and_inverted_ones():
+    image = torch.linspace(0, 4000, 40 * 30).reshape(1, 40, 30)
+    figure = augmentation_figure(image, image + 100, window=None, inverted=True, oriented=False)
+    panels = figure.axes
+    assert panels[0].images[0].get_cmap().name == "gray_r"
+    np.testing.assert_allclose(panels[0].images[0].get_clim(), np.percentile(image, (0.5, 99.5)))
+    assert panels[2].get_title() == "difference, -1980 (blue) to +1980 (red)"
+    np.testing.assert_allclose(panels[2].images[0].get_array(), 100, atol=1e-3)
+    assert not panels[0].texts[0].get_text()
+
+
+@pytest.mark.parametrize("case", RANDOM_CASES, ids=str)
+def test_every_operation_is_put_into_words(case):
+    out = case.array()(MetaTensor(case.image(2)))
+    figure = augmentation_figure(case.image(2).float(), out.as_tensor().float(), report=augmentation_report(out))
+    words = " ".join(text.get_text() for text in figure.axes[5].texts)
+    assert "{" not in words
+    assert case.cls.__name__ in _PHRASES or case.cls.__name__.removeprefix("Rand") in words

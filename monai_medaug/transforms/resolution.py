@@ -86,17 +86,35 @@ class RandThickSlice(RandomOperation):
         }
 
     @classmethod
+    def plan(
+        cls,
+        params: Sequence[Params],
+        reference: Sequence[VoxelGrid],
+        device: torch.device,
+        known: Sequence[Params] | None = None,
+        inverse: bool = False,
+    ) -> list[Params]:
+        """The thick axis of the reference grid, for the record: ``"none"`` where there is none."""
+        axes = [_thick_axis(p, grid) for p, grid in zip(params, reference, strict=True)]
+        return [{"thick_axis": "none" if axis is None else axis} for axis in axes]
+
+    @classmethod
+    def figures(cls, plan: list[Params]) -> list[Params]:
+        return plan
+
+    @classmethod
     def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        if image.ndim == 4 and params[0]["axis"] == _THROUGH:
-            return image.clone()
         axes = [_thick_axis(p, grid) for p, grid in zip(params, view.grids, strict=True)]
-        if len(set(axes)) == 1:
-            return _thick(image, params, view.seeds([{"seed": 0, **p} for p in params]), view.grids, axes[0])
-        out, seeds = torch.empty_like(image), view.seeds([{"seed": 0, **p} for p in params])
-        for axis in set(axes):
+        seeds = view.seeds([{"seed": 0, **p} for p in params])
+        out = image.clone() if None in axes else torch.empty_like(image)
+        for axis in {a for a in axes if a is not None}:
             members = [i for i, a in enumerate(axes) if a == axis]
             some, grids = [params[i] for i in members], [view.grids[i] for i in members]
-            out[members] = _thick(image[members], some, [seeds[i] for i in members], grids, axis)
+            whole = len(members) == len(image)
+            thick = _thick(image if whole else image[members], some, [seeds[i] for i in members], grids, axis)
+            if whole:
+                return thick
+            out[members] = thick
         return out
 
 
@@ -104,9 +122,11 @@ RandThickSliced = dictionary_twin(RandThickSlice)
 RandThickSliceD = RandThickSliceDict = RandThickSliced
 
 
-def _thick_axis(params: Params, grid: VoxelGrid) -> int:
-    """The spatial axis along which a sample's slices become thick."""
+def _thick_axis(params: Params, grid: VoxelGrid) -> int | None:
+    """The spatial axis along which a sample's slices become thick; None for one that is a slice itself."""
     axis, dims = params["axis"], len(grid.shape)
+    if axis == _THROUGH and dims == 2:
+        return None
     if axis == _RANDOM:
         return int(params["direction"]) % dims
     if axis not in (_SLICE, _THROUGH):
