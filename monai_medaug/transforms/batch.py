@@ -1,33 +1,49 @@
-"""The batch face: ``Batched(transform)`` on a batch after collation, one kernel call for all samples."""
+"""The batch face: ``Batched(transform)`` on a batch after collation, one kernel call for all samples.
+
+A call has two phases. First every sample makes its draws, in order, through the whole tree of containers; then the
+tree is run once, each operation on all samples that drew it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import decollate_batch, list_data_collate
-from monai.transforms.compose import Compose
+from monai.transforms.compose import Compose, OneOf, RandomOrder, SomeOf
 from monai.transforms.inverse import InvertibleTransform
 from monai.transforms.transform import MapTransform, Randomizable
 
 from monai_medaug.transforms.base import Operation
-from monai_medaug.transforms.call import Entry, run_operation
+from monai_medaug.transforms.call import ABSENT, Entry, run_operation
+from monai_medaug.transforms.presets import AugmentationPreset
+from monai_medaug.transforms.seeded import SeededContainer, keys_of, seed_children, untraced_steps
 from monai_medaug.transforms.tensors import plain_tensor, say_once
+from monai_medaug.transforms.trace import push_batch_records, with_new_trace
 from monai_medaug.transforms.twin import DictionaryOperation
 
 
 class Batched(Randomizable, InvertibleTransform, MapTransform):
     """Apply a transform to a batch: each sample has its own decision and draw, each operation runs once.
 
-    Sample i of the result equals the array face on sample i for the same draw. A plain Compose draws as if the
-    samples came one after another. What is not an operation of this package is applied sample by sample, with a notice.
-    Each sample's trace receives its own record, so that ``decollate_batch`` then ``Invertd`` work.
+    Sample i of the result equals the transform on sample i for the same draw. A Compose, OneOf or preset draws as if
+    the samples came one after another; SomeOf and RandomOrder draw as they do, but each of their children may have
+    drawn for the samples in another order. MONAI's own transforms and `PreservingCompose` inside are applied sample by
+    sample, with a notice. Each sample's trace receives its own record, so that the report, `replay`, and
+    ``decollate_batch`` then ``inverse`` work as they do on a sample.
+
+    An operation holds its result and at most about as much again while it works: a batch that would need more is taken
+    in pieces of whole samples, which changes no value.
 
     Args:
-        transform: one of our array transforms (for a tensor (B, C, *spatial)), a dictionary twin or a Compose of
-            twins (for a dictionary of such).
+        transform: one of our array transforms or a Compose of them (for a tensor (B, C, *spatial)), a dictionary twin,
+            a preset, or a Compose, OneOf, SomeOf or RandomOrder of such (for a dictionary after ``list_data_collate``).
+
+    Raises:
+        ValueError: the batch was not collated, or its keys hold different numbers of samples.
 
     Example:
         >>> import torch
@@ -39,18 +55,16 @@ class Batched(Randomizable, InvertibleTransform, MapTransform):
 
     def __init__(self, transform: Any) -> None:
         self.transform = transform
-        keys = getattr(transform, "keys", None)
-        self.keys: tuple = tuple(keys) if keys is not None else ()
+        self.keys: tuple = keys_of([transform])
 
     @property
     def allow_missing_keys(self) -> bool:
-        return bool(getattr(self.transform, "allow_missing_keys", False))
+        return all(part.allow_missing_keys for part in _map_parts(self.transform))
 
     @allow_missing_keys.setter
     def allow_missing_keys(self, value: bool) -> None:
-        for part in _parts(self.transform):
-            if isinstance(part, MapTransform):
-                part.allow_missing_keys = value
+        for part in _map_parts(self.transform):
+            part.allow_missing_keys = value
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Batched:
         """Pass the seed to the transform, unchanged."""
@@ -60,17 +74,94 @@ class Batched(Randomizable, InvertibleTransform, MapTransform):
 
     def __call__(self, data: Any) -> Any:
         """Apply to a tensor (B, C, *spatial) or a dictionary of them."""
-        return _run_batch(self.transform, data)
+        if isinstance(data, Mapping):
+            size = next((len(data[key]) for key in self.keys if key in data), 0)
+        else:
+            size = len(plain_tensor(data, "batch", batch=True))
+        return _run(self.transform, [_drawn(self.transform, False) for _ in range(size)], data)
 
     def inverse(self, data: Any) -> Any:
         """Undo on one sample after ``decollate_batch``: the records on it are those of the transform itself."""
         return self.transform.inverse(data)
 
 
-def _parts(transform: Any) -> list[Any]:
+def _map_parts(transform: Any) -> list[MapTransform]:
     if isinstance(transform, Compose):
-        return [p for t in transform.transforms for p in _parts(t)]
-    return [transform]
+        return [part for t in transform.transforms for part in _map_parts(t)]
+    return [transform] if isinstance(transform, MapTransform) else []
+
+
+# ---- the draws of one sample -----------------------------------------------------------------------------------
+
+
+def _drawn(transform: Any, reseeded: bool) -> Any:
+    """What one sample draws, in the form that `_run` takes; ``reseeded`` where the next sample seeds all anew."""
+    if _has_batch_face(transform):
+        return (transform.operation if isinstance(transform, DictionaryOperation) else transform).next_params()
+    if isinstance(transform, SeededContainer):
+        seed = int(transform.R.randint(2**31 - 1))
+        if not isinstance(transform, AugmentationPreset):
+            return seed
+        seed_children(transform.transforms, seed)
+        return seed, [_drawn(t, True) for t in transform.transforms]
+    if type(transform) is Compose:
+        return [_drawn(t, reseeded) for t in transform.transforms]
+    if isinstance(transform, (OneOf, SomeOf, RandomOrder)):
+        order = _order(transform) if transform.transforms else []
+        return [(index, _drawn(transform.transforms[index], reseeded)) for index in order]
+    return deepcopy(transform) if reseeded else transform
+
+
+def _has_batch_face(transform: Any) -> bool:
+    if isinstance(transform, DictionaryOperation):
+        return not (transform.point_keys or transform.box_keys)
+    return isinstance(transform, Operation)
+
+
+def _order(container: OneOf | SomeOf | RandomOrder) -> list[int]:
+    """Which children a sample passes, in order, drawn as the container draws it."""
+    count = len(container.transforms)
+    if isinstance(container, OneOf):
+        return [int(container.R.multinomial(1, container.weights).argmax())]
+    if isinstance(container, RandomOrder):
+        return [int(i) for i in container.R.permutation(range(count))]
+    size = container.R.randint(container.min_num_transforms, container.max_num_transforms + 1)
+    return [int(i) for i in container.R.choice(count, size, replace=container.replace, p=container.weights)]
+
+
+# ---- the calls -------------------------------------------------------------------------------------------------
+
+
+def _run(transform: Any, draws: list[Any], data: Any) -> Any:
+    """Apply to the samples that drew something; the others are ABSENT and stay as they are."""
+    if _has_batch_face(transform):
+        return _run_operation_once(transform, draws, data)
+    if isinstance(transform, AugmentationPreset):
+        return _run_preset(transform, draws, data)
+    if type(transform) is Compose:
+        for i, child in enumerate(transform.transforms):
+            data = _run(child, [d if d is ABSENT else d[i] for d in draws], data)
+        return data
+    if isinstance(transform, (OneOf, SomeOf, RandomOrder)):
+        return _run_choice(transform, draws, data)
+    return _run_each(transform, draws, data)
+
+
+def _run_operation_once(transform: Any, draws: list[Any], data: Any) -> Any:
+    name = type(transform).__name__
+    if not isinstance(transform, DictionaryOperation):
+        if isinstance(data, Mapping):
+            raise TypeError(f"{name} takes a tensor, got a dictionary: use {name}d")
+        entry = transform.entry(data, "batch", batched=True)
+        _require_one_batch([entry])
+        return run_operation(type(transform), name, [entry], draws, transform.trace_uid)[0]
+    entries = transform.entries(data, batched=True)
+    if not entries:
+        return dict(data)
+    _require_one_batch(entries)
+    operation = transform.operation
+    results = run_operation(type(operation), name, entries, draws, operation.trace_uid)
+    return {**data, **{transform.keys[e.index]: r for e, r in zip(entries, results, strict=True)}}
 
 
 def _require_one_batch(entries: Sequence[Entry]) -> None:
@@ -85,27 +176,74 @@ def _require_one_batch(entries: Sequence[Entry]) -> None:
             )
 
 
-def _run_batch(transform: Any, data: Any) -> Any:
-    if type(transform) is Compose:
-        for part in transform.transforms:
-            data = _run_batch(part, data)
-        return data
-    if isinstance(transform, DictionaryOperation) and not (transform.point_keys or transform.box_keys):
-        entries = transform.entries(data, batched=True)
-        if not entries:
-            return dict(data)
-        _require_one_batch(entries)
-        draws = [transform.operation.next_params() for _ in range(len(entries[0].tensor))]
-        operation = transform.operation
-        results = run_operation(type(operation), type(transform).__name__, entries, draws, operation.trace_uid)
-        return {**data, **{transform.keys[e.index]: r for e, r in zip(entries, results, strict=True)}}
-    if isinstance(transform, Operation) and not isinstance(data, Mapping):
-        entry = transform.entry(data, "batch", batched=True)
-        _require_one_batch([entry])
-        draws = [transform.next_params() for _ in range(len(entry.tensor))]
-        return run_operation(type(transform), type(transform).__name__, [entry], draws, transform.trace_uid)[0]
+def _run_choice(container: OneOf | SomeOf | RandomOrder, draws: list[Any], data: Any) -> Any:
+    """Position by position, each child on the samples that pass it there; then the container's record on these."""
+    for position in range(max((len(d) for d in draws if d is not ABSENT), default=0)):
+        here = [d[position] if d is not ABSENT and position < len(d) else (None, ABSENT) for d in draws]
+        for index, child in enumerate(container.transforms):
+            if any(chosen == index for chosen, _ in here):
+                data = _run(child, [draw if chosen == index else ABSENT for chosen, draw in here], data)
+    one = isinstance(container, OneOf)
+    infos = [
+        ABSENT if d is ABSENT else {"index": d[0][0]} if one and d else {"applied_order": [i for i, _ in d]}
+        for d in draws
+    ]
+    return _with_container_records(data, container, infos) if container.transforms else data
+
+
+def _with_container_records(data: Any, container: Any, infos: list[Any]) -> Any:
+    """MONAI's record of a container on each sample of each MetaTensor of the batch, as its `__call__` pushes it."""
+    out = dict(data) if isinstance(data, Mapping) else {None: data}
+    for key, item in out.items():
+        if isinstance(item, MetaTensor) and container.tracing:
+            own = container.get_transform_info() | {"orig_size": tuple(item.shape[2:])}
+            out[key] = with_new_trace(item)
+            push_batch_records(out[key], [i if i is ABSENT else own | {"extra_info": i} for i in infos])
+    return out if isinstance(data, Mapping) else out[None]
+
+
+def _run_preset(preset: AugmentationPreset, draws: list[Any], data: Any) -> Any:
+    for i, child in enumerate(preset.transforms):
+        if i == preset.steps_before_check:
+            infos = _preset_infos(preset, draws, data)
+        data = _run(child, [d if d is ABSENT else d[1][i] for d in draws], data)
+    if preset.steps_before_check == len(preset.transforms):
+        infos = _preset_infos(preset, draws, data)
+    out = dict(data)
+    for key in preset.keys:
+        if isinstance(out.get(key), MetaTensor) and preset.tracing:
+            shape = out[key].shape[2:]
+            out[key] = with_new_trace(out[key])
+            records = [i if i is ABSENT else preset.record(True, shape, i[key]) for i in infos]
+            push_batch_records(out[key], records)
+    return out
+
+
+def _preset_infos(preset: AugmentationPreset, draws: list[Any], data: Mapping) -> list[Any]:
+    """What each sample's record of the preset holds, by key."""
+    found = []
+    for i, draw in enumerate(draws):
+        if draw is ABSENT:
+            found.append(ABSENT)
+            continue
+        sample = {key: plain_tensor(data[key], repr(key), batch=True)[i] for key in preset.image_keys if key in data}
+        infos = preset.infos(sample, draw[0])
+        untraced = untraced_steps(draw[1])
+        found.append({key: info | ({"untraced": untraced} if untraced else {}) for key, info in infos.items()})
+    return found
+
+
+def _run_each(transform: Any, draws: list[Any], data: Any) -> Any:
+    """Sample by sample: for what has no batch face."""
     say_once(f"Batched applies {type(transform).__name__} sample by sample: it has no batch face")
+
+    def result(sample: Any, draw: Any) -> Any:
+        if draw is ABSENT:
+            return sample
+        return transform.run_seeded(sample, draw) if isinstance(transform, SeededContainer) else draw(sample)
+
     if isinstance(data, Mapping):
-        return list_data_collate([transform(sample) for sample in decollate_batch(dict(data))])
-    plain_tensor(data, "batch", batch=True)
-    return list_data_collate([transform(sample) for sample in data])
+        samples = decollate_batch(dict(data))
+    else:
+        samples = decollate_batch(data) if isinstance(data, MetaTensor) else list(data)
+    return list_data_collate([result(s, d) for s, d in zip(samples, draws, strict=True)])

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Params = dict[str, Any]
 REGISTRY: dict[str, type[Operation]] = {}
+ABSENT: Any = object()
+"""The draw of a sample that takes no part: it stays as it is and gets no record, unlike one that is skipped."""
 
 
 @dataclass(frozen=True)
@@ -101,15 +103,16 @@ def run_operation(
         cls: the array class.
         name: the face's class name, for the record.
         entries: the keys that are present, the first gives the reference grid.
-        draws: parameters, one a sample (one in all unless the entries are batched), None where it is skipped.
+        draws: parameters, one a sample (one in all unless the entries are batched), None where it is skipped, ABSENT
+            where it takes no part.
         uid: of the instance, for the record; None leaves no record.
         known: figures of the call that is replayed, one a sample.
 
     Returns:
         The results in the order of the entries, each of the kind that came in.
     """
-    samples = [s for s, p in enumerate(draws) if p is not None]
-    params = [p for p in draws if p is not None]
+    samples = [s for s, p in enumerate(draws) if p is not None and p is not ABSENT]
+    params: list[Params] = [p for p in draws if p is not None and p is not ABSENT]
     extra: list[dict[str, Any]] = [{"uid": uid} for _ in draws]
     plan = None
     if samples and entries:
@@ -141,8 +144,11 @@ def run_operation(
             out = out.to(entry.out_dtype)
         result = restored(out, entry.data)
         if uid is not None and isinstance(result, MetaTensor) and get_track_meta():
-            records = []
+            records: list[Any] = []
             for s, p in enumerate(draws):
+                if p is ABSENT:
+                    records.append(ABSENT)
+                    continue
                 info = {**extra[s], "key": entry.index}
                 if cls.geometric:
                     info |= {"mode": entry.mode, "padding": entry.padding}

@@ -79,13 +79,17 @@ class AugmentationPreset(SeededContainer, Compose):
     def run_seeded(self, data: Mapping, seed: int) -> dict:
         seed_children(self.transforms, seed)
         out = execute_compose(data, self.transforms[: self.steps_before_check], lazy=self._lazy)
-        info: dict[str, Any] = {"seed": seed, "settings": self.settings}
-        infos = {k: dict(info) for k in self.keys}
-        for key in self.image_keys:
-            if key in out:
-                infos[key]["range_check"] = range_check(out[key], repr(key))
+        infos = self.infos(out, seed)
         out = execute_compose(out, self.transforms[self.steps_before_check :])
         return self.with_records(out, True, infos)
+
+    def infos(self, data: Mapping, seed: int) -> dict[Any, dict[str, Any]]:
+        """What the record under each key holds, from one sample before the last step."""
+        infos: dict[Any, dict[str, Any]] = {k: {"seed": seed, "settings": self.settings} for k in self.keys}
+        for key in self.image_keys:
+            if key in data:
+                infos[key]["range_check"] = range_check(data[key], repr(key))
+        return infos
 
 
 def range_check(image: Any, name: str) -> dict[str, Any]:

@@ -111,9 +111,9 @@ def _report_of(traces: Mapping[str, list[Record]], images: Mapping[str, MetaTens
         strength=min([c["extra"]["strength"] for c in judged], default=1.0),
         rejected=any(c["extra"]["rejected"] for c in judged),
     )
-    untraced = [name for c in containers[-1:] for name in c["extra"].get("untraced", [])]
+    untraced = dict.fromkeys(name for c in containers for name in c["extra"].get("untraced", []))
     if untraced:
-        report["untraced"] = untraced
+        report["untraced"] = list(untraced)
     if outer:
         report["settings"] = outer["extra"].get("settings", {})
         report["seed"] = outer["extra"]["seed"]

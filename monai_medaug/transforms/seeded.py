@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.inverse import InvertibleTransform
@@ -15,8 +14,7 @@ from monai.transforms.transform import Randomizable, RandomizableTransform
 from monai.utils.misc import MAX_SEED, get_seed
 
 from monai_medaug.transforms.base import RandomOperation
-from monai_medaug.transforms.tensors import with_meta
-from monai_medaug.transforms.trace import Record, new_record, pop_record, push_record
+from monai_medaug.transforms.trace import Record, new_record, pop_record, push_record, with_new_trace
 
 
 class SeededContainer(Randomizable, InvertibleTransform):
@@ -58,14 +56,14 @@ class SeededContainer(Randomizable, InvertibleTransform):
         for key in self.keys:
             item = out.get(key)
             if isinstance(item, MetaTensor) and get_track_meta() and self.tracing:
-                with torch._C.DisableTorchFunctionSubclass():
-                    plain = item.as_subclass(torch.Tensor)
-                out[key] = with_meta(plain, item)
-                extra = {"uid": self.uid, "container": True, **infos[key]}
-                if untraced:
-                    extra["untraced"] = untraced
-                push_record(out[key], new_record(self.label, applied, plain.shape[1:], extra))
+                out[key] = with_new_trace(item)
+                info = {**infos[key], **({"untraced": untraced} if untraced else {})}
+                push_record(out[key], self.record(applied, item.shape[1:], info))
         return out
+
+    def record(self, applied: bool, shape: Sequence[int], info: Mapping[str, Any]) -> Record:
+        """A record of a call: what it was and ``info``."""
+        return new_record(self.label, applied, shape, {"uid": self.uid, "container": True, **info})
 
     def inverse(self, data: Any) -> Any:
         """Undo the last call: the children's inverses in reverse, unless the call returned its input."""
@@ -74,8 +72,7 @@ class SeededContainer(Randomizable, InvertibleTransform):
         for key in self.keys:
             item = out.get(key)
             if isinstance(item, MetaTensor):
-                with torch._C.DisableTorchFunctionSubclass():
-                    out[key] = with_meta(item.as_subclass(torch.Tensor), item)
+                out[key] = with_new_trace(item)
                 record = pop_record(out[key], self.uid) or record
         if record is not None and not record["do_transforms"]:
             return out
@@ -94,9 +91,14 @@ def seed_children(transforms: Iterable[Any], seed: int) -> None:
 
 
 def untraced_steps(transforms: Iterable[Any]) -> list[str]:
-    """The random steps of MONAI among these that the last call applied and that leave no record."""
-    found = []
+    """The random steps of MONAI among these that the last call applied and that leave no record.
+
+    Those inside another container of ours stand in its own record.
+    """
+    found: list[str] = []
     for transform in transforms:
+        if isinstance(transform, SeededContainer):
+            continue
         if hasattr(transform, "transforms"):
             found += untraced_steps(transform.transforms)
         elif isinstance(transform, RandomizableTransform) and not isinstance(transform, InvertibleTransform):

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import TraceKeys
+
+from monai_medaug.transforms.tensors import with_meta
 
 Record = dict[str, Any]
 
@@ -32,21 +35,29 @@ def is_ours(record: Any) -> bool:
     return isinstance(record, dict) and "uid" in (record.get("extra_info") or {})
 
 
+def with_new_trace(data: MetaTensor) -> MetaTensor:
+    """The same values and meta data as a new object with lists of its own, to push records to."""
+    with torch._C.DisableTorchFunctionSubclass():
+        return with_meta(data.as_subclass(torch.Tensor), data)
+
+
 def push_record(data: Any, record: Record) -> None:
     """Append to the trace of a MetaTensor of ours (its lists are copies already); other kinds carry no trace."""
     if isinstance(data, MetaTensor):
         data.applied_operations = [*data.applied_operations, record]
 
 
-def push_batch_records(data: Any, records: Sequence[Record]) -> None:
-    """Append one record to each sample's list of a collated MetaTensor, as new lists.
+def push_batch_records(data: Any, records: Sequence[Any]) -> None:
+    """Append a record to the list of each sample of a collated MetaTensor that has one, as new lists.
 
-    MONAI shares the lists between the tensors of a batch, and an empty trace collates to the enum ``none``.
+    What is no dict among the records is none. MONAI shares the lists between the tensors of a batch, and an empty trace
+    collates to the enum ``none``.
     """
     if isinstance(data, MetaTensor):
         lists = data.applied_operations or [[] for _ in records]
         data.applied_operations = [
-            [*(known if isinstance(known, list) else []), record] for known, record in zip(lists, records, strict=True)
+            [*(known if isinstance(known, list) else []), *([record] if isinstance(record, dict) else [])]
+            for known, record in zip(lists, records, strict=True)
         ]
 
 

@@ -6,10 +6,18 @@ import argparse
 import json
 from pathlib import Path
 
-from tests.benchmarks import dose, overhead, quality, spatial
+from tests.benchmarks import ct, dose, mri, overhead, projection, quality, spatial, xray
 from tests.benchmarks.harness import environment, print_environment, time_table
 
-TIMED = {"spatial": spatial.rows, "dose": dose.rows, "overhead": overhead.rows}
+TIMED = {
+    "spatial": spatial.rows,
+    "dose": dose.rows,
+    "mri": mri.rows,
+    "xray": xray.rows,
+    "projection": projection.rows,
+    "ct": ct.rows,
+    "overhead": overhead.rows,
+}
 
 
 def main() -> None:

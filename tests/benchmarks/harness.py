@@ -19,7 +19,18 @@ from typing import Any
 import torch
 
 Call = Callable[[], object]
-PACKAGES = ("monai-medaug", "monai", "torch", "numpy", "numba", "torchio", "medaugmentx", "batchgeneratorsv2")
+PACKAGES = (
+    "monai-medaug",
+    "monai",
+    "torch",
+    "numpy",
+    "numba",
+    "torchio",
+    "medaugmentx",
+    "batchgeneratorsv2",
+    "scikit-image",
+    "astra-toolbox",
+)
 
 
 @dataclass(frozen=True)
