@@ -38,6 +38,21 @@ from monai_medaug.transforms.ct_metal import (
     inserted_metal,
 )
 from monai_medaug.transforms.ct_preset import ct_augmentation
+from monai_medaug.transforms.mixing import (
+    BatchCutMix,
+    BatchCutMixD,
+    BatchCutMixd,
+    BatchCutMixDict,
+    BatchMix,
+    BatchMixD,
+    BatchMixd,
+    BatchMixDict,
+    BatchMixUp,
+    BatchMixUpD,
+    BatchMixUpd,
+    BatchMixUpDict,
+)
+from monai_medaug.transforms.mixing_items import MixedBatch
 from monai_medaug.transforms.mri import (
     RandMRIBiasField,
     RandMRIBiasFieldD,
@@ -101,11 +116,24 @@ from monai_medaug.transforms.xray_preset import xray_augmentation
 
 __all__ = [
     "AugmentationPreset",
+    "BatchCutMix",
+    "BatchCutMixD",
+    "BatchCutMixDict",
+    "BatchCutMixd",
+    "BatchMix",
+    "BatchMixD",
+    "BatchMixDict",
+    "BatchMixUp",
+    "BatchMixUpD",
+    "BatchMixUpDict",
+    "BatchMixUpd",
+    "BatchMixd",
     "Batched",
     "HUWindow",
     "HUWindowD",
     "HUWindowDict",
     "HUWindowd",
+    "MixedBatch",
     "PreservingCompose",
     "RandAffineElastic",
     "RandAffineElasticD",

@@ -15,6 +15,19 @@ from monai_medaug.transforms.ct_dose import RandCTDose as RandCTDose
 from monai_medaug.transforms.ct_metal import RandCTMetal as RandCTMetal
 from monai_medaug.transforms.ct_metal import inserted_metal as inserted_metal
 from monai_medaug.transforms.ct_preset import ct_augmentation as ct_augmentation
+from monai_medaug.transforms.mixing import BatchCutMix as BatchCutMix
+from monai_medaug.transforms.mixing import BatchCutMixd as BatchCutMixD
+from monai_medaug.transforms.mixing import BatchCutMixd as BatchCutMixDict
+from monai_medaug.transforms.mixing import BatchCutMixd as BatchCutMixd
+from monai_medaug.transforms.mixing import BatchMix as BatchMix
+from monai_medaug.transforms.mixing import BatchMixd as BatchMixD
+from monai_medaug.transforms.mixing import BatchMixd as BatchMixDict
+from monai_medaug.transforms.mixing import BatchMixd as BatchMixd
+from monai_medaug.transforms.mixing import BatchMixUp as BatchMixUp
+from monai_medaug.transforms.mixing import BatchMixUpd as BatchMixUpD
+from monai_medaug.transforms.mixing import BatchMixUpd as BatchMixUpDict
+from monai_medaug.transforms.mixing import BatchMixUpd as BatchMixUpd
+from monai_medaug.transforms.mixing_items import MixedBatch as MixedBatch
 from monai_medaug.transforms.mri import RandMRIBiasField as RandMRIBiasField
 from monai_medaug.transforms.mri import RandMRINoise as RandMRINoise
 from monai_medaug.transforms.mri_kspace import RandMRIGhosting as RandMRIGhosting
@@ -37,11 +50,24 @@ from monai_medaug.transforms.xray_preset import xray_augmentation as xray_augmen
 
 __all__ = [
     "AugmentationPreset",
+    "BatchCutMix",
+    "BatchCutMixD",
+    "BatchCutMixDict",
+    "BatchCutMixd",
+    "BatchMix",
+    "BatchMixD",
+    "BatchMixDict",
+    "BatchMixUp",
+    "BatchMixUpD",
+    "BatchMixUpDict",
+    "BatchMixUpd",
+    "BatchMixd",
     "Batched",
     "HUWindow",
     "HUWindowD",
     "HUWindowDict",
     "HUWindowd",
+    "MixedBatch",
     "PreservingCompose",
     "RandAffineElastic",
     "RandAffineElasticD",

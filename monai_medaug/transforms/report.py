@@ -150,7 +150,8 @@ def merged_steps(traces: Mapping[str, list[Record]]) -> tuple[list[dict[str, Any
             entry.setdefault("by_key", {})[key] = extra
             entry["applied"] = bool(record.get("do_transforms", True))
             entry["ours"] = is_ours(record)
-            entry["moves"] = name not in REGISTRY or REGISTRY[name].geometric
+            models = REGISTRY.get(name)
+            entry["moves"] = models is None or models.geometric or getattr(models, "mixes_samples", False)
             if is_ours(record) and entry["applied"] and not extra.get("container"):
                 entry["models"] = (REGISTRY[name].__doc__ or "").split("\n")[0]
                 entry |= {k: extra[k] for k in ("params", "figures") if k in extra}
