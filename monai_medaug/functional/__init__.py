@@ -2,6 +2,7 @@
 
 from monai_medaug.functional import (
     acceleration,
+    adversarial,
     ct,
     ct_acquisition,
     deformation,
@@ -22,6 +23,7 @@ from monai_medaug.functional import (
 
 __all__ = [
     "acceleration",
+    "adversarial",
     "ct",
     "ct_acquisition",
     "deformation",

@@ -1,5 +1,19 @@
 """Array transforms and their dictionary twins. Type checkers read the generated ``__init__.pyi``."""
 
+from monai_medaug.transforms.adversarial import (
+    AdversarialBiasField,
+    AdversarialBiasFieldD,
+    AdversarialBiasFieldd,
+    AdversarialBiasFieldDict,
+    FGSMAttack,
+    FGSMAttackD,
+    FGSMAttackd,
+    FGSMAttackDict,
+    PGDAttack,
+    PGDAttackD,
+    PGDAttackd,
+    PGDAttackDict,
+)
 from monai_medaug.transforms.batch import Batched
 from monai_medaug.transforms.ct import (
     HUWindow,
@@ -92,6 +106,7 @@ from monai_medaug.transforms.resolution import (
     RandThickSliced,
     RandThickSliceDict,
 )
+from monai_medaug.transforms.sample_seed import SampleSeeded
 from monai_medaug.transforms.spatial import (
     RandAffineElastic,
     RandAffineElasticD,
@@ -115,6 +130,10 @@ from monai_medaug.transforms.xray import (
 from monai_medaug.transforms.xray_preset import xray_augmentation
 
 __all__ = [
+    "AdversarialBiasField",
+    "AdversarialBiasFieldD",
+    "AdversarialBiasFieldDict",
+    "AdversarialBiasFieldd",
     "AugmentationPreset",
     "BatchCutMix",
     "BatchCutMixD",
@@ -129,11 +148,19 @@ __all__ = [
     "BatchMixUpd",
     "BatchMixd",
     "Batched",
+    "FGSMAttack",
+    "FGSMAttackD",
+    "FGSMAttackDict",
+    "FGSMAttackd",
     "HUWindow",
     "HUWindowD",
     "HUWindowDict",
     "HUWindowd",
     "MixedBatch",
+    "PGDAttack",
+    "PGDAttackD",
+    "PGDAttackDict",
+    "PGDAttackd",
     "PreservingCompose",
     "RandAffineElastic",
     "RandAffineElasticD",
@@ -208,6 +235,7 @@ __all__ = [
     "RandXRayScatterDict",
     "RandXRayScatterd",
     "Report",
+    "SampleSeeded",
     "augmentation_report",
     "ct_augmentation",
     "inserted_metal",

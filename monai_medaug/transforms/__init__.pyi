@@ -4,6 +4,18 @@ from collections.abc import Sequence
 
 from monai.config import KeysCollection
 
+from monai_medaug.transforms.adversarial import AdversarialBiasField as AdversarialBiasField
+from monai_medaug.transforms.adversarial import AdversarialBiasFieldd as AdversarialBiasFieldD
+from monai_medaug.transforms.adversarial import AdversarialBiasFieldd as AdversarialBiasFieldDict
+from monai_medaug.transforms.adversarial import AdversarialBiasFieldd as AdversarialBiasFieldd
+from monai_medaug.transforms.adversarial import FGSMAttack as FGSMAttack
+from monai_medaug.transforms.adversarial import FGSMAttackd as FGSMAttackD
+from monai_medaug.transforms.adversarial import FGSMAttackd as FGSMAttackDict
+from monai_medaug.transforms.adversarial import FGSMAttackd as FGSMAttackd
+from monai_medaug.transforms.adversarial import PGDAttack as PGDAttack
+from monai_medaug.transforms.adversarial import PGDAttackd as PGDAttackD
+from monai_medaug.transforms.adversarial import PGDAttackd as PGDAttackDict
+from monai_medaug.transforms.adversarial import PGDAttackd as PGDAttackd
 from monai_medaug.transforms.batch import Batched as Batched
 from monai_medaug.transforms.ct import HUWindow as HUWindow
 from monai_medaug.transforms.ct import RandHUContrast as RandHUContrast
@@ -41,6 +53,7 @@ from monai_medaug.transforms.replay import replay as replay
 from monai_medaug.transforms.report import Report as Report
 from monai_medaug.transforms.report import augmentation_report as augmentation_report
 from monai_medaug.transforms.resolution import RandThickSlice as RandThickSlice
+from monai_medaug.transforms.sample_seed import SampleSeeded as SampleSeeded
 from monai_medaug.transforms.spatial import RandAffineElastic as RandAffineElastic
 from monai_medaug.transforms.twin import DictionaryOperation, RandomDictionaryOperation
 from monai_medaug.transforms.xray import RandXRayCollimation as RandXRayCollimation
@@ -49,6 +62,10 @@ from monai_medaug.transforms.xray import RandXRayScatter as RandXRayScatter
 from monai_medaug.transforms.xray_preset import xray_augmentation as xray_augmentation
 
 __all__ = [
+    "AdversarialBiasField",
+    "AdversarialBiasFieldD",
+    "AdversarialBiasFieldDict",
+    "AdversarialBiasFieldd",
     "AugmentationPreset",
     "BatchCutMix",
     "BatchCutMixD",
@@ -63,11 +80,19 @@ __all__ = [
     "BatchMixUpd",
     "BatchMixd",
     "Batched",
+    "FGSMAttack",
+    "FGSMAttackD",
+    "FGSMAttackDict",
+    "FGSMAttackd",
     "HUWindow",
     "HUWindowD",
     "HUWindowDict",
     "HUWindowd",
     "MixedBatch",
+    "PGDAttack",
+    "PGDAttackD",
+    "PGDAttackDict",
+    "PGDAttackd",
     "PreservingCompose",
     "RandAffineElastic",
     "RandAffineElasticD",
@@ -142,6 +167,7 @@ __all__ = [
     "RandXRayScatterDict",
     "RandXRayScatterd",
     "Report",
+    "SampleSeeded",
     "augmentation_report",
     "ct_augmentation",
     "inserted_metal",

@@ -66,6 +66,9 @@ class Operation(InvertibleTransform):
     """Set on a base class that is no operation itself; not inherited."""
     differentiable: ClassVar[bool] = True
     """Whether gradients may flow through it; where not, an image comes out detached."""
+    memory: ClassVar[int] = 1
+    """Working memory of `apply` beside its result, in images. Above 1 large batches are taken in pieces, and `apply`
+    can't count on the plan, which is of all samples."""
     common_pattern: ClassVar[bool] = False
     """Whether an operation with noise also does something that is alike for all keys."""
     identity: ClassVar[Params] = {}

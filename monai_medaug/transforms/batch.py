@@ -20,7 +20,8 @@ from monai.transforms.transform import MapTransform, Randomizable
 from monai_medaug.transforms.base import Operation
 from monai_medaug.transforms.call import ABSENT, Entry, run_operation
 from monai_medaug.transforms.presets import AugmentationPreset
-from monai_medaug.transforms.seeded import SeededContainer, keys_of, seed_children, untraced_steps
+from monai_medaug.transforms.sample_seed import SampleSeeded
+from monai_medaug.transforms.seeded import SeededContainer, keys_of, map_transforms, seed_children, untraced_steps
 from monai_medaug.transforms.tensors import plain_tensor, say_once
 from monai_medaug.transforms.trace import push_batch_records, with_new_trace
 from monai_medaug.transforms.twin import DictionaryOperation
@@ -59,11 +60,11 @@ class Batched(Randomizable, InvertibleTransform, MapTransform):
 
     @property
     def allow_missing_keys(self) -> bool:
-        return all(part.allow_missing_keys for part in _map_parts(self.transform))
+        return all(part.allow_missing_keys for part in map_transforms([self.transform]))
 
     @allow_missing_keys.setter
     def allow_missing_keys(self, value: bool) -> None:
-        for part in _map_parts(self.transform):
+        for part in map_transforms([self.transform]):
             part.allow_missing_keys = value
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Batched:
@@ -78,37 +79,34 @@ class Batched(Randomizable, InvertibleTransform, MapTransform):
             size = next((len(data[key]) for key in self.keys if key in data), 0)
         else:
             size = len(plain_tensor(data, "batch", batch=True))
-        return _run(self.transform, [_drawn(self.transform, False) for _ in range(size)], data)
+        return _run(self.transform, [_drawn(self.transform, data, sample, False) for sample in range(size)], data)
 
     def inverse(self, data: Any) -> Any:
         """Undo on one sample after ``decollate_batch``: the records on it are those of the transform itself."""
         return self.transform.inverse(data)
 
 
-def _map_parts(transform: Any) -> list[MapTransform]:
-    if isinstance(transform, Compose):
-        return [part for t in transform.transforms for part in _map_parts(t)]
-    return [transform] if isinstance(transform, MapTransform) else []
-
-
 # ---- the draws of one sample -----------------------------------------------------------------------------------
 
 
-def _drawn(transform: Any, reseeded: bool) -> Any:
-    """What one sample draws, in the form that `_run` takes; ``reseeded`` where the next sample seeds all anew."""
+def _drawn(transform: Any, data: Any, sample: int, reseeded: bool) -> Any:
+    """What a sample draws, in the form that `_run` takes; ``reseeded`` where the next sample seeds all anew."""
     if _has_batch_face(transform):
         return (transform.operation if isinstance(transform, DictionaryOperation) else transform).next_params()
     if isinstance(transform, SeededContainer):
-        seed = int(transform.R.randint(2**31 - 1))
+        seed = transform.call_seed(data, sample)
         if not isinstance(transform, AugmentationPreset):
             return seed
         seed_children(transform.transforms, seed)
-        return seed, [_drawn(t, True) for t in transform.transforms]
+        return seed, [_drawn(t, data, sample, True) for t in transform.transforms]
+    if isinstance(transform, SampleSeeded):
+        seed_children([transform.transform], transform.seeds.of(data, sample))
+        return _drawn(transform.transform, data, sample, True)
     if type(transform) is Compose:
-        return [_drawn(t, reseeded) for t in transform.transforms]
+        return [_drawn(t, data, sample, reseeded) for t in transform.transforms]
     if isinstance(transform, (OneOf, SomeOf, RandomOrder)):
         order = _order(transform) if transform.transforms else []
-        return [(index, _drawn(transform.transforms[index], reseeded)) for index in order]
+        return [(index, _drawn(transform.transforms[index], data, sample, reseeded)) for index in order]
     return deepcopy(transform) if reseeded else transform
 
 
@@ -138,6 +136,8 @@ def _run(transform: Any, draws: list[Any], data: Any) -> Any:
         return _run_operation_once(transform, draws, data)
     if isinstance(transform, AugmentationPreset):
         return _run_preset(transform, draws, data)
+    if isinstance(transform, SampleSeeded):
+        return _run(transform.transform, draws, data)
     if type(transform) is Compose:
         for i, child in enumerate(transform.transforms):
             data = _run(child, [d if d is ABSENT else d[i] for d in draws], data)
@@ -153,18 +153,18 @@ def _run_operation_once(transform: Any, draws: list[Any], data: Any) -> Any:
         if isinstance(data, Mapping):
             raise TypeError(f"{name} takes a tensor, got a dictionary: use {name}d")
         entry = transform.entry(data, "batch", batched=True)
-        _require_one_batch([entry])
+        require_one_batch([entry])
         return run_operation(type(transform), name, [entry], draws, transform.trace_uid)[0]
     entries = transform.entries(data, batched=True)
     if not entries:
         return dict(data)
-    _require_one_batch(entries)
+    require_one_batch(entries)
     operation = transform.operation
     results = run_operation(type(operation), name, entries, draws, operation.trace_uid)
     return {**data, **{transform.keys[e.index]: r for e, r in zip(entries, results, strict=True)}}
 
 
-def _require_one_batch(entries: Sequence[Entry]) -> None:
+def require_one_batch(entries: Sequence[Entry]) -> None:
     """Raise unless all keys hold as many samples, and MetaTensors are collated: a meta data entry a sample."""
     for entry in entries:
         if isinstance(entry.data, MetaTensor) and not entry.data.is_batch:

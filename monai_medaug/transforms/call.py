@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Params = dict[str, Any]
 REGISTRY: dict[str, type[Operation]] = {}
+_LARGE = 64 << 20  # bytes of a batch from which memory counts more than calls
 ABSENT: Any = object()
 """The draw of a sample that takes no part: it stays as it is and gets no record, unlike one that is skipped."""
 
@@ -131,9 +132,7 @@ def run_operation(
     for entry in entries:
         out = entry.tensor
         if samples:
-            view = entry.view(samples)
-            given = entry.batch(samples) if cls.differentiable else entry.batch(samples).detach()
-            out = cls.apply(given, params, plan, view).to(entry.out_dtype)
+            out = _applied(cls, entry, samples, params, plan)
             if not entry.batched:
                 out = out[0]
             elif len(samples) < len(draws):
@@ -156,6 +155,25 @@ def run_operation(
             push_batch_records(result, records) if entry.batched else push_record(result, records[0])
         results.append(result)
     return results
+
+
+def _applied(
+    cls: type[Operation], entry: Entry, samples: Sequence[int], params: Sequence[Params], plan: Any
+) -> torch.Tensor:
+    """The kernel call for the samples of a key; of a large batch in pieces that bound the working memory."""
+    count = len(samples)
+    at_once = count if entry.tensor.nbytes <= _LARGE else max(1, count // cls.memory)
+    whole: Any = None
+    for start in range(0, count, at_once):
+        some = samples[start : start + at_once]
+        given = entry.batch(some) if cls.differentiable else entry.batch(some).detach()
+        result = cls.apply(given, params[start : start + at_once], plan, entry.view(some)).to(entry.out_dtype)
+        if at_once == count:
+            return result
+        if whole is None:
+            whole = result.new_empty((count, *result.shape[1:]))
+        whole[start : start + at_once] = result
+    return whole
 
 
 def share_affines(entries: Sequence[Entry]) -> None:

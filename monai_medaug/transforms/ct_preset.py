@@ -67,6 +67,8 @@ def ct_augmentation(
     strength: str = "standard",
     prob: float = 0.8,
     clip_hu: Sequence[float] | None = None,
+    sample_key: str | None = None,
+    seed: int = 0,
 ) -> AugmentationPreset:
     """The augmentation of a CT image in HU, in the order of the physics: patient, scan, slice, noise, range.
 
@@ -96,6 +98,9 @@ def ct_augmentation(
             of a blur.
         prob: probability that the steps' shares refer to.
         clip_hu: clip the result to this range; else the share outside [-1000, 1000] HU is only reported.
+        sample_key: key of the sample's id in the data. The draws then depend on ``seed``, the id and the epoch alone,
+            whatever the workers, see `SampleSeeded`; tell the epoch by ``set_epoch``.
+        seed: of the experiment, with ``sample_key``.
 
     Returns:
         A MONAI Compose.
@@ -119,4 +124,4 @@ def ct_augmentation(
         low, high = span("clip_hu", clip_hu)
         clip = HUWindowd(ensure_tuple(keys), center=(low + high) / 2, width=high - low, out_range=(low, high))
         settings["clip_hu"] = [low, high]
-    return build_preset("ct_augmentation", steps, keys, mask_keys, lesion_key, settings, True, clip)
+    return build_preset("ct_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed, True, clip)

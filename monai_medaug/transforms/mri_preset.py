@@ -65,6 +65,8 @@ def mri_augmentation(
     lesion_key: str | None = None,
     strength: str = "standard",
     prob: float = 0.8,
+    sample_key: str | None = None,
+    seed: int = 0,
 ) -> AugmentationPreset:
     """The augmentation of a magnitude MR image, in the order of the physics: patient, coil, slice, k-space, receiver.
 
@@ -93,6 +95,9 @@ def mri_augmentation(
         lesion_key: lesion mask that moves along and must be preserved.
         strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, which leaves the geometry alone.
         prob: probability that the steps' shares refer to.
+        sample_key: key of the sample's id in the data. The draws then depend on ``seed``, the id and the epoch alone,
+            whatever the workers, see `SampleSeeded`; tell the epoch by ``set_epoch``.
+        seed: of the experiment, with ``sample_key``.
 
     Returns:
         A MONAI Compose.
@@ -111,4 +116,4 @@ def mri_augmentation(
     """
     steps = chosen_strength(_MRI_STEPS, strength)
     settings = {"strength": strength, "prob": prob}
-    return build_preset("mri_augmentation", steps, keys, mask_keys, lesion_key, settings)
+    return build_preset("mri_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed)

@@ -14,7 +14,7 @@ from monai.transforms.transform import MapTransform
 from monai.utils import ensure_tuple
 
 from monai_medaug.transforms.base import number
-from monai_medaug.transforms.seeded import SeededContainer, keys_of, random_operations, seed_children
+from monai_medaug.transforms.seeded import SeededContainer, keys_of, map_transforms, random_operations, seed_children
 from monai_medaug.transforms.tensors import affine_of, plain_tensor, say_once
 from monai_medaug.transforms.verdict import Limits, judge
 
@@ -99,7 +99,7 @@ class PreservingCompose(SeededContainer, MapTransform):
 
     @allow_missing_keys.setter
     def allow_missing_keys(self, value: bool) -> None:
-        for t in _map_transforms(self.transforms):
+        for t in map_transforms(self.transforms):
             t.allow_missing_keys = value
 
     def run_seeded(self, data: Mapping, seed: int) -> dict:
@@ -132,13 +132,6 @@ class PreservingCompose(SeededContainer, MapTransform):
         info = {"seed": seed, "strength": strength, "rejected": rejected, "verdict": verdict}
         out = self.with_records(wrapped if rejected else out, not rejected, dict.fromkeys(self.keys, info))
         return _without_trace(out, data, self.keys)
-
-
-def _map_transforms(transforms: Sequence[Any]) -> list[MapTransform]:
-    found = []
-    for t in transforms:
-        found += [t] if isinstance(t, MapTransform) else _map_transforms(getattr(t, "transforms", ()))
-    return found
 
 
 def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:

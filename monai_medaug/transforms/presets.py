@@ -12,6 +12,7 @@ from monai.utils import ensure_tuple
 
 from monai_medaug.functional.ct import PADDING_HU
 from monai_medaug.transforms.preserving import PreservingCompose
+from monai_medaug.transforms.sample_seed import SampleSeeds
 from monai_medaug.transforms.seeded import SeededContainer, seed_children
 from monai_medaug.transforms.spatial import RandAffineElasticd
 from monai_medaug.transforms.tensors import plain_tensor
@@ -36,6 +37,7 @@ class AugmentationPreset(SeededContainer, Compose):
         image_keys: those whose range in HU is checked.
         settings: plain values for the record.
         clip: a last step after the range check, or None.
+        seeds: what the seed of a call depends on; None draws it.
     """
 
     def __init__(
@@ -46,17 +48,28 @@ class AugmentationPreset(SeededContainer, Compose):
         image_keys: Sequence[Any],
         settings: Mapping[str, Any],
         clip: Any = None,
+        seeds: SampleSeeds | None = None,
     ) -> None:
         Compose.__init__(self, [*transforms, *([clip] if clip is not None else [])])
         self.label, self.keys, self.image_keys = name, tuple(keys), tuple(image_keys)
         self.settings = dict(settings)
         self.steps_before_check = len(transforms)
+        self.seeds = seeds
         SeededContainer.__init__(self)
 
     def set_random_state(self, seed: int | None = None, state: Any = None) -> AugmentationPreset:
         """Seed the container; the children are seeded at each call."""
         SeededContainer.set_random_state(self, seed, state)
         return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins, where the draws depend on the sample (``sample_key``)."""
+        if self.seeds is None:
+            raise ValueError(f"{self.label} was made without sample_key: its draws don't depend on the epoch")
+        self.seeds.set_epoch(epoch)
+
+    def call_seed(self, data: Any, sample: int | None = None) -> int:
+        return SeededContainer.call_seed(self, data) if self.seeds is None else self.seeds.of(data, sample)
 
     def __call__(
         self, input_: Any, start: int = 0, end: int | None = None, threading: bool = False, lazy: bool | None = None
@@ -130,6 +143,8 @@ def build_preset(
     mask_keys: KeysCollection,
     lesion_key: str | None,
     settings: Mapping[str, Any],
+    sample_key: Any = None,
+    seed: int = 0,
     checked: bool = False,
     last: Any = None,
 ) -> AugmentationPreset:
@@ -142,6 +157,8 @@ def build_preset(
         mask_keys: label maps.
         lesion_key: lesion mask, or None.
         settings: ``strength``, ``prob`` and what else the record should tell.
+        sample_key: key of the sample's id, or None.
+        seed: of the experiment, where there is one.
         checked: whether the images' range in HU is checked.
         last: a step after that check, or None.
     """
@@ -158,6 +175,7 @@ def build_preset(
                 **arguments,
             }
         built.append(step(moving if step is RandAffineElasticd else images, prob=settings["prob"] * share, **arguments))
+    seeds = None if sample_key is None else SampleSeeds(sample_key, seed)
     if masks or lesion_key is not None:
         built = [PreservingCompose(built, masks or None, lesion_key)]
-    return AugmentationPreset(name, built, moving, images if checked else (), settings, last)
+    return AugmentationPreset(name, built, moving, images if checked else (), settings, last, seeds)

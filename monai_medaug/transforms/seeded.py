@@ -10,7 +10,7 @@ import numpy as np
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.inverse import InvertibleTransform
-from monai.transforms.transform import Randomizable, RandomizableTransform
+from monai.transforms.transform import MapTransform, Randomizable, RandomizableTransform
 from monai.utils.misc import MAX_SEED, get_seed
 
 from monai_medaug.transforms.base import RandomOperation
@@ -41,7 +41,11 @@ class SeededContainer(Randomizable, InvertibleTransform):
         """Apply to a dictionary."""
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dictionary, got {type(data).__name__}")
-        return self.run_seeded(data, int(self.R.randint(2**31 - 1)))
+        return self.run_seeded(data, self.call_seed(data))
+
+    def call_seed(self, data: Any, sample: int | None = None) -> int:
+        """The integer of the next call, on one sample or one of a collated batch."""
+        return int(self.R.randint(2**31 - 1))
 
     def with_records(self, data: dict, applied: bool, infos: Mapping[Any, dict[str, Any]]) -> dict:
         """A copy of the data whose MetaTensors under ``keys`` end with a record of this container.
@@ -129,3 +133,12 @@ def keys_of(transforms: Iterable[Any]) -> tuple:
         elif hasattr(transform, "transforms"):
             found |= dict.fromkeys(keys_of(transform.transforms))
     return tuple(found)
+
+
+def map_transforms(transforms: Iterable[Any]) -> list[MapTransform]:
+    """The map transforms among these, also those inside a Compose."""
+    found = []
+    for transform in transforms:
+        inside = () if isinstance(transform, MapTransform) else getattr(transform, "transforms", ())
+        found += [transform] if isinstance(transform, MapTransform) else map_transforms(inside)
+    return found

@@ -52,6 +52,8 @@ def xray_augmentation(
     prob: float = 0.8,
     inverted: bool = False,
     value_range: Sequence[float] | None = None,
+    sample_key: str | None = None,
+    seed: int = 0,
 ) -> AugmentationPreset:
     """The augmentation of a radiograph, along the beam: patient, collimator, scatter, exposure of the detector.
 
@@ -76,6 +78,9 @@ def xray_augmentation(
         prob: probability that the steps' shares refer to.
         inverted: bright means little attenuation: stored values of MONOCHROME1.
         value_range: (low, high) of the display scale, such as (0, 4095); None takes each image's own.
+        sample_key: key of the sample's id in the data. The draws then depend on ``seed``, the id and the epoch alone,
+            whatever the workers, see `SampleSeeded`; tell the epoch by ``set_epoch``.
+        seed: of the experiment, with ``sample_key``.
 
     Returns:
         A MONAI Compose.
@@ -102,4 +107,4 @@ def xray_augmentation(
     settings: dict[str, Any] = {"strength": strength, "prob": prob, "inverted": inverted}
     if value_range is not None:
         settings["value_range"] = [float(v) for v in value_range]
-    return build_preset("xray_augmentation", steps, keys, mask_keys, lesion_key, settings)
+    return build_preset("xray_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed)

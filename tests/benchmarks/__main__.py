@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from tests.benchmarks import ct, dose, mixing, mri, overhead, projection, quality, spatial, xray
+from tests.benchmarks import adversarial, ct, dose, mixing, mri, overhead, projection, quality, spatial, xray
 from tests.benchmarks.harness import environment, print_environment, time_table
 
 TIMED = {
@@ -17,6 +17,7 @@ TIMED = {
     "projection": projection.rows,
     "ct": ct.rows,
     "mixing": mixing.rows,
+    "adversarial": adversarial.rows,
     "overhead": overhead.rows,
 }
 

@@ -1,0 +1,155 @@
+"""Draws that depend on seed, sample and epoch alone."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from monai.data import (
+    CacheDataset,
+    DataLoader,
+    Dataset,
+    MetaTensor,
+    decollate_batch,
+    list_data_collate,
+    partition_dataset,
+)
+from monai.transforms import Compose, OneOf, RandFlipd, RandGaussianNoised
+
+from monai_medaug.transforms import (
+    Batched,
+    RandCTDosed,
+    RandHUContrastd,
+    SampleSeeded,
+    augmentation_report,
+    ct_augmentation,
+    replay,
+)
+
+SIZE = 9
+
+
+def items(size=SIZE):
+    ramp = torch.linspace(-900, 900, 20 * 16).reshape(1, 20, 16)
+    return [{"image": MetaTensor(ramp + i), "case": f"case_{i}", "number": i} for i in range(size)]
+
+
+def chain():
+    return Compose(
+        [
+            RandFlipd("image", prob=0.5),
+            OneOf([RandHUContrastd("image", prob=1.0), RandCTDosed("image", prob=1.0)]),
+            RandGaussianNoised("image", prob=0.5),
+        ]
+    )
+
+
+TRANSFORMS = {
+    "wrapper": lambda: SampleSeeded(chain(), "case", seed=4),
+    "wrapper of a preset": lambda: SampleSeeded(ct_augmentation("image"), "number", seed=4),
+    "preset": lambda: ct_augmentation("image", sample_key="case", seed=4),
+}
+
+
+def epoch_of(loader):
+    """The images of an epoch by sample."""
+    return {sample["case"]: sample["image"].as_tensor() for batch in loader for sample in decollate_batch(batch)}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_workers_order_ranks_and_resuming_make_no_difference(name):
+    def epochs(transform, workers, shuffle=False, persistent=False, batch_size=2, data=None, which=(0, 1)):
+        dataset = Dataset(items() if data is None else data, transform)
+        loader = DataLoader(
+            dataset, batch_size=batch_size, shuffle=shuffle, num_workers=workers, persistent_workers=persistent
+        )
+        found = []
+        for epoch in which:
+            transform.set_epoch(epoch)
+            found.append(epoch_of(loader))
+        return found
+
+    first, second = epochs(TRANSFORMS[name](), 0)
+    assert not same(first, second)
+    assert len({float(x.std()) for x in first.values()}) > SIZE // 2
+    for options in (
+        {"workers": 1},
+        {"workers": 2, "shuffle": True, "persistent": True},
+        {"workers": 0, "shuffle": True, "batch_size": 3},
+    ):
+        other = epochs(TRANSFORMS[name](), **options)
+        assert same(first, other[0])
+        assert same(second, other[1])
+    assert same(second, epochs(TRANSFORMS[name](), 0, which=(1,))[0])  # resumed
+    ranks = partition_dataset(items(), num_partitions=2, shuffle=True, seed=1, even_divisible=False)
+    parts = [epochs(TRANSFORMS[name](), 0, data=part)[0] for part in ranks]
+    assert same(first, {**parts[0], **parts[1]})
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_batch_gets_what_its_samples_get(name):
+    transform = TRANSFORMS[name]()
+    transform.set_epoch(3)
+    wanted = [transform(item) for item in items()]
+    out = Batched(transform)(list_data_collate(items()))
+    for found, single in zip(decollate_batch(out), wanted, strict=True):
+        torch.testing.assert_close(found["image"].as_tensor(), single["image"].as_tensor(), rtol=0, atol=2e-3)
+
+
+def test_copies_pickles_and_other_seeds():
+    transform = TRANSFORMS["wrapper"]()
+    transform.set_epoch(2)
+    wanted = transform(items()[0])["image"]
+    for twin in (copy.deepcopy(transform), pickle.loads(pickle.dumps(transform))):
+        assert torch.equal(twin(items()[0])["image"].as_tensor(), wanted.as_tensor())
+    other = SampleSeeded(chain(), "case", seed=5)
+    other.set_epoch(2)
+    assert not torch.equal(other(items()[0])["image"].as_tensor(), wanted.as_tensor())
+
+
+def test_caching_stops_before_it():
+    transform = TRANSFORMS["wrapper"]()
+    data = CacheDataset(items(3), Compose([transform]), progress=False)
+    first = data[0]["image"].clone()
+    transform.set_epoch(1)
+    assert not torch.equal(first, data[0]["image"])
+
+
+def test_a_report_repeats_it():
+    transform, item = TRANSFORMS["preset"](), items()[0]
+    transform.set_epoch(7)
+    out = transform(item)
+    report = augmentation_report(out)
+    assert torch.equal(replay(item, report)["image"].as_tensor(), out["image"].as_tensor())
+    back = transform.inverse(out)
+    assert back["image"].applied_operations == []
+
+
+@pytest.mark.parametrize("number", [7, np.int64(7), torch.tensor(7), torch.tensor([7]), np.array(7)])
+def test_whole_numbers_of_any_kind_are_one_id(number):
+    transform = SampleSeeded(RandCTDosed("image", prob=1.0), "number")
+    image = torch.zeros(1, 8, 8)
+    wanted = transform({"image": image, "number": 7})["image"]
+    assert torch.equal(transform({"image": image, "number": number})["image"], wanted)
+
+
+def test_what_is_wrong_is_said():
+    transform = SampleSeeded(RandCTDosed("image", prob=1.0), "number")
+    image = torch.zeros(1, 8, 8)
+    with pytest.raises(KeyError, match="'number' of the sample's id is missing"):
+        transform({"image": image})
+    for bad in (1.5, True, None, [1, 2], torch.tensor([1, 2])):
+        with pytest.raises(ValueError, match="'number' must be a string or a whole number"):
+            transform({"image": image, "number": bad})
+    with pytest.raises(TypeError, match="dictionary with the sample's id"):
+        transform(image)
+    with pytest.raises(ValueError, match="epoch must be"):
+        transform.set_epoch(-1)
+    with pytest.raises(ValueError, match="without sample_key"):
+        ct_augmentation("image").set_epoch(1)
+    assert not hasattr(transform, "set_random_state")  # a loader's workers would call it
