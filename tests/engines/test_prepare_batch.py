@@ -30,6 +30,7 @@ from monai_medaug.transforms import (
     augmentation_report,
     xray_augmentation,
 )
+from monai_medaug.transforms.trace import samples_of
 
 from .radiographs import radiographs, small_net
 
@@ -142,7 +143,7 @@ def test_the_share_that_is_attacked(share, meta):
     assert torch.equal(label, batch["label"])
     assert all(torch.equal(batch[k], before[k]) for k in batch)
     if meta and share:
-        records = [bool(trace) for trace in image.applied_operations]
+        records = [bool(trace) for trace in samples_of(image)]
         assert records == changed.tolist()
     if 0 < share < 1:
         again = hook(batch, "cpu")[0]
