@@ -8,10 +8,21 @@ import numpy as np
 import torch
 from monai.utils.enums import TraceKeys
 
-from monai_medaug import cli, dicom, engines, figures, functional, planes, scans, transforms
+from monai_medaug import cli, dicom, engines, figures, functional, gallery, planes, scans, transforms
 from monai_medaug.version import __version__
 
-__all__ = ["__version__", "cli", "dicom", "engines", "figures", "functional", "planes", "scans", "transforms"]
+__all__ = [
+    "__version__",
+    "cli",
+    "dicom",
+    "engines",
+    "figures",
+    "functional",
+    "gallery",
+    "planes",
+    "scans",
+    "transforms",
+]
 
 # PersistentDataset(track_meta=True) loads its cache with weights_only=True: these are what MONAI itself writes there.
 torch.serialization.add_safe_globals(

@@ -418,3 +418,10 @@ def test_what_is_no_mr_and_no_radiograph(tmp_path, capfd, modality, make, proble
     assert run("augment", make(tmp_path), "--modality", modality, "--out", tmp_path / "out") == 2
     assert problem in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_gallery(tmp_path, capsys):
+    assert run("gallery", "--out", tmp_path / "page") == 0
+    written = files(tmp_path / "page")
+    assert "index.html" in written
+    assert f"{len(written)} files written" in capsys.readouterr().out

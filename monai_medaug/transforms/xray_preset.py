@@ -23,7 +23,7 @@ _XRAY_STEPS: dict[str, Steps] = {
     "standard": [
         (RandAffineElasticd, 1, {"elastic_mm": (0, 3)} | SMOOTH),  # 5°, 5 % and 10 % are its defaults
         (RandXRayCollimationd, 0.2, {"share": (0, 0.1)}),
-        (RandXRayScatterd, 0.4, {"scatter_to_primary": (0.1, 1)}),
+        (RandXRayScatterd, 0.4, {"scatter_to_primary": (0.1, 1), "compensate": True}),
         (RandXRayExposured, 1, {"photons": (3e3, 1e5)}),
     ],
     "strong": [
@@ -33,7 +33,7 @@ _XRAY_STEPS: dict[str, Steps] = {
             {"rotate_degrees": 15, "translate_fraction": 0.1, "scale_fraction": 0.2, "elastic_mm": (0, 6)} | SMOOTH,
         ),
         (RandXRayCollimationd, 0.4, {}),
-        (RandXRayScatterd, 0.6, {}),
+        (RandXRayScatterd, 0.6, {"compensate": True}),
         (RandXRayExposured, 1, {"factor": (0.5, 2)}),
     ],
     "source": [

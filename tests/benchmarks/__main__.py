@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from tests.benchmarks import adversarial, ct, dose, mixing, mri, overhead, projection, quality, spatial, xray
+from tests.benchmarks import adversarial, batch, ct, dose, mixing, mri, overhead, projection, quality, spatial, xray
 from tests.benchmarks.harness import environment, print_environment, time_table
 
 TIMED = {
@@ -16,6 +16,7 @@ TIMED = {
     "xray": xray.rows,
     "projection": projection.rows,
     "ct": ct.rows,
+    "batch": batch.rows,
     "mixing": mixing.rows,
     "adversarial": adversarial.rows,
     "overhead": overhead.rows,
