@@ -69,6 +69,8 @@ class Operation(InvertibleTransform):
     memory: ClassVar[int] = 1
     """Working memory of `apply` beside its result, in images. Above 1 large batches are taken in pieces, and `apply`
     can't count on the plan, which is of all samples."""
+    guided: ClassVar[bool] = False
+    """Whether the dictionary twin takes ``guide_key``, an image that `apply` finds in its view."""
     common_pattern: ClassVar[bool] = False
     """Whether an operation with noise also does something that is alike for all keys."""
     identity: ClassVar[Params] = {}

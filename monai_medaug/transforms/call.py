@@ -11,7 +11,15 @@ from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.functional.grid import VoxelGrid
-from monai_medaug.transforms.tensors import affine_of, computing_dtype, image_dtype, plain_tensor, restored, say_once
+from monai_medaug.transforms.tensors import (
+    affine_of,
+    computing_dtype,
+    image_dtype,
+    plain_tensor,
+    require_finite,
+    restored,
+    say_once,
+)
 from monai_medaug.transforms.trace import new_record, push_batch_records, push_record
 
 if TYPE_CHECKING:
@@ -33,12 +41,16 @@ class KeyView:
         grids: the key's voxel grid, one a sample.
         mode: interpolation; ``"nearest"`` marks a mask.
         padding: what lies outside, see `functional.warp.warp`.
+        guide: a second image of the same samples and grid, for the operations that take one.
+        notes: figures that `Operation.apply` found in this key's image, for the record, one dict a sample.
     """
 
     index: int
     grids: Sequence[VoxelGrid]
     mode: str = "bilinear"
     padding: str | float = "border"
+    guide: torch.Tensor | None = None
+    notes: list[Params] = field(default_factory=list)
 
     def seeds(self, params: Sequence[Params]) -> list[int]:
         """One noise seed a sample for this key, from the drawn ``seed`` and the key's position."""
@@ -57,9 +69,25 @@ class Entry:
     batched: bool = False
     tensor: torch.Tensor = field(init=False)
     affine: list | None = None
+    guide: tuple[str, Any] | None = None
+    """The key and data of an image that guides this one."""
+    notes: list[Params] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.tensor = plain_tensor(self.data, self.name, self.batched)
+        if self.guide is not None:
+            name, data = self.guide
+            guide = plain_tensor(data, repr(name), self.batched)
+            axis = 1 if self.batched else 0
+            wanted = [list(self.tensor.shape), list(self.tensor.shape)]
+            wanted[1][axis] = 1
+            if list(guide.shape) not in wanted:
+                raise ValueError(
+                    f"{name!r} must have the shape {wanted[0]} of {self.name}, or one channel, to guide it, got "
+                    f"{list(guide.shape)}"
+                )
+            require_finite(guide, repr(name))
+            self.guide = (name, guide)
         if self.mode == "nearest" and not isinstance(self.padding, str):
             fits = torch.tensor(self.padding, dtype=torch.float64).to(self.tensor.dtype).double().item()
             if fits != self.padding:
@@ -77,7 +105,10 @@ class Entry:
 
     def batch(self, samples: Sequence[int]) -> torch.Tensor:
         """The chosen samples (B, C, ...), in the type to compute in; masks as they are."""
-        x = self.tensor if self.batched else self.tensor[None]
+        return self._chosen(self.tensor, samples)
+
+    def _chosen(self, tensor: torch.Tensor, samples: Sequence[int]) -> torch.Tensor:
+        x = tensor if self.batched else tensor[None]
         if len(samples) < len(x):
             x = x[list(samples)]
         return x if self.mode == "nearest" else x.to(computing_dtype(x.dtype)).contiguous()
@@ -87,7 +118,8 @@ class Entry:
         return VoxelGrid(self.shape, affine)
 
     def view(self, samples: Sequence[int]) -> KeyView:
-        return KeyView(self.index, [self.grid(s) for s in samples], self.mode or "bilinear", self.padding)
+        guide = None if self.guide is None else self._chosen(self.guide[1], samples)
+        return KeyView(self.index, [self.grid(s) for s in samples], self.mode or "bilinear", self.padding, guide)
 
 
 def run_operation(
@@ -149,6 +181,10 @@ def run_operation(
                     records.append(ABSENT)
                     continue
                 info = {**extra[s], "key": entry.index}
+                if p is not None and entry.notes:
+                    info["figures"] = {**info.get("figures", {}), **entry.notes[samples.index(s)]}
+                if entry.guide is not None:
+                    info["guide"] = str(entry.guide[0])
                 if cls.geometric:
                     info |= {"mode": entry.mode, "padding": entry.padding}
                 records.append(new_record(name, p is not None, entry.shape, info))
@@ -167,7 +203,9 @@ def _applied(
     for start in range(0, count, at_once):
         some = samples[start : start + at_once]
         given = entry.batch(some) if cls.differentiable else entry.batch(some).detach()
-        result = cls.apply(given, params[start : start + at_once], plan, entry.view(some)).to(entry.out_dtype)
+        view = entry.view(some)
+        result = cls.apply(given, params[start : start + at_once], plan, view).to(entry.out_dtype)
+        entry.notes += view.notes
         if at_once == count:
             return result
         if whole is None:

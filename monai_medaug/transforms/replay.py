@@ -85,7 +85,13 @@ def _repeat(out: dict[Any, Any], step: Any, report: Mapping) -> None:
         if key not in names:
             raise ValueError(f"data must have the key {key!r} that the report names, got {sorted(names)}")
         mode = role.get("mode") if REGISTRY[name].geometric else None
-        entry = Entry(out[names[key]], repr(key), role.get("key", 0), mode, role.get("padding", "border"))
+        guide = role.get("guide")
+        if guide is not None and guide not in names:
+            raise ValueError(f"data must have the key {guide!r} that guided the step {name}, got {sorted(names)}")
+        entry = Entry(
+            *(out[names[key]], repr(key), role.get("key", 0), mode, role.get("padding", "border")),
+            guide=None if guide is None else (guide, out[names[guide]]),
+        )
         expected = report.get("images", {}).get(key, {}).get("shape")
         if expected is not None and list(entry.shape) != list(expected):
             raise ValueError(f"{key!r} must have the spatial shape {expected} of the report, got {list(entry.shape)}")

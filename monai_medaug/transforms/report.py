@@ -145,7 +145,7 @@ def merged_steps(traces: Mapping[str, list[Record]]) -> tuple[list[dict[str, Any
             where = containers if extra.get("container") else steps
             entry = where.setdefault((owner, seen[owner]), {"name": name, "keys": {}, "extra": extra, "at": position})
             entry["at"] = max(entry["at"], position)
-            role = {k: extra[k] for k in ("key", "mode", "padding") if k in extra} if is_ours(record) else {}
+            role = {k: extra[k] for k in ("key", "mode", "padding", "guide") if k in extra} if is_ours(record) else {}
             entry["keys"][key] = role
             entry.setdefault("by_key", {})[key] = extra
             entry["applied"] = bool(record.get("do_transforms", True))
@@ -154,7 +154,12 @@ def merged_steps(traces: Mapping[str, list[Record]]) -> tuple[list[dict[str, Any
             entry["moves"] = models is None or models.geometric or getattr(models, "mixes_samples", False)
             if is_ours(record) and entry["applied"] and not extra.get("container"):
                 entry["models"] = (REGISTRY[name].__doc__ or "").split("\n")[0]
-                entry |= {k: extra[k] for k in ("params", "figures") if k in extra}
+                entry |= {"params": extra["params"]} if "params" in extra else {}
+                for figure_name, figure in extra.get("figures", {}).items():  # those of one key alone get its name
+                    known = entry.setdefault("figures", {})
+                    known[figure_name if known.get(figure_name, figure) == figure else f"{figure_name}_of_{key}"] = (
+                        figure
+                    )
     ordered = sorted(steps.values(), key=lambda s: s["at"])
     for step in ordered:
         del step["by_key"]

@@ -28,6 +28,8 @@ _GEOMETRY_DOC = """
         point_keys: keys of landmarks (N, spatial axes) that follow the anatomy.
         box_keys: keys of boxes (N, 2 × spatial axes), lower corner then upper, re-bounded after the move.
         point_space: whether these are in ``"world"`` (mm) or ``"voxel"`` coordinates of the reference grid."""
+_GUIDE_DOC = """
+        guide_key: key of a second image of the same shape, or of one channel, that guides the operation."""
 _END_DOC = """
         allow_missing_keys: pass over keys that the data lack instead of raising a KeyError.
 """
@@ -46,6 +48,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
         self.point_space: str = arguments.pop("point_space", "world")
         if self.point_space not in ("world", "voxel"):
             raise ValueError(f"point_space must be 'world' or 'voxel', got {self.point_space!r}")
+        self.guide_key = arguments.pop("guide_key", None)
         self.modes: tuple = (None,) * count
         self.paddings: tuple = ("border",) * count
         if self.operation_class.geometric:
@@ -73,8 +76,16 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dictionary, got {type(data).__name__}")
         index = {key: i for i, key in reversed(list(enumerate(self.keys)))}
+        guide = None
+        if self.guide_key is not None and (self.guide_key in data or not self.allow_missing_keys):
+            if self.guide_key not in data:
+                raise KeyError(f"key {self.guide_key!r} of the guide is missing in the data")
+            guide = (self.guide_key, data[self.guide_key])
         return [
-            Entry(data[key], repr(key), index[key], self.modes[index[key]], self.paddings[index[key]], batched)
+            Entry(
+                *(data[key], repr(key), index[key], self.modes[index[key]], self.paddings[index[key]], batched),
+                guide=guide,
+            )
             for key in self.key_iterator(data)
         ]
 
@@ -176,6 +187,8 @@ def dictionary_twin(cls: type[Operation]) -> Any:
     parameters = [inspect.Parameter("self", kind), inspect.Parameter("keys", kind, annotation="KeysCollection")]
     parameters += own
     parameters += [inspect.Parameter(k, kind, default=v) for k, v in geometry.items()]
+    if cls.guided:
+        parameters += [inspect.Parameter("guide_key", kind, default=None, annotation="Any")]
     parameters += [inspect.Parameter("allow_missing_keys", kind, default=False, annotation="bool")]
     signature = inspect.Signature(parameters, return_annotation=None)
 
@@ -198,6 +211,6 @@ def dictionary_twin(cls: type[Operation]) -> Any:
 
 def _twin_doc(cls: type[Operation]) -> str:
     doc = (cls.__doc__ or "").split("    Example:")[0].rstrip()
-    keys = _KEYS_DOC + (_GEOMETRY_DOC if cls.geometric else "")
+    keys = _KEYS_DOC + (_GEOMETRY_DOC if cls.geometric else "") + (_GUIDE_DOC if cls.guided else "")
     head, _, rest = doc.partition("\n    Args:")
     return f"Dictionary version of `{cls.__name__}`. {head.rstrip()}\n{keys}{rest}{_END_DOC}"
