@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
-from monai.data import CacheDataset, MetaTensor
+from monai.data import CacheDataset, DataLoader, MetaTensor
 
 import monai_medaug
 from tests.scan_files import write_nifti
@@ -37,6 +37,36 @@ def test_report_replay_and_inverse():
     assert scope["report"]["anatomy_preserved"] in ("yes", "no")
     assert torch.equal(scope["same"]["image"].as_tensor(), scope["out"]["image"].as_tensor())
     assert scope["back"]["image"].applied_operations == []
+
+
+def test_trainer():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 2))
+    items = [{"image": torch.rand(1, 16, 16) + i, "label": torch.tensor(i % 2), "id": i} for i in range(4)]
+    settings = {
+        "device": torch.device("cpu"),
+        "max_epochs": 1,
+        "train_data_loader": DataLoader(items, batch_size=4),
+        "network": network,
+        "optimizer": torch.optim.Adam(network.parameters()),
+        "loss_function": torch.nn.CrossEntropyLoss(),
+        "decollate": False,
+    }
+    scope = {"network": network, "settings": settings}
+    exec(blocks("python")[2], scope)
+    scope["trainer"].run()
+    assert scope["trainer"].state.output["label"].shape == (4, 2)
+
+
+def test_sample_seeds():
+    scope: dict = {}
+    exec(blocks("python")[3], scope)
+    one, two = (scope["augment"]({"image": torch.rand(1, 16, 16), "id": "a"}) for _ in range(2))
+    assert one["image"].shape == two["image"].shape
+
+
+def test_pictures_are_there():
+    for path in re.findall(r"!\[[^]]*]\(([^)]+)\)", README):
+        assert (Path(__file__).parents[1] / path).is_file()
 
 
 def test_bundle_config():

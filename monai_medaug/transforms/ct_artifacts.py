@@ -59,7 +59,7 @@ class RandCTMotion(SinogramOperation):
     Raises:
         ValueError: an argument is out of its range, or the image cannot be in HU.
 
-    Source: view-dependent poses as in motion simulation for CT, e.g. J. Ko et al., Rigid and non-rigid motion artifact
+    Source: view-dependent poses as in motion simulation for CT, e.g. Y. Ko et al., Rigid and non-rigid motion artifact
     reduction in X-ray CT, Med. Image Anal. 2021. 0 to 3 mm and 0 to 2° are those of a restless head.
 
     Example:
