@@ -1,4 +1,8 @@
-"""Compiled loops of the parallel-beam projector (see `projection.py`)."""
+"""Compiled loops of the parallel-beam projector (see `projection.py`).
+
+Each comes twice: for slices one after another, which finds vectors along the detector, and (``_lanes``) for a block of
+slices as the last axis, where what is computed for a ray serves all.
+"""
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 from __future__ import annotations
@@ -92,3 +96,68 @@ def back_project(filtered, out, origin, along_row, along_column, first, last):
                     i = int(x)
                     total[c] += values[i] + (x - np.float32(i)) * (values[i + 1] - values[i])
             out[image, r] = total
+
+
+@_njit(fastmath=True)
+def project_lanes(padded, out, starts, shifts, steps, weights, views, first, last):
+    """As `project_lines` for padded (lines, n + 3, slices) and out (all views, detectors, slices)."""
+    lines, wide, lanes = padded.shape
+    detectors = out.shape[1]
+    for k in range(first, last):
+        v = views[k]
+        step = steps[v]
+        total = np.zeros((detectors, lanes), np.float32)
+        for line in range(lines):
+            start = starts[v] + line * shifts[v]
+            a, b = _span(start, step, wide - 3, detectors)
+            row = padded[line]
+            for j in range(a, b):
+                x = np.float32(start + j * step + 1.0)
+                i = np.uint32(x)  # unsigned spares the check for negative indices
+                f = x - np.float32(i)
+                target, near, far = total[np.uint32(j)], row[i], row[i + np.uint32(1)]
+                for s in range(lanes):
+                    target[s] += near[s] + f * (far[s] - near[s])
+        out[v] = total * np.float32(weights[v])
+
+
+@_njit(fastmath=True)
+def spread_lanes(sinogram, padded, starts, shifts, steps, weights, views, first, last):
+    """The exact adjoint of `project_lanes`, for the lines first..last."""
+    _, wide, lanes = padded.shape
+    detectors = sinogram.shape[1]
+    for line in range(first, last):
+        row = np.zeros((wide, lanes), np.float32)
+        for k in range(len(views)):
+            v = views[k]
+            start, step, weight = starts[v] + line * shifts[v], steps[v], np.float32(weights[v])
+            a, b = _span(start, step, wide - 3, detectors)
+            for j in range(a, b):
+                x = np.float32(start + j * step + 1.0)
+                i = np.uint32(x)
+                f = x - np.float32(i)
+                value, near, far = sinogram[v, np.uint32(j)], row[i], row[i + np.uint32(1)]
+                for s in range(lanes):
+                    near[s] += (np.float32(1.0) - f) * weight * value[s]
+                    far[s] += f * weight * value[s]
+        padded[line] = row
+
+
+@_njit(fastmath=True)
+def back_project_lanes(filtered, out, origin, along_row, along_column, first, last):
+    """As `back_project` for filtered (views, detectors + 2, slices) and out (rows, columns, slices)."""
+    views, wide, lanes = filtered.shape
+    columns = out.shape[1]
+    for r in range(first, last):
+        total = np.zeros((columns, lanes), np.float32)
+        for v in range(views):
+            start = origin[v] + r * along_row[v]
+            values = filtered[v]
+            for c in range(columns):
+                x = np.float32(min(max(start + c * along_column[v], 0.0), wide - 1.001))
+                i = np.uint32(x)
+                f = x - np.float32(i)
+                target, near, far = total[np.uint32(c)], values[i], values[i + np.uint32(1)]
+                for s in range(lanes):
+                    target[s] += near[s] + f * (far[s] - near[s])
+        out[r] = total

@@ -7,8 +7,10 @@ touched. Stacks are HU slices (N, 1, rows, columns), per-slice parameters broadc
 
 from __future__ import annotations
 
-import math
+import functools
+from collections.abc import Iterable
 
+import numpy as np
 import torch
 
 from monai_medaug.functional.ct import PADDING_HU
@@ -88,8 +90,9 @@ def tissue_lengths(hu: torch.Tensor, beam: ParallelBeam) -> tuple[torch.Tensor, 
     clean = torch.where(hu > PADDING_HU, hu, -1000.0)
     share = ((clean - BONE_HU[0]) / (BONE_HU[1] - BONE_HU[0])).clamp(0, 1)
     attenuation = hu_to_attenuation(clean)
-    water = beam.project(attenuation * (1 - share)).clamp_min(0) / WATER[_REFERENCE]
-    return water, beam.project(attenuation * share) / BONE[_REFERENCE]
+    # as one stack, whose slices share the work
+    water, bone = beam.project(torch.cat([attenuation * (1 - share), attenuation * share])).chunk(2)
+    return water.clamp_min(0) / WATER[_REFERENCE], bone / BONE[_REFERENCE]
 
 
 def monochromatic(water: torch.Tensor, bone: torch.Tensor) -> torch.Tensor:
@@ -124,8 +127,9 @@ def metal_artefact(
         beam: geometry.
         window: apodisation of the reconstruction.
     """
-    water, bone = tissue_lengths(torch.lerp(hu, torch.full_like(hu, -1000.0), metal), beam)
-    clean = monochromatic(*tissue_lengths(hu, beam))
+    inserted = torch.lerp(hu, torch.full_like(hu, -1000.0), metal)
+    (water, clean_water), (bone, clean_bone) = (x.chunk(2) for x in tissue_lengths(torch.cat([inserted, hu]), beam))
+    clean = monochromatic(clean_water, clean_bone)
     length = beam.project(metal)
     measured = polychromatic([(water, WATER), (bone, BONE), (length, attenuation)])
     counts = photons * (torch.exp(-measured) + scatter)
@@ -140,29 +144,44 @@ def metal_artefact(
 
 def polychromatic(lengths: list[tuple[torch.Tensor, tuple[float, ...]]]) -> torch.Tensor:
     """-ln of the transmission of the spectrum through lengths (mm) of materials with these attenuations."""
-    exponents = [
-        sum((length * attenuation[e] for length, attenuation in lengths), torch.zeros_like(lengths[0][0]))
-        for e in range(len(SPECTRUM))
-    ]
-    weights = [math.log(w) for w in SPECTRUM]
-    return -torch.logsumexp(torch.stack([w - x for w, x in zip(weights, exponents, strict=True)]), dim=0)
+    # against the highest energy, which is attenuated least: no exponential overflows
+    total = torch.full_like(lengths[0][0], SPECTRUM[-1])
+    for e, weight in enumerate(SPECTRUM[:-1]):
+        total.add_(_weighted((length, mu[-1] - mu[e]) for length, mu in lengths).exp_(), alpha=weight)
+    return _weighted((length, mu[-1]) for length, mu in lengths).sub_(total.log_())
+
+
+def _weighted(terms: Iterable[tuple[torch.Tensor, float]]) -> torch.Tensor:
+    """Sum of tensors times factors, a new tensor."""
+    (first, factor), *others = terms
+    total = first * factor
+    for tensor, factor in others:
+        total.add_(tensor, alpha=factor)
+    return total
 
 
 def water_corrected(measured: torch.Tensor) -> torch.Tensor:
-    """The monochromatic line integral of the water that gives a polychromatic measurement, by a table to 800 mm.
+    """The monochromatic line integral of the water that gives a polychromatic measurement, by a table to 1200 mm.
 
     Example:
         >>> seen = polychromatic([(torch.tensor([0.0, 100.0, 300.0]), WATER)])
         >>> (water_corrected(seen) / WATER[2]).round()
         tensor([  0., 100., 300.])
     """
-    length = torch.linspace(0, 800, 4001, device=measured.device, dtype=torch.float64)
-    table = polychromatic([(length, WATER)])
-    m = measured.double().clamp_min(0).contiguous()
-    upper = torch.searchsorted(table, m).clamp(1, len(table) - 1)
-    low, high = table[upper - 1], table[upper]
-    found = length[upper - 1] + (m - low) / (high - low) * (length[1] - length[0])
-    return (found * WATER[_REFERENCE]).to(measured.dtype)
+    table, step = _water_table(measured.device, measured.dtype)
+    place = measured.clamp_min(0) / step
+    node = place.long().clamp_max(len(table) - 2)
+    return torch.lerp(table[node], table[node + 1], place - node)
+
+
+@functools.lru_cache(maxsize=8)
+def _water_table(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
+    """Monochromatic line integrals at polychromatic 0, step, 2 step ... of up to 1200 mm of water, and the step."""
+    length = torch.linspace(0, 1200, 2**15 + 1, dtype=torch.float64)
+    measured = polychromatic([(length, WATER)]).numpy()
+    even = np.linspace(0, measured[-1], 2**15 + 1)
+    table = np.interp(even, measured, length.numpy() * WATER[_REFERENCE])
+    return torch.from_numpy(table).to(device, dtype), float(even[1])
 
 
 def ring_artefact(gain: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:
@@ -194,21 +213,29 @@ def motion_artefact(
     """
     sinogram = line_integrals(hu, beam)
     angles = torch.from_numpy(beam.angles).to(shift)
-    # rows of the sinogram that are seen, continued over 180° by its mirror image
     row = torch.arange(beam.views, device=hu.device, dtype=torch.float64) - turn.double() * (beam.views / 180)
-    below = torch.floor(row)
+    below = torch.floor(row).long()
+    seen = torch.lerp(_views(sinogram, below), _views(sinogram, below + 1), (row - below).to(hu)[..., None])
     offset = (shift[..., 0] * torch.cos(angles) + shift[..., 1] * torch.sin(angles)).double() / beam.pitch
-    detector = torch.arange(beam.width, device=hu.device, dtype=torch.float64)
-    moved = torch.zeros_like(sinogram)
-    for step in (0, 1):
-        index = (below + step).long()
-        weight = 1 - (row - (below + step)).abs()
-        mirrored = torch.div(index, beam.views, rounding_mode="floor") % 2 == 1
-        position = detector - offset[..., None]
-        position = torch.where(mirrored[..., None], beam.width - 1 - position, position)
-        rows = torch.gather(sinogram[:, 0], 1, (index % beam.views)[..., None].expand(-1, -1, beam.width))
-        moved[:, 0] += (weight[..., None] * _along_detector(rows, position)).to(moved.dtype)
-    return hu_change(moved - sinogram, beam, window)
+    return hu_change(_displaced(seen, offset)[:, None] - sinogram, beam, window)
+
+
+def _views(sinogram: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Views (N, views, detectors) of any index (N, views): over 180° a sinogram goes on as its mirror image."""
+    views = sinogram.shape[2]
+    rows = torch.take_along_dim(sinogram[:, 0], (index % views)[..., None], 1)
+    mirrored = torch.div(index, views, rounding_mode="floor") % 2 == 1
+    return torch.where(mirrored[..., None], rows.flip(-1), rows)
+
+
+def _displaced(rows: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+    """Rows (N, views, detectors) displaced by an offset (N, views) in detectors, linearly interpolated, 0 outside."""
+    width = rows.shape[-1]
+    start = torch.floor(-offset)
+    index = torch.arange(width, device=rows.device) + start.long()[..., None]
+    padded = torch.nn.functional.pad(rows, (1, 1))
+    near, far = (torch.gather(padded, 2, (index + step).clamp(-1, width) + 1) for step in (0, 1))
+    return torch.lerp(near, far, (-offset - start).to(rows)[..., None])
 
 
 def apparent_shift(shift: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
@@ -220,15 +247,3 @@ def apparent_shift(shift: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
     angles = torch.from_numpy(beam.angles).to(shift)
     normal = torch.stack([torch.cos(angles), torch.sin(angles)], dim=-1)
     return 2 * (normal * (shift * normal).sum(-1, keepdim=True)).mean(1)
-
-
-def _along_detector(rows: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """Linear interpolation of rows (N, views, detectors) at positions of the same shape, 0 outside."""
-    low = torch.floor(position)
-    fraction = position - low
-    total = torch.zeros_like(position)
-    for step, weight in ((0, 1 - fraction), (1, fraction)):
-        index = (low + step).long()
-        inside = (index >= 0) & (index < rows.shape[-1])
-        total = total + weight * inside * torch.gather(rows, 2, index.clamp(0, rows.shape[-1] - 1)).double()
-    return total

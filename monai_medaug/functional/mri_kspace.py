@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy.linalg import circulant
 
 from monai_medaug.functional.mri import foreground_mean, zero_point
 
@@ -39,10 +40,8 @@ def line_matrix(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         >>> real[0].tolist(), imaginary
         ([0.25, 0.25, 0.25, 0.25], None)
     """
-    n = len(weights)
     kernel = np.fft.ifft(np.fft.ifftshift(weights))
-    place = (np.arange(n)[:, None] - np.arange(n)) % n
-    return kernel.real[place], kernel.imag[place] if np.abs(kernel.imag).max() > 1e-9 else None
+    return circulant(kernel.real), circulant(kernel.imag) if np.abs(kernel.imag).max() > 1e-9 else None
 
 
 def matrix_along(matrix: np.ndarray, image: torch.Tensor, axis: int) -> torch.Tensor:

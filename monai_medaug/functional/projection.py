@@ -10,9 +10,9 @@ are differentiable; `ParallelBeam.fbp` uses the usual pixel-driven back-projecti
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from monai_medaug.functional.acceleration import compiled, over_rows
 WATER_PER_MM = 0.0192
 """Attenuation of water at 70 keV."""
 FILTERS = ("ramp", "shepp-logan", "cosine", "hann")
+
+_LANES = 2  # from so many slices on they lie side by side in memory, so that what is computed for a ray serves all
+_BLOCK = 32  # slices at a time: more lanes are no faster
 
 
 def hu_to_attenuation(hu: torch.Tensor, water: float = WATER_PER_MM) -> torch.Tensor:
@@ -129,7 +132,7 @@ class ParallelBeam:
             window: apodisation of the ramp: ``"ramp"`` (none), ``"shepp-logan"``, ``"cosine"`` or ``"hann"``.
         """
         filtered = filter_views(sinogram, self.pitch, window)
-        return _back_projected(filtered, self) * (math.pi / self.views)
+        return _in_blocks(_back_projected, filtered, self) * (math.pi / self.views)
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ class _Project(torch.autograd.Function):
     @staticmethod
     def forward(ctx, image, beam):  # type: ignore[no-untyped-def]
         ctx.beam = beam
-        return _projected(image, beam)
+        return _in_blocks(_projected, image.detach(), beam)
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
@@ -180,47 +183,64 @@ class _Adjoint(torch.autograd.Function):
     @staticmethod
     def forward(ctx, sinogram, beam):  # type: ignore[no-untyped-def]
         ctx.beam = beam
-        return _spread(sinogram, beam)
+        return _in_blocks(_spread, sinogram.detach(), beam)
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         return _Project.apply(gradient, ctx.beam), None
 
 
-def _projected(image: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    batch, channels = image.shape[:2]
-    flat = image.detach().reshape(-1, *beam.shape)
-    out = flat.new_zeros(len(flat), beam.views, beam.width)
-    for lines, source in zip(beam._rays, (flat, flat.transpose(1, 2)), strict=True):
-        padded = torch.nn.functional.pad(source, (1, 2)).contiguous()
-        if (loops := _loops(flat)) is not None:
+def _in_blocks(
+    function: Callable[[torch.Tensor, ParallelBeam], torch.Tensor], stack: torch.Tensor, beam: ParallelBeam
+) -> torch.Tensor:
+    """A function of stacks (N, ...), block by block, of slices or sinograms (B, C, ...)."""
+    flat = stack.reshape(-1, *stack.shape[2:])
+    out = torch.cat([function(block, beam) for block in flat.split(_BLOCK)])
+    return out.reshape(*stack.shape[:2], *out.shape[1:])
+
+
+def _projected(slices: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
+    loops = _loops(slices)
+    lanes = loops is not None and len(slices) >= _LANES
+    out = _arranged(slices.new_zeros(len(slices), beam.views, beam.width), lanes)
+    for lines, source in zip(beam._rays, (slices, slices.transpose(1, 2)), strict=True):
+        padded = _arranged(torch.nn.functional.pad(source, (1, 2)), lanes)
+        if loops is not None:
+            kernel = loops.project_lanes if lanes else loops.project_lines
             fixed = (padded.numpy(), out.numpy(), lines.start, lines.shift, lines.step, lines.weight, lines.views)
-            over_rows(lambda a, b, fixed=fixed: loops.project_lines(*fixed, a, b), len(lines.views), 8)  # type: ignore[misc]
+            over_rows(partial(kernel, *fixed), len(lines.views), 8)
             continue
         for v in lines.views:
-            index, fraction = _positions(lines, v, padded.shape, beam.width, flat)
+            index, fraction = _positions(lines, v, padded.shape, beam.width, slices)
             near, far = torch.gather(padded, 2, index), torch.gather(padded, 2, index + 1)
             out[:, v] = torch.lerp(near, far, fraction).sum(1) * float(lines.weight[v])
-    return out.reshape(batch, channels, beam.views, beam.width)
+    return out.permute(2, 0, 1) if lanes else out
 
 
-def _spread(sinogram: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    batch, channels = sinogram.shape[:2]
-    flat = sinogram.detach().reshape(-1, beam.views, beam.width).contiguous()
+def _spread(sinograms: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
+    loops = _loops(sinograms)
+    lanes = loops is not None and len(sinograms) >= _LANES
+    given = _arranged(sinograms, lanes)
     parts = []
     for lines, (count, n) in zip(beam._rays, (beam.shape, beam.shape[::-1]), strict=True):
-        padded = flat.new_zeros(len(flat), count, n + 3)
-        if (loops := _loops(flat)) is not None:
-            fixed = (flat.numpy(), padded.numpy(), lines.start, lines.shift, lines.step, lines.weight, lines.views)
-            over_rows(lambda a, b, fixed=fixed: loops.spread_lines(*fixed, a, b), count, 8)  # type: ignore[misc]
+        padded = _arranged(sinograms.new_zeros(len(sinograms), count, n + 3), lanes)
+        if loops is not None:
+            kernel = loops.spread_lanes if lanes else loops.spread_lines
+            fixed = (given.numpy(), padded.numpy(), lines.start, lines.shift, lines.step, lines.weight, lines.views)
+            over_rows(partial(kernel, *fixed), count, 8)
         else:
             for v in lines.views:
-                index, fraction = _positions(lines, v, padded.shape, beam.width, flat)
-                value = flat[:, v, None].expand(index.shape) * float(lines.weight[v])
+                index, fraction = _positions(lines, v, padded.shape, beam.width, given)
+                value = given[:, v, None].expand(index.shape) * float(lines.weight[v])
                 padded.scatter_add_(2, index, value * (1 - fraction))
                 padded.scatter_add_(2, index + 1, value * fraction)
-        parts.append(padded[..., 1:-2])
-    return (parts[0] + parts[1].transpose(1, 2)).reshape(batch, channels, *beam.shape)
+        parts.append((padded.permute(2, 0, 1) if lanes else padded)[..., 1:-2])
+    return parts[0] + parts[1].transpose(1, 2)
+
+
+def _arranged(stack: torch.Tensor, lanes: bool) -> torch.Tensor:
+    """Contiguous as the loops want it: with the slices first, or as the last axis."""
+    return (stack.permute(1, 2, 0) if lanes else stack).contiguous()
 
 
 def _positions(
@@ -238,24 +258,25 @@ def _positions(
 
 
 def _back_projected(filtered: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    batch, channels = filtered.shape[:2]
-    padded = torch.nn.functional.pad(filtered.reshape(-1, beam.views, beam.width), (1, 1)).contiguous()
+    loops = None if filtered.requires_grad else _loops(filtered)
+    lanes = loops is not None and len(filtered) >= _LANES
+    padded = _arranged(torch.nn.functional.pad(filtered, (1, 1)), lanes)
     (rows, columns), (dy, dx) = beam.shape, beam.spacing
     cos, sin = np.cos(beam.angles) / beam.pitch, np.sin(beam.angles) / beam.pitch
     origin = (beam.width - 1) / 2 + 1 - (rows - 1) / 2 * dy * sin - (columns - 1) / 2 * dx * cos
-    out = padded.new_zeros(len(padded), rows, columns)
-    if (loops := _loops(padded)) is not None and not padded.requires_grad:
-        fixed = (padded.numpy(), out.numpy(), origin, dy * sin, dx * cos)
-        over_rows(lambda a, b: loops.back_project(*fixed, a, b), rows, 8)
-    else:
-        r = torch.arange(rows, device=out.device, dtype=torch.float64)[:, None]
-        c = torch.arange(columns, device=out.device, dtype=torch.float64)
-        for v in range(beam.views):
-            x = (float(origin[v]) + r * float(dy * sin[v]) + c * float(dx * cos[v])).clamp(0, padded.shape[2] - 1.001)
-            index = x.floor().long()
-            values = padded[:, v]
-            out = out + torch.lerp(values[:, index], values[:, index + 1], (x - index).to(out.dtype))
-    return out.reshape(batch, channels, rows, columns)
+    out = _arranged(filtered.new_zeros(len(filtered), rows, columns), lanes)
+    if loops is not None:
+        kernel = loops.back_project_lanes if lanes else loops.back_project
+        over_rows(partial(kernel, padded.numpy(), out.numpy(), origin, dy * sin, dx * cos), rows, 8)
+        return out.permute(2, 0, 1) if lanes else out
+    r = torch.arange(rows, device=out.device, dtype=torch.float64)[:, None]
+    c = torch.arange(columns, device=out.device, dtype=torch.float64)
+    for v in range(beam.views):
+        x = (float(origin[v]) + r * float(dy * sin[v]) + c * float(dx * cos[v])).clamp(0, padded.shape[2] - 1.001)
+        index = x.floor().long()
+        values = padded[:, v]
+        out = out + torch.lerp(values[:, index], values[:, index + 1], (x - index).to(out.dtype))
+    return out
 
 
 def _loops(tensor: torch.Tensor):  # type: ignore[no-untyped-def]

@@ -35,7 +35,7 @@ class PullBack:
     Attributes:
         lattice: L, float64 (B, 3, 4).
         source: S, float64 (B, 3, 4).
-        mix: P, float64 (B, 3, 3).
+        mix: P, float64 (B, 3, 3); zero for an affine map alone.
         displacement: u, (B, 3, Gz, Gy, Gx), in lattice steps.
     """
 
@@ -61,6 +61,8 @@ class PullBack:
             m = matrix.to(device, dtype)
             return (m[:, :, :3] @ flat + m[:, :, 3:]).reshape(batch, 3, *size)
 
+        if not bool(self.mix.any()):
+            return affine(self.source)
         if self._spans(size):
             dense = interpolate(u, size=size, mode="trilinear", align_corners=True)
         else:

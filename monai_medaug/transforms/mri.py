@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from monai_medaug.functional.acceleration import over_rows
 from monai_medaug.functional.mri import (
     EXPONENTS,
     bias,
@@ -163,8 +164,8 @@ class RandMRINoise(MRImage, RandomOperation):
         real, rest = torch.empty(image.shape, device=image.device), torch.empty(image.shape, device=image.device)
         for i, (p, seed) in enumerate(zip(params, view.seeds(params), strict=True)):
             parts = np.random.SeedSequence(seed).generate_state(2 * p["coils"], np.uint64) >> np.uint64(1)
-            _normal_into(real[i], int(parts[0]))
-            _normal_into(rest[i], int(parts[1])).square_()
+            _normal_into((real[i], rest[i]), parts[:2].tolist())
+            rest[i].square_()
             for part in parts[2:]:
                 more = white_noise(rest.shape[1:], [int(part)], image.device)[0]
                 rest[i].addcmul_(more, more)
@@ -193,5 +194,11 @@ def whole_number(name: str, value: Any, low: int, high: int) -> int:
     return int(value)
 
 
-def _normal_into(target: torch.Tensor, seed: int) -> torch.Tensor:
-    return target.normal_(generator=torch.Generator(target.device).manual_seed(seed))
+def _normal_into(pair: Sequence[torch.Tensor], seeds: Sequence[int]) -> None:
+    """Fill two tensors, each from its own seed; on the CPU at the same time, where torch draws in one thread."""
+
+    def fill(first: int, last: int) -> None:
+        for target, seed in zip(pair[first:last], seeds[first:last], strict=True):
+            target.normal_(generator=torch.Generator(target.device).manual_seed(seed))
+
+    over_rows(fill, 2, least=1 if pair[0].device.type == "cpu" else 2)

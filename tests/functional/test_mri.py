@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 import torch
 
+from monai_medaug.functional.acceleration import torch_only
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.functional.mri import (
     EXPONENTS,
+    bias,
     foreground,
+    foreground_level,
     foreground_mean,
     index_polynomial,
     polynomial_field,
     zero_point,
 )
-from monai_medaug.functional.mri_kspace import line_positions, sampled_lines, spiked, weight_lines
+from monai_medaug.functional.mri_kspace import line_matrix, line_positions, sampled_lines, spiked, weight_lines
 
 RANDOM = np.random.default_rng(0)
 
@@ -37,6 +40,15 @@ def test_weighted_lines_are_those_of_the_fourier_transform(shape, symmetric):
         out = weight_lines(torch.from_numpy(image), [weights, weights**2], [axis, axis])
         for i, w in enumerate((weights, weights**2)):
             np.testing.assert_allclose(out[i, 0].numpy(), centred_fft(image[i, 0], axis, w), atol=1e-9)
+
+
+@pytest.mark.parametrize("lines", [1, 2, 7, 8])
+def test_the_line_matrix_is_the_transform_there_and_back(lines):
+    weights = RANDOM.uniform(0, 1, lines)
+    real, imaginary = line_matrix(weights)
+    there = np.fft.fft(np.eye(lines), axis=0)
+    expected = np.conj(there) / lines @ (np.fft.ifftshift(weights)[:, None] * there)
+    np.testing.assert_allclose(real + (0 if imaginary is None else 1j * imaginary), expected, atol=1e-12)
 
 
 def test_weights_of_one_change_nothing():
@@ -98,6 +110,57 @@ def test_foreground():
     torch.testing.assert_close(foreground(shifted, zero_point(shifted)), image > 0)
     torch.testing.assert_close(foreground_mean(shifted, zero_point(shifted)).flatten(), torch.tensor([100.0, 3.0]))
     assert foreground_mean(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 1, 1)).item() == 0
+
+
+@pytest.mark.parametrize("shape", [(70, 81), (375, 20), (20, 65, 33)])
+def test_the_foreground_level_is_that_of_a_sorted_subgrid(shape):
+    image = torch.from_numpy(RANDOM.normal(size=(2, 2, *shape)))
+    zero = zero_point(image)
+    few = image
+    for axis, n in enumerate(shape):
+        step = max(1, n // (32 if len(shape) == 3 else 180))
+        few = few.index_select(2 + axis, torch.arange(step // 2, n, step))
+    ordered = few.flatten(2).sort(-1).values
+    high = ordered[..., round(0.99 * (ordered.shape[-1] - 1))].reshape(zero.shape)
+    assert torch.equal(foreground_level(image, zero), zero + 0.1 * (high - zero))
+
+
+@pytest.mark.parametrize("shape", [(48, 37), (24, 33, 20), (1, 30, 30), (17, 1, 9)])
+@pytest.mark.parametrize("peak_to_peak", [0.0, 0.4, 2.0])
+def test_the_compiled_field_is_that_of_torch_and_of_its_definition(shape, peak_to_peak):
+    """Two samples of two channels, one without signal, the other with negative values and a faint background."""
+    image = torch.from_numpy(RANDOM.uniform(50, 100, (2, 2, *shape)).astype(np.float32))
+    image[..., : shape[-1] // 3] *= 0.02
+    image[1] -= 10
+    image[0, 0] = 0
+    coefficients = torch.from_numpy(0.2 * RANDOM.normal(size=(2, 4, 4, 4)).astype(np.float32))
+    wanted = torch.full((2,) + (1,) * (image.ndim - 1), peak_to_peak)
+    out = bias(image, coefficients, wanted)
+    with torch_only():
+        plain = bias(image, coefficients, wanted)
+        exact = bias(image.double(), coefficients.double(), wanted.double())
+    signal = (image.double() - zero_point(image)).abs().max()
+    assert float((out - exact).abs().max()) < 1e-6 * float(signal)
+    assert float((plain - exact).abs().max()) < 1e-6 * float(signal)
+    if peak_to_peak == 0:
+        assert torch.equal(out, image)
+    zero = zero_point(image)
+    inside = (image > foreground_level(image, zero)).any(1)
+    for i in range(2):
+        gain = ((out - zero) / (image - zero))[i, 1][inside[i]].double()
+        assert float(gain.max() - gain.min()) == pytest.approx(peak_to_peak, abs=1e-4)
+        assert float(gain.log().mean()) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0])
+def test_the_field_without_foreground_is_taken_over_the_whole_image(value):
+    image = torch.zeros(1, 1, 20, 24)
+    image[..., 3, 4] = value
+    coefficients = torch.from_numpy(RANDOM.normal(size=(1, 4, 4, 4)).astype(np.float32))
+    out = bias(image, coefficients, torch.full((1, 1, 1, 1), 0.4))
+    with torch_only():
+        torch.testing.assert_close(out, bias(image, coefficients, torch.full((1, 1, 1, 1), 0.4)))
+    assert torch.equal(out == 0, image == 0)
 
 
 @pytest.mark.parametrize("shape", [(12, 17), (8, 9, 10)])

@@ -222,6 +222,14 @@ def test_strided_input(path):
     torch.testing.assert_close(out, straight, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(9, 12), (6, 8, 9)])
+def test_without_a_mix_the_map_is_affine(shape):
+    pull_back = random_map(shape, 4)
+    still = PullBack(pull_back.lattice, pull_back.source, torch.zeros_like(pull_back.mix), pull_back.displacement)
+    expected = torch.from_numpy(reference_coordinates(still, shape))
+    torch.testing.assert_close(still.coordinates(whole(shape), torch.float64)[0], expected)
+
+
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_coordinates(shape, aligned):
