@@ -21,7 +21,9 @@ _LAST_PHASE = 4.0  # frequencies where a scatter kernel has fallen below exp(-4Â
 
 @dataclass(frozen=True)
 class DisplayScale:
-    """How a display image shows attenuation: ``p = depth (v - low) / (high - low)``, or mirrored.
+    """How an image shows attenuation: ``p = depth (v - low) / (high - low)``, mirrored, or as the photons themselves.
+
+    Photons are ``v - low = (high - low) exp(-p)``, of no more attenuation than ``depth``.
 
     All tensors broadcast to the image (B, C, *spatial).
 
@@ -29,10 +31,11 @@ class DisplayScale:
         low, high: ends of the display range; equal for an image that shows nothing.
         depth: attenuation at the bright end, in natural log units.
         inverted: 1 where bright means little attenuation, else 0.
+        linear: 1 for photons, else 0.
 
     Example:
         >>> t = torch.tensor
-        >>> scale = DisplayScale(t(0.0), t(100.0), t(4.0), t(0.0))
+        >>> scale = DisplayScale(t(0.0), t(100.0), t(4.0), t(0.0), t(0.0))
         >>> scale.attenuation(t([0.0, 50.0, 100.0])), scale.changed(t([50.0]), t([1.0]))
         (tensor([0., 2., 4.]), tensor([75.]))
     """
@@ -41,16 +44,24 @@ class DisplayScale:
     high: torch.Tensor
     depth: torch.Tensor
     inverted: torch.Tensor
+    linear: torch.Tensor
 
     def attenuation(self, image: torch.Tensor) -> torch.Tensor:
         """Attenuation in [0, depth]; 0 everywhere in an image that shows nothing."""
         extent = self.high - self.low
         share = ((image - self.low) / torch.where(extent > 0, extent, torch.ones_like(extent))).clamp(0, 1)
-        return torch.where(self.inverted > 0, 1 - share, share) * self.depth
+        p = torch.where(self.inverted > 0, 1 - share, share) * self.depth
+        if not bool((self.linear > 0).any()):
+            return p
+        photons = torch.maximum(share, torch.exp(-self.depth)).log().neg() * (extent > 0)
+        return torch.where(self.linear > 0, photons, p)
 
     def changed(self, image: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
         """The image with ``change`` added to its attenuation."""
-        return torch.addcmul(image, change, (self.high - self.low) / self.depth * (1 - 2 * self.inverted))
+        out = torch.addcmul(image, change, (self.high - self.low) / self.depth * (1 - 2 * self.inverted))
+        if not bool((self.linear > 0).any()):
+            return out
+        return torch.where(self.linear > 0, torch.addcmul(image, image - self.low, torch.expm1(-change)), out)
 
 
 def exposure_change(

@@ -71,6 +71,7 @@ class RandCTMotion(SinogramOperation):
         True
     """
 
+    memory = 8
     identity = {"shift_mm": 0.0, "rotate_degrees": 0.0}
 
     def __init__(
@@ -161,6 +162,7 @@ class RandCTBeamHardening(SinogramOperation):
         True
     """
 
+    memory = 7
     identity = {"amount": 0.0}
 
     def __init__(self, amount: float | Sequence[float] = (0.2, 1), prob: float = 0.3) -> None:
@@ -207,6 +209,7 @@ class RandCTRing(SinogramOperation):
         True
     """
 
+    memory = 3
     identity = {"gain": 0.0}
 
     def __init__(

@@ -63,6 +63,7 @@ class RandCTDose(CTImage, RandomOperation):
         (10.0, 0.0)
     """
 
+    memory = 4
     identity = {"noise_hu": 0.0}
 
     def __init__(

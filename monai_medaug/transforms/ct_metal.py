@@ -54,6 +54,7 @@ class RandCTMetal(CTImage, RandomOperation):
     """
 
     common_pattern = True
+    memory = 14
     identity = {"radius_mm": [0.0, 0.0]}
 
     def __init__(

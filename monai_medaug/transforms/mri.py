@@ -135,6 +135,7 @@ class RandMRINoise(MRImage, RandomOperation):
         (5, 1.2)
     """
 
+    memory = 3
     identity = {"noise_to_signal": 0.0}
 
     def __init__(

@@ -26,12 +26,19 @@ class Radiograph:
 
     max_attenuation: float
     inverted: bool
+    linear: bool
     value_range: tuple[float, float] | None
 
-    def set_display(self, max_attenuation: float, inverted: bool, value_range: Sequence[float] | None) -> None:
+    def set_display(
+        self, max_attenuation: float, inverted: bool, value_range: Sequence[float] | None, linear: bool
+    ) -> None:
         """Check and keep the arguments that the radiographic operations share."""
-        if not isinstance(inverted, bool):
-            raise ValueError(f"inverted must be True or False, got {inverted!r}")
+        for name, value in (("inverted", inverted), ("linear", linear)):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be True or False, got {value!r}")
+        if inverted and linear:
+            raise ValueError("inverted must be False with linear: photons are bright where little is attenuated")
+        self.linear = linear
         self.max_attenuation = number("max_attenuation", max_attenuation, 0.1, 20)
         self.inverted = inverted
         self.value_range = None if value_range is None else span("value_range", value_range)
@@ -40,7 +47,7 @@ class Radiograph:
 
     def display_params(self) -> Params:
         """Those arguments as part of the draw."""
-        params: Params = {"max_attenuation": self.max_attenuation, "inverted": self.inverted}
+        params: Params = {"max_attenuation": self.max_attenuation, "inverted": self.inverted, "linear": self.linear}
         return params if self.value_range is None else {**params, "value_range": list(self.value_range)}
 
     @classmethod
@@ -57,8 +64,10 @@ def display_scale(image: torch.Tensor, params: Sequence[Params]) -> DisplayScale
     for i, p in enumerate(params):
         if "value_range" in p:
             ends[i] = ends[i].new_tensor(p["value_range"])
+        elif p["linear"]:
+            ends[i] = ends[i] * ends[i].new_tensor([0, 1])  # no photons are zero
     low, high = (e.reshape(-1, *[1] * (image.ndim - 1)) for e in torch.stack(ends, 1))
-    return DisplayScale(low, high, per_sample(image, params, "max_attenuation"), per_sample(image, params, "inverted"))
+    return DisplayScale(low, high, *(per_sample(image, params, n) for n in ("max_attenuation", "inverted", "linear")))
 
 
 def photon_span(name: str, value: float | Sequence[float]) -> tuple[float, float] | None:
@@ -107,6 +116,7 @@ class RandXRayExposure(Radiograph, RandomOperation):
         max_attenuation: attenuation of the brightest value, in natural log units; 4 is 1:55, a chest radiograph.
         inverted: bright means little attenuation: stored values of MONOCHROME1, or unprocessed log images.
         value_range: (low, high) of the display scale; None takes each image's own least and greatest value.
+        linear: values are photons (raw detector data, the open field brightest), not their logarithm.
         prob: probability of applying it.
 
     Raises:
@@ -122,6 +132,7 @@ class RandXRayExposure(Radiograph, RandomOperation):
         tensor([[[ 25.,  75., 125.]]])
     """
 
+    memory = 7
     identity = {"factor": 1.0, "quantum_noise": 0.0}
 
     def __init__(
@@ -133,10 +144,11 @@ class RandXRayExposure(Radiograph, RandomOperation):
         max_attenuation: float = 4,
         inverted: bool = False,
         value_range: Sequence[float] | None = None,
+        linear: bool = False,
         prob: float = 0.5,
     ) -> None:
         super().__init__(prob)
-        self.set_display(max_attenuation, inverted, value_range)
+        self.set_display(max_attenuation, inverted, value_range, linear)
         self.factor = span("factor", factor, 1e-3)
         self.photons = photon_span("photons", photons)
         self.read_noise = number("read_noise", read_noise, 0)
@@ -189,6 +201,7 @@ class RandXRayScatter(Radiograph, RandomOperation):
         max_attenuation: attenuation of the brightest value, in natural log units.
         inverted: bright means little attenuation: stored values of MONOCHROME1.
         value_range: (low, high) of the display scale; None takes each image's own.
+        linear: values are photons (raw detector data, the open field brightest), not their logarithm.
         prob: probability of applying it.
 
     Raises:
@@ -206,6 +219,7 @@ class RandXRayScatter(Radiograph, RandomOperation):
     """
 
     common_pattern = True
+    memory = 7
     identity = {"scatter_to_primary": 0.0, "quantum_noise": 0.0}
 
     def __init__(
@@ -217,10 +231,11 @@ class RandXRayScatter(Radiograph, RandomOperation):
         max_attenuation: float = 4,
         inverted: bool = False,
         value_range: Sequence[float] | None = None,
+        linear: bool = False,
         prob: float = 0.3,
     ) -> None:
         super().__init__(prob)
-        self.set_display(max_attenuation, inverted, value_range)
+        self.set_display(max_attenuation, inverted, value_range, linear)
         self.scatter_to_primary = span("scatter_to_primary", scatter_to_primary, 0, 100)
         self.fwhm_mm = span("fwhm_mm", fwhm_mm, 1e-3)
         self.photons = photon_span("photons", photons)
@@ -267,6 +282,7 @@ class RandXRayCollimation(Radiograph, RandomOperation):
         max_attenuation: attenuation of the brightest value, in natural log units.
         inverted: bright means little attenuation: stored values of MONOCHROME1.
         value_range: (low, high) of the display scale; None takes each image's own.
+        linear: values are photons (raw detector data, the open field brightest), not their logarithm.
         prob: probability of applying it.
 
     Raises:
@@ -282,6 +298,7 @@ class RandXRayCollimation(Radiograph, RandomOperation):
         (0.0, True)
     """
 
+    memory = 2
     identity = {"leakage": 1.0}
 
     def __init__(
@@ -293,10 +310,11 @@ class RandXRayCollimation(Radiograph, RandomOperation):
         max_attenuation: float = 4,
         inverted: bool = False,
         value_range: Sequence[float] | None = None,
+        linear: bool = False,
         prob: float = 0.3,
     ) -> None:
         super().__init__(prob)
-        self.set_display(max_attenuation, inverted, value_range)
+        self.set_display(max_attenuation, inverted, value_range, linear)
         self.share = span("share", share, 0, 0.45)
         self.rotate_degrees = span("rotate_degrees", rotate_degrees, -45, 45, signed=True)
         self.edge_mm = span("edge_mm", edge_mm, 0)

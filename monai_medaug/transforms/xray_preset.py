@@ -52,6 +52,7 @@ def xray_augmentation(
     prob: float = 0.8,
     inverted: bool = False,
     value_range: Sequence[float] | None = None,
+    linear: bool = False,
     sample_key: str | None = None,
     seed: int = 0,
 ) -> AugmentationPreset:
@@ -78,6 +79,7 @@ def xray_augmentation(
         prob: probability that the steps' shares refer to.
         inverted: bright means little attenuation: stored values of MONOCHROME1.
         value_range: (low, high) of the display scale, such as (0, 4095); None takes each image's own.
+        linear: values are photons (raw detector data), not their logarithm.
         sample_key: key of the sample's id in the data. The draws then depend on ``seed``, the id and the epoch alone,
             whatever the workers, see `SampleSeeded`; tell the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
@@ -97,14 +99,14 @@ def xray_augmentation(
         >>> [step["name"] for step in report["steps"] if step["applied"]]
         ['RandAffineElasticd', 'RandXRayExposured']
     """
-    display: dict[str, Any] = {"inverted": inverted}
+    display: dict[str, Any] = {"inverted": inverted, "linear": linear}
     if value_range is not None:
         display["value_range"] = value_range
     steps = [
         (step, share, arguments if step is RandAffineElasticd else {**arguments, **display})
         for step, share, arguments in chosen_strength(_XRAY_STEPS, strength)
     ]
-    settings: dict[str, Any] = {"strength": strength, "prob": prob, "inverted": inverted}
+    settings: dict[str, Any] = {"strength": strength, "prob": prob, "inverted": inverted, "linear": linear}
     if value_range is not None:
         settings["value_range"] = [float(v) for v in value_range]
     return build_preset("xray_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed)

@@ -19,12 +19,14 @@ from monai_medaug.transforms import (
     RandMRINoised,
     RandThickSliced,
     augmentation_report,
+    call,
     ct_augmentation,
     mri_augmentation,
     replay,
     tensors,
     xray_augmentation,
 )
+from tests.contract.cases import CASES
 
 SHAPES = [(20, 24), (16, 18, 12)]
 SIZE = 5
@@ -212,3 +214,22 @@ def test_missing_keys_and_wrong_kinds():
     assert out["image"].shape == (SIZE, 1, 20, 24)
     with pytest.raises(TypeError, match="RandMRINoised"):
         Batched(RandMRINoise())({"image": torch.ones(2, 1, 4, 4)})
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.cls.memory > 1], ids=str)
+def test_large_batches_go_in_pieces_and_give_the_same(case, monkeypatch):
+    image = case.image(2)
+    batch = torch.stack([image + 0.01 * i for i in range(6)])
+    wanted = Batched(case.array())(batch)
+    sizes, apply = [], case.cls.apply.__func__
+    monkeypatch.setattr(call, "_LARGE", 0)
+
+    def counted(cls, image, *rest):
+        sizes.append(len(image))
+        return apply(cls, image, *rest)
+
+    monkeypatch.setattr(case.cls, "apply", classmethod(counted))
+    out = Batched(case.array())(batch)
+    assert sum(sizes) == 6
+    assert max(sizes) == max(1, 6 // case.cls.memory)
+    torch.testing.assert_close(out, wanted, rtol=0, atol=1e-4 * float(wanted.max() - wanted.min()))

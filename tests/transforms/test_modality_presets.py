@@ -165,6 +165,7 @@ def test_radiographs_of_monochrome1():
         "strength": "standard",
         "prob": 1.0,
         "inverted": True,
+        "linear": False,
         "value_range": [0.0, 4095.0],
     }
     with pytest.raises(ValueError, match="value_range"):

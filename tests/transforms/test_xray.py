@@ -365,3 +365,26 @@ def test_real_radiographs_stay_finite(cls):
 def test_other_bad_arguments_are_named(cls, arguments, name):
     with pytest.raises(ValueError, match=name):
         cls(**arguments)
+
+
+@pytest.mark.parametrize("make", [RandXRayExposure, RandXRayScatter, RandXRayCollimation])
+def test_photons_and_their_logarithm_are_one_image(make):
+    """What is done to raw detector data is what is done to the display image made of them."""
+    p = RandXRayExposure.example(2) / 1000  # 0..4
+    photons = 5000 * torch.exp(-p)
+    arguments = {"photons": 1e4} if make is not RandXRayCollimation else {}
+    shown = make(prob=1.0, value_range=(0, 4), **arguments).set_random_state(0)(p)
+    counted = make(prob=1.0, linear=True, value_range=(0, 5000), **arguments).set_random_state(0)(photons)
+    torch.testing.assert_close(-torch.log(counted / 5000), shown, rtol=0, atol=2e-4)
+    own = make(prob=1.0, linear=True, **arguments).set_random_state(0)(photons)
+    torch.testing.assert_close(own, counted, rtol=0, atol=5.0)
+    with pytest.raises(ValueError, match="inverted must be False"):
+        make(linear=True, inverted=True)
+    with pytest.raises(ValueError, match="linear must be True or False"):
+        make(linear=1)
+
+
+def test_half_the_exposure_is_half_the_photons():
+    photons = 100 + 900 * torch.rand(1, 16, 16)
+    half = RandXRayExposure(factor=0.5, photons=math.inf, linear=True, prob=1.0)(photons)
+    torch.testing.assert_close(half, photons / 2)
