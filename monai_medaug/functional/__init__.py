@@ -3,6 +3,8 @@
 from monai_medaug.functional import (
     acceleration,
     adversarial,
+    adversarial_ball,
+    adversarial_field,
     ct,
     ct_acquisition,
     deformation,
@@ -24,6 +26,8 @@ from monai_medaug.functional import (
 __all__ = [
     "acceleration",
     "adversarial",
+    "adversarial_ball",
+    "adversarial_field",
     "ct",
     "ct_acquisition",
     "deformation",

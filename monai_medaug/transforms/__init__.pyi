@@ -412,6 +412,7 @@ class RandXRayCollimationd(RandomDictionaryOperation):
         max_attenuation: float = 4,
         inverted: bool = False,
         value_range: Sequence[float] | None = None,
+        linear: bool = False,
         prob: float = 0.3,
         allow_missing_keys: bool = False,
     ) -> None: ...
@@ -429,6 +430,7 @@ class RandXRayExposured(RandomDictionaryOperation):
         max_attenuation: float = 4,
         inverted: bool = False,
         value_range: Sequence[float] | None = None,
+        linear: bool = False,
         prob: float = 0.5,
         allow_missing_keys: bool = False,
     ) -> None: ...
@@ -446,6 +448,7 @@ class RandXRayScatterd(RandomDictionaryOperation):
         max_attenuation: float = 4,
         inverted: bool = False,
         value_range: Sequence[float] | None = None,
+        linear: bool = False,
         prob: float = 0.3,
         allow_missing_keys: bool = False,
     ) -> None: ...

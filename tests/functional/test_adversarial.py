@@ -14,15 +14,19 @@ from torch.nn import functional as F
 
 from monai_medaug.functional.adversarial import (
     LossGradient,
-    ball_samples,
-    bias_field_ascent,
     class_loss,
     class_target,
     evaluating,
-    peak_scale,
+)
+from monai_medaug.functional.adversarial_ball import (
+    ball_samples,
     projected_ascent,
     rounded_toward,
     start_radius,
+)
+from monai_medaug.functional.adversarial_field import (
+    bias_field_ascent,
+    peak_scale,
     times_bias_field,
 )
 from monai_medaug.functional.grid import VoxelGrid
