@@ -126,7 +126,7 @@ def _with_metal(
 
         return part
 
-    return change_slices(image, grids, change)
+    return change_slices(image, grids, change, at_once=16)
 
 
 def rods_of(params: Params, grid: VoxelGrid, device: torch.device) -> torch.Tensor:

@@ -88,6 +88,7 @@ def change_slices(
     image: torch.Tensor,
     grids: Sequence[VoxelGrid],
     change: Callable[[SliceStack], Callable[[slice], torch.Tensor]],
+    at_once: int = _SLICES_AT_ONCE,
 ) -> torch.Tensor:
     """Add to each slice the change that a function makes of it.
 
@@ -95,13 +96,14 @@ def change_slices(
         image: (B, C, *spatial).
         grids: one a sample.
         change: for a stack, returns a function that gives the change for a range of its slices.
+        at_once: how many slices that range has at most.
     """
     out = torch.empty_like(image)
     for stack in slice_stacks(image, grids):
         part = change(stack)
         changed = torch.empty_like(stack.slices)
-        for first in range(0, len(changed), _SLICES_AT_ONCE):
-            some = slice(first, first + _SLICES_AT_ONCE)
+        for first in range(0, len(changed), at_once):
+            some = slice(first, first + at_once)
             changed[some] = stack.slices[some] + part(some).to(changed.dtype)
         out[stack.members] = stack.restored(changed)
     return out

@@ -298,7 +298,7 @@ class RandXRayCollimation(Radiograph, RandomOperation):
         (0.0, True)
     """
 
-    memory = 2
+    memory = 4
     identity = {"leakage": 1.0}
 
     def __init__(
