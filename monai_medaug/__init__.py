@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from monai.utils.enums import TraceKeys
 
-from monai_medaug import cli, dicom, engines, figures, functional, gallery, planes, scans, transforms
+from monai_medaug import cli, dicom, engines, figures, functional, gallery, planes, restore, scans, transforms
 from monai_medaug.version import __version__
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "functional",
     "gallery",
     "planes",
+    "restore",
     "scans",
     "transforms",
 ]

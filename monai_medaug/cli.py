@@ -1,4 +1,4 @@
-"""The command line: ``monai-medaug demo``, ``augment`` and ``gallery``.
+"""The command line: ``monai-medaug demo``, ``augment``, ``restore`` and ``gallery``.
 
 It reads, calls the preset, writes. Errors are one line and exit code 2; no line, log or file that leaves here names
 a patient or an input path. Imports wait until they are needed.
@@ -93,6 +93,19 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     augment.add_argument("--out", type=Path, required=True, help="folder for the results, made where it is missing")
     augment.set_defaults(command=_run_augment)
 
+    restore = commands.add_parser("restore", help="denoise a scan: NIfTI, a DICOM file, or the folder of a series")
+    restore.add_argument("input", type=Path, metavar="INPUT", help=".nii, .nii.gz, a DICOM file, or a folder of them")
+    methods = ["gaussian", "median", "bilateral", "nlm", "wavelet", "collaborative"]
+    restore.add_argument("--method", choices=methods, required=True, metavar="METHOD", help=", ".join(methods))
+    restore.add_argument("--noise", choices=["gaussian", "rician"], default="gaussian", help="rician: magnitude MR")
+    restore.add_argument(
+        "--sigma", type=float, help="noise level in the image's units; estimated where it is not given"
+    )
+    restore.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help=".nii or .nii.gz; a picture goes beside"
+    )
+    restore.set_defaults(command=_run_restore)
+
     gallery = commands.add_parser("gallery", help="draw what every transform does to a real image, as a web page")
     gallery.add_argument("--out", type=Path, default=Path("gallery"), help="folder for the page (default: gallery)")
     gallery.set_defaults(command=_run_gallery)
@@ -160,6 +173,29 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     preset = _preset("ct", scans, "standard").set_random_state(_DEMO_SEED)
     report = _augment_and_write(scans, preset, "ct", False, arguments.out, names)
     print(f"{_DEMO_TEXT}\n{report}\n\nwritten to {arguments.out}: {', '.join(names.values())}")
+
+
+def _run_restore(arguments: argparse.Namespace) -> None:
+    from monai_medaug.figures import restoration_figure
+    from monai_medaug.restore import restored_scan
+    from monai_medaug.scans import read_scan, staged, write_scan
+
+    out = arguments.out
+    stem = re.sub(r"\.nii(\.gz)?$", "", out.name)
+    if stem == out.name or not stem:
+        raise ValueError("--out must be a file that ends in .nii or .nii.gz")
+    if out.is_dir():
+        raise ValueError("--out must be a file, and there is a folder of that name")
+    if out.exists() and arguments.input.exists() and out.samefile(arguments.input):
+        raise ValueError("--out is the input: choose another file")
+    scan = read_scan(arguments.input)
+    restored, level = restored_scan(scan.image, arguments.method, arguments.sigma, arguments.noise, progress=True)
+    window = "soft_tissue" if scan.modality == "CT" or float(scan.image.min()) < -500 else None
+    title = arguments.method if level is None else f"{arguments.method}, noise {level:.3g}"
+    with staged(out.parent) as folder:
+        write_scan(restored, scan, folder / out.name)
+        restoration_figure(scan.image, restored, title, folder / f"{stem}.png", window, scan.inverted)
+    print(f"{title}: written, with a picture of before, after and what was removed")
 
 
 def _run_gallery(arguments: argparse.Namespace) -> None:

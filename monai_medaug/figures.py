@@ -163,6 +163,70 @@ def augmentation_figure(
     return figure
 
 
+def restoration_figure(
+    original: Any,
+    restored: Any,
+    title: str = "restored",
+    path: str | os.PathLike | None = None,
+    window: str | None = None,
+    inverted: bool = False,
+) -> Figure:
+    """Before, after, and the residual, which should show noise alone: the middle slice, and its centre enlarged.
+
+    Args:
+        original: channel-first image, (C, H, W) or (C, D, H, W); the first channel is shown.
+        restored: what became of it, on the same grid.
+        title: what was done.
+        path: where to write a PNG, whose meta data stays empty.
+        window: name of the display window of a CT, see `HUWindow`; None shows from the 0.5th to the 99.5th percentile.
+        inverted: whether low values are bright, as in MONOCHROME1.
+
+    Raises:
+        ValueError: the images differ in shape.
+
+    Example:
+        >>> import torch
+        >>> noisy = torch.randn(1, 32, 32)
+        >>> [axes.get_title() for axes in restoration_figure(noisy, 0 * noisy).axes][:2]
+        ['original', 'restored']
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    before, after = plain_tensor(original, "original"), plain_tensor(restored, "restored")
+    if before.shape != after.shape:
+        raise ValueError(f"restored must have the original's shape {tuple(before.shape)}, got {tuple(after.shape)}")
+    plane = DisplayPlane.through(VoxelGrid(tuple(before.shape[1:]), affine_of(original)))
+    source, result = (plane.cut(t[0].detach().cpu().float().numpy()) for t in (before, after))
+    if window is None:
+        low, high = np.percentile(source, (0.5, 99.5))
+    else:
+        low, high = (HU_PRESETS[window][0] + s * HU_PRESETS[window][1] / 2 for s in (-1, 1))
+    residual = source - result
+    half = max(3 * float(residual.std()), 1e-12)
+    figure = Figure(figsize=(12.9, 8.9), dpi=110, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    middle = tuple(slice(n // 2 - n // 8, n // 2 + max(n // 8, 1)) for n in source.shape)
+    grey = {"cmap": "gray_r" if inverted else "gray", "vmin": low, "vmax": high}
+    change = {"cmap": "gray", "vmin": -half, "vmax": half}
+    panels = figure.subplots(2, 3)
+    named = ("original", title, f"removed, ±{half:.3g}")
+    for row, part, names in zip(panels, ((slice(None), slice(None)), middle), (named, ("", "", "")), strict=True):
+        for axes, name, picture, style in zip(
+            row,
+            names,
+            (source, result, residual),
+            (grey, grey, change),
+            strict=True,
+        ):
+            axes.imshow(picture[part], aspect=plane.aspect, interpolation="nearest", **style)
+            axes.set_title(name, fontsize=12)
+            axes.set_axis_off()
+    if path is not None:
+        figure.savefig(Path(path), format="png", metadata={"Software": None})
+    return figure
+
+
 def _draw_grid(axes: Axes, plane: DisplayPlane, record: Record | None) -> None:
     """Where straight lines of the original went: contours of its coordinates, pulled back as the image was."""
     slab = plane.slab

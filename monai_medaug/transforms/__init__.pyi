@@ -1,6 +1,7 @@
 """Array transforms and their dictionary twins, for static checkers: written by tests/contract/stubs.py."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from monai.config import KeysCollection
 
@@ -27,6 +28,12 @@ from monai_medaug.transforms.ct_dose import RandCTDose as RandCTDose
 from monai_medaug.transforms.ct_metal import RandCTMetal as RandCTMetal
 from monai_medaug.transforms.ct_metal import inserted_metal as inserted_metal
 from monai_medaug.transforms.ct_preset import ct_augmentation as ct_augmentation
+from monai_medaug.transforms.denoise import CollaborativeDenoise as CollaborativeDenoise
+from monai_medaug.transforms.denoise import NonLocalMeansDenoise as NonLocalMeansDenoise
+from monai_medaug.transforms.denoise import WaveletDenoise as WaveletDenoise
+from monai_medaug.transforms.denoise_classical import BilateralDenoise as BilateralDenoise
+from monai_medaug.transforms.denoise_classical import GaussianDenoise as GaussianDenoise
+from monai_medaug.transforms.denoise_classical import MedianDenoise as MedianDenoise
 from monai_medaug.transforms.mixing import BatchCutMix as BatchCutMix
 from monai_medaug.transforms.mixing import BatchCutMixd as BatchCutMixD
 from monai_medaug.transforms.mixing import BatchCutMixd as BatchCutMixDict
@@ -80,15 +87,35 @@ __all__ = [
     "BatchMixUpd",
     "BatchMixd",
     "Batched",
+    "BilateralDenoise",
+    "BilateralDenoiseD",
+    "BilateralDenoiseDict",
+    "BilateralDenoised",
+    "CollaborativeDenoise",
+    "CollaborativeDenoiseD",
+    "CollaborativeDenoiseDict",
+    "CollaborativeDenoised",
     "FGSMAttack",
     "FGSMAttackD",
     "FGSMAttackDict",
     "FGSMAttackd",
+    "GaussianDenoise",
+    "GaussianDenoiseD",
+    "GaussianDenoiseDict",
+    "GaussianDenoised",
     "HUWindow",
     "HUWindowD",
     "HUWindowDict",
     "HUWindowd",
+    "MedianDenoise",
+    "MedianDenoiseD",
+    "MedianDenoiseDict",
+    "MedianDenoised",
     "MixedBatch",
+    "NonLocalMeansDenoise",
+    "NonLocalMeansDenoiseD",
+    "NonLocalMeansDenoiseDict",
+    "NonLocalMeansDenoised",
     "PGDAttack",
     "PGDAttackD",
     "PGDAttackDict",
@@ -168,6 +195,10 @@ __all__ = [
     "RandXRayScatterd",
     "Report",
     "SampleSeeded",
+    "WaveletDenoise",
+    "WaveletDenoiseD",
+    "WaveletDenoiseDict",
+    "WaveletDenoised",
     "augmentation_report",
     "ct_augmentation",
     "inserted_metal",
@@ -175,6 +206,47 @@ __all__ = [
     "replay",
     "xray_augmentation",
 ]
+
+class BilateralDenoised(DictionaryOperation):
+    """Dictionary version of `BilateralDenoise`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        range_sigma: float | None = None,
+        space_sigma: float = 1.5,
+        diameter: int = 7,
+        range_factor: float = 3,
+        preset: str | None = None,
+        noise: str = "gaussian",
+        sigma: float | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class CollaborativeDenoised(DictionaryOperation):
+    """Dictionary version of `CollaborativeDenoise`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        sigma: float | None = None,
+        noise: str = "gaussian",
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class GaussianDenoised(DictionaryOperation):
+    """Dictionary version of `GaussianDenoise`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        width: float = 0.8,
+        unit: str = "voxel",
+        preset: str | None = None,
+        noise: str = "gaussian",
+        sigma: float | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
 
 class HUWindowd(DictionaryOperation):
     """Dictionary version of `HUWindow`."""
@@ -186,6 +258,36 @@ class HUWindowd(DictionaryOperation):
         width: float | None = None,
         preset: str | None = None,
         out_range: Sequence[float] = (0, 1),
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class MedianDenoised(DictionaryOperation):
+    """Dictionary version of `MedianDenoise`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        size: int = 3,
+        preset: str | None = None,
+        noise: str = "gaussian",
+        sigma: float | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class NonLocalMeansDenoised(DictionaryOperation):
+    """Dictionary version of `NonLocalMeansDenoise`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        sigma: float | None = None,
+        noise: str = "gaussian",
+        patch: int | None = None,
+        distance: int | None = None,
+        strength: float = 0.8,
+        passes: int = 2,
+        preset: str | None = None,
+        guide_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -453,8 +555,32 @@ class RandXRayScatterd(RandomDictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+class WaveletDenoised(DictionaryOperation):
+    """Dictionary version of `WaveletDenoise`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        method: str = "translation_invariant",
+        wavelet: str | None = None,
+        levels: int = 3,
+        sigma: float | None = None,
+        noise: str = "gaussian",
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+BilateralDenoiseD = BilateralDenoised
+BilateralDenoiseDict = BilateralDenoised
+CollaborativeDenoiseD = CollaborativeDenoised
+CollaborativeDenoiseDict = CollaborativeDenoised
+GaussianDenoiseD = GaussianDenoised
+GaussianDenoiseDict = GaussianDenoised
 HUWindowD = HUWindowd
 HUWindowDict = HUWindowd
+MedianDenoiseD = MedianDenoised
+MedianDenoiseDict = MedianDenoised
+NonLocalMeansDenoiseD = NonLocalMeansDenoised
+NonLocalMeansDenoiseDict = NonLocalMeansDenoised
 RandAffineElasticD = RandAffineElasticd
 RandAffineElasticDict = RandAffineElasticd
 RandCTBeamHardeningD = RandCTBeamHardeningd
@@ -491,3 +617,5 @@ RandXRayExposureD = RandXRayExposured
 RandXRayExposureDict = RandXRayExposured
 RandXRayScatterD = RandXRayScatterd
 RandXRayScatterDict = RandXRayScatterd
+WaveletDenoiseD = WaveletDenoised
+WaveletDenoiseDict = WaveletDenoised

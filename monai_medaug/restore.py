@@ -1,0 +1,112 @@
+"""Restoration of whole scans in bounded memory: what ``monai-medaug restore`` does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from monai_medaug.transforms.denoise import CollaborativeDenoise, NonLocalMeansDenoise, WaveletDenoise
+from monai_medaug.transforms.denoise_base import NoiseRemoval
+from monai_medaug.transforms.denoise_classical import BilateralDenoise, GaussianDenoise, MedianDenoise
+
+RESTORATIONS: dict[str, tuple[type[NoiseRemoval], Callable[[Any], int]]] = {
+    "gaussian": (GaussianDenoise, lambda t: math.ceil(4 * t.width)),
+    "median": (MedianDenoise, lambda t: t.size // 2),
+    "bilateral": (BilateralDenoise, lambda t: t.diameter // 2),
+    "nlm": (NonLocalMeansDenoise, lambda t: t.passes * ((t.distance or 5) + (t.patch or 3) // 2)),
+    "wavelet": (WaveletDenoise, lambda t: 2**t.levels),
+    "collaborative": (CollaborativeDenoise, lambda t: 16),
+}
+"""Method: its class, and how many voxels away a voxel of a volume may influence another one."""
+
+SLAB_VOXELS = 8 << 20
+
+
+def restoration(method: str, sigma: float | None = None, noise: str = "gaussian") -> NoiseRemoval:
+    """The transform of a method.
+
+    Raises:
+        ValueError: there is no such method.
+
+    Example:
+        >>> type(restoration("wavelet")).__name__
+        'WaveletDenoise'
+        >>> restoration("blur")
+        Traceback (most recent call last):
+        ValueError: method must be one of gaussian, median, bilateral, nlm, wavelet, collaborative, got 'blur'
+    """
+    if method not in RESTORATIONS:
+        raise ValueError(f"method must be one of {', '.join(RESTORATIONS)}, got {method!r}")
+    return RESTORATIONS[method][0](sigma=sigma, noise=noise)
+
+
+def restored_scan(
+    image: torch.Tensor, method: str, sigma: float | None = None, noise: str = "gaussian", progress: bool = False
+) -> tuple[torch.Tensor, float | None]:
+    """A scan denoised slab by slab, so that the memory needed beside scan and result doesn't grow with its length.
+
+    The noise level is estimated once for the whole scan, as the median of those of its slabs; each slab is filtered
+    with enough of its neighbours that no border shows.
+
+    Args:
+        image: MetaTensor or tensor (1, X, Y) or (1, X, Y, Z).
+        method: see `restoration`.
+        sigma: noise level; None estimates it.
+        noise: ``"gaussian"`` or ``"rician"``.
+        progress: show a progress bar.
+
+    Returns:
+        The image as it came, restored, and the noise level where the method used one.
+
+    Raises:
+        ValueError: there is no such method, or the image is not finite.
+
+    Example:
+        >>> noisy = 100 + 10 * torch.randn(1, 32, 32, 20, generator=torch.Generator().manual_seed(0))
+        >>> clean, level = restored_scan(noisy, "wavelet")
+        >>> bool(clean.std() < 4), 9 < level < 11
+        (True, True)
+    """
+    from tqdm import tqdm
+
+    transform = restoration(method, sigma, noise)
+    if image.ndim == 3:
+        out = transform(image)
+        return out, _level_of(transform, image)
+    axis = int(np.argmax(image.shape[1:])) + 1
+    thickness = max(1, SLAB_VOXELS // max(1, image.numel() // image.shape[axis]))
+    halo = RESTORATIONS[method][1](transform)
+    level = sigma
+    if sigma is None and (transform.needs_sigma or noise == "rician"):
+        starts = range(0, image.shape[axis], max(16, thickness))
+        levels = [_level_of(transform, _narrowed(image, axis, s, s + 16)) for s in starts]
+        level = float(np.median([v for v in levels if v is not None]))
+        transform = restoration(method, level, noise)
+    out = torch.empty_like(image) if image.is_floating_point() else torch.empty_like(image, dtype=torch.float32)
+    for start, stop in tqdm(
+        [*_slab_edges(image.shape[axis], thickness)], desc="restoring", unit="slab", disable=not progress
+    ):
+        first = max(0, start - halo)
+        part = transform(_narrowed(image, axis, first, stop + halo))
+        _narrowed(out, axis, start, stop).copy_(_narrowed(part, axis, start - first, stop - first))
+    return out, level
+
+
+def _slab_edges(length: int, thickness: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, length, thickness):
+        yield start, min(length, start + thickness)
+
+
+def _narrowed(image: torch.Tensor, axis: int, start: int, stop: int) -> torch.Tensor:
+    """A slab as a view; a MetaTensor keeps its affine, of which only the spacing matters here."""
+    stop = min(stop, image.shape[axis])
+    return image.narrow(axis, start, stop - start)
+
+
+def _level_of(transform: NoiseRemoval, image: torch.Tensor) -> float | None:
+    """The noise level that the transform would use."""
+    return transform.noise_level(image) if transform.needs_sigma or transform.noise == "rician" else None

@@ -1,0 +1,238 @@
+"""The denoisers as transforms: scale and borders kept, noise levels recorded, Rician data, guides; on real images."""
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor, list_data_collate
+
+from monai_medaug.transforms import (
+    Batched,
+    BilateralDenoise,
+    CollaborativeDenoise,
+    GaussianDenoise,
+    GaussianDenoised,
+    MedianDenoise,
+    NonLocalMeansDenoise,
+    NonLocalMeansDenoised,
+    WaveletDenoise,
+    augmentation_report,
+    replay,
+)
+from tests.scan_files import real_scan
+
+DENOISERS = {
+    "gaussian": GaussianDenoise,
+    "median": MedianDenoise,
+    "bilateral": BilateralDenoise,
+    "nlm": NonLocalMeansDenoise,
+    "wavelet": WaveletDenoise,
+    "collaborative": CollaborativeDenoise,
+}
+STRONG = ("nlm", "wavelet", "collaborative")
+everyone = pytest.mark.parametrize("name", DENOISERS)
+
+
+def phantom(shape, scale=1000.0):
+    """A smooth body with sharp parts before an empty background, 0..scale."""
+    axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in shape], indexing="ij")
+    square = torch.stack(axes).square().sum(0)
+    body = 0.5 + 0.2 * torch.cos(3 * axes[0]) + 0.3 * ((axes[0] - 0.3).abs() < 0.2) * (axes[-1].abs() < 0.3)
+    return (scale * body * (square < 0.7))[None]
+
+
+def noisy(image, sigma, seed=0, rician=False):
+    generator = torch.Generator().manual_seed(seed)
+    real = image + sigma * torch.randn(image.shape, generator=generator)
+    return torch.hypot(real, sigma * torch.randn(image.shape, generator=generator)) if rician else real
+
+
+def psnr(a, b):
+    return float(20 * torch.log10((b.max() - b.min()) / (a - b).square().mean().sqrt()))
+
+
+@everyone
+@pytest.mark.parametrize("shape", [(33, 40), (12, 14, 16), (20, 24, 1), (5, 7), (1, 9)])
+@pytest.mark.parametrize("noise", ["gaussian", "rician"])
+def test_a_constant_stays_to_its_corners(name, shape, noise):
+    for value in (-1000.0, 0.0, 400.0) if noise == "gaussian" else (0.0, 400.0):
+        out = DENOISERS[name](noise=noise)(torch.full((1, *shape), value))
+        assert out.shape == (1, *shape)
+        assert float((out - value).abs().max()) < 1e-3
+
+
+@everyone
+def test_hu_and_offset_are_kept(name):
+    image = noisy(phantom((48, 40)), 30)
+    moved = DENOISERS[name]()(image - 1024)
+    torch.testing.assert_close(moved, DENOISERS[name]()(image) - 1024, rtol=0, atol=1.0)
+    whole = (image - 1024).round().to(torch.int16)
+    out = DENOISERS[name]()(whole)
+    assert out.dtype == torch.float32
+    assert float((out - whole).abs().mean()) < 60
+
+
+@everyone
+@pytest.mark.parametrize("shape", [(64, 60), (24, 22, 20)], ids=["2D", "3D"])
+def test_noise_goes_and_the_image_stays(name, shape):
+    clean = phantom(shape)
+    image = noisy(clean, 60 if name in STRONG else 250)
+    gained = psnr(DENOISERS[name]()(image), clean) - psnr(image, clean)
+    assert gained > (4 if name in STRONG else 0.5)
+
+
+@everyone
+@pytest.mark.parametrize("shape", [(257, 131), (40, 36, 1), (1, 40, 36), (31, 17, 9)])
+def test_any_size(name, shape):
+    out = DENOISERS[name]()(noisy(phantom(shape), 20))
+    assert out.shape == (1, *shape)
+    assert out.isfinite().all()
+
+
+@everyone
+def test_a_volume_of_one_slice_is_that_slice(name):
+    slice_ = noisy(phantom((40, 36)), 30)
+    for axis in (1, 2, 3):
+        volume = DENOISERS[name]()(slice_.unsqueeze(axis))
+        torch.testing.assert_close(volume.squeeze(axis), DENOISERS[name]()(slice_), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_a_noiseless_image_is_not_smeared(name):
+    clean = phantom((64, 60))
+    assert psnr(DENOISERS[name](sigma=0)(clean), clean) >= 60
+    assert psnr(DENOISERS[name]()(clean), clean) >= 60
+
+
+@everyone
+def test_nan_is_refused_with_count_and_place(name):
+    image = phantom((16, 16))
+    image[0, 3, 4] = image[0, 5, 6] = float("nan")
+    with pytest.raises(ValueError, match=r"2 NaN or Inf values, the first at index \(0, 3, 4\)"):
+        DENOISERS[name]()(image)
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_the_noise_level_is_estimated_and_recorded(name):
+    image = MetaTensor(noisy(phantom((128, 120)), 40))
+    step = augmentation_report(DENOISERS[name]()(image))["steps"][0]
+    assert step["params"]["sigma"] == "estimated"
+    assert abs(step["figures"]["noise_level"] / 40 - 1) < 0.08
+    given = augmentation_report(DENOISERS[name](sigma=25)(image))["steps"][0]
+    assert given["figures"]["noise_level"] == 25
+    out = DENOISERS[name]()(image)
+    assert torch.equal(replay(image, augmentation_report(out)).as_tensor(), out.as_tensor())
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_the_residual_of_a_flat_image_is_white(name):
+    image = noisy(torch.full((1, 128, 128), 500.0), 20)
+    residual = (image - DENOISERS[name](sigma=20)(image))[0].numpy()
+    residual = residual - residual.mean()
+    for axis in (0, 1):
+        a, b = np.delete(residual, 0, axis), np.delete(residual, -1, axis)
+        assert abs((a * b).mean() / residual.var()) < 0.05
+
+
+@everyone
+def test_float16(name):
+    image = noisy(phantom((32, 30), 1.0), 0.05).half()
+    out = DENOISERS[name]()(image)
+    assert out.dtype == torch.float16
+    torch.testing.assert_close(out.float(), DENOISERS[name]()(image.float()), rtol=0, atol=2e-3)
+
+
+@everyone
+def test_channels_are_filtered_alone(name):
+    first, second = noisy(phantom((40, 36)), 30), noisy(phantom((40, 36)).flip(1), 60, seed=1)
+    both = DENOISERS[name]()(torch.cat([first, second]))
+    torch.testing.assert_close(both[:1], DENOISERS[name]()(first), rtol=0, atol=1e-2)
+    torch.testing.assert_close(both[1:], DENOISERS[name]()(second), rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_rician_noise_leaves_no_floor(name):
+    clean = phantom((96, 92), 1.0)
+    image = noisy(clean, 0.05, rician=True)
+    out = DENOISERS[name](noise="rician", sigma=0.05)(image)
+    background = clean == 0
+    assert float(image[background].mean()) > 0.06
+    assert float(out[background].mean()) < 0.05 * 0.2
+    plain = DENOISERS[name](sigma=0.05)(image)
+    assert psnr(out, clean) > psnr(plain, clean) + 3
+    level = augmentation_report(DENOISERS[name](noise="rician")(MetaTensor(image)))["steps"][0]["figures"]
+    assert abs(level["noise_level"] / 0.05 - 1) < 0.1
+
+
+def test_a_guide_gives_the_weights():
+    clean = phantom((64, 60))
+    flair, t1 = noisy(clean, 120), noisy(700 - 0.6 * clean, 10, seed=1)
+    data = {"flair": MetaTensor(flair), "t1": MetaTensor(t1)}
+    guided = NonLocalMeansDenoised("flair", guide_key="t1")
+    out = guided(data)
+    assert torch.equal(out["t1"].as_tensor(), t1)
+    assert psnr(out["flair"], clean) > psnr(NonLocalMeansDenoised("flair")(data)["flair"], clean) + 0.3
+    report = augmentation_report(out)
+    assert torch.equal(replay(data, report)["flair"].as_tensor(), out["flair"].as_tensor())
+    batch = Batched(guided)(list_data_collate([data, data]))
+    torch.testing.assert_close(batch["flair"][1].as_tensor(), out["flair"].as_tensor(), rtol=0, atol=1e-2)
+    with pytest.raises(KeyError, match="'t1' of the guide"):
+        guided({"flair": data["flair"]})
+    with pytest.raises(ValueError, match="'t1' must have the shape"):
+        guided({**data, "t1": data["t1"][:, 1:]})
+
+
+def test_guided_by_another_contrast_on_real_images():
+    import nibabel as nib
+
+    t1, flair = (nib.load(real_scan(f"stroke_{n}.nii.gz")).get_fdata()[:, :, 70] for n in ("t1", "flair"))
+    clean = torch.from_numpy(flair).float()[None]
+    data = {"flair": noisy(clean, 25), "t1": torch.from_numpy(t1).float()[None]}
+    alone = psnr(NonLocalMeansDenoised("flair", sigma=25)(data)["flair"], clean)
+    guided = psnr(NonLocalMeansDenoised("flair", sigma=25, guide_key="t1")(data)["flair"], clean)
+    noise = psnr(data["flair"], clean)
+    assert alone > noise + 3
+    assert noise + 3 < guided < alone  # T1 doesn't show all that FLAIR does: as the docstring says
+
+
+def test_widths_in_mm():
+    point = torch.zeros(1, 21, 21, 21).index_put((torch.tensor(0),) + (torch.tensor(10),) * 3, torch.tensor(1.0))
+    image = MetaTensor(point, affine=torch.diag(torch.tensor([1.0, 1.0, 4.0, 1.0])))
+    out = GaussianDenoised("image", width=2.0, unit="mm")({"image": image})["image"][0].as_tensor()
+    for axis, spacing in ((0, 1.0), (2, 4.0)):
+        profile = out.sum([a for a in range(3) if a != axis])
+        position = (torch.arange(21) - 10) * spacing
+        spread = float((profile * position**2).sum().sqrt())
+        assert spread == pytest.approx(2.0, rel=0.03 if axis == 0 else 0.2)
+
+
+def test_the_presets_of_the_source():
+    image = noisy(phantom((40, 36), 255.0), 10)
+    assert GaussianDenoise(preset="source").settings() == {"width": 1.1, "unit": "voxel", "truncate": 2 / 1.1}
+    assert MedianDenoise(preset="source").size == 5
+    settings = BilateralDenoise(preset="source").settings()
+    assert (settings["diameter"], settings["space_sigma"], settings["range_share"]) == (9, 75, 75 / 255)
+    for cls in (GaussianDenoise, MedianDenoise, BilateralDenoise, NonLocalMeansDenoise):
+        assert cls(preset="source")(image).isfinite().all()
+        with pytest.raises(ValueError, match="preset must be"):
+            cls(preset="other")
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments", "said"),
+    [
+        (GaussianDenoise, {"width": -1}, "width"),
+        (GaussianDenoise, {"unit": "cm"}, "unit"),
+        (MedianDenoise, {"size": 4}, "size must be odd"),
+        (BilateralDenoise, {"diameter": 4}, "diameter must be odd"),
+        (BilateralDenoise, {"noise": "rician", "range_sigma": 3}, "range_factor"),
+        (NonLocalMeansDenoise, {"patch": 2}, "patch must be odd"),
+        (NonLocalMeansDenoise, {"passes": 3}, "passes"),
+        (NonLocalMeansDenoise, {"noise": "poisson"}, "noise must be one of"),
+        (WaveletDenoise, {"method": "soft"}, "method must be one of"),
+        (WaveletDenoise, {"wavelet": "haar7"}, "wavelet must be"),
+        (CollaborativeDenoise, {"sigma": -1}, "sigma"),
+    ],
+)
+def test_bad_arguments(cls, arguments, said):
+    with pytest.raises(ValueError, match=said):
+        cls(**arguments)
