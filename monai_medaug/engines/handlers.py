@@ -8,6 +8,9 @@ from typing import Any
 class SampleEpochHandler:
     """Tell transforms whose draws depend on the sample which epoch begins.
 
+    An engine whose ``epoch_length`` is not that of its loader goes on with an iterator whose workers have prefetched
+    under the old epoch: leave it unset.
+
     Args:
         transform: a `SampleSeeded`, a preset made with ``sample_key``, or anything else with ``set_epoch``.
 

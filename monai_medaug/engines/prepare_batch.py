@@ -144,7 +144,7 @@ class AdversarialPrepareBatch(BatchTransforming, Randomizable):
     Args:
         attack: a `FGSMAttackd`, `PGDAttackd` or `AdversarialBiasFieldd`, which names the network and the keys.
         prepare_batch: the next hook; None takes out ``"image"`` and ``"label"``.
-        share: of each batch's samples that are attacked, chosen at random; the number is rounded.
+        share: of the samples that are attacked, chosen at random; the number is rounded up or down at random.
         seed: of the draws; each rank's differ.
 
     Raises:
@@ -178,7 +178,8 @@ class AdversarialPrepareBatch(BatchTransforming, Randomizable):
     def change(self, batch: dict[Any, Any]) -> Mapping:
         present = [key for key in self.attack.keys if key in batch]
         size = len(batch[present[0]]) if present else 0
-        chosen = sorted(self.R.permutation(size)[: round(self.share * size)].tolist())
+        count = int(self.share * size + self.R.uniform())  # right on average, also for a batch of one
+        chosen = sorted(self.R.permutation(size)[:count].tolist())
         if len(chosen) == size:
             return self.attack(batch)
         if not chosen:

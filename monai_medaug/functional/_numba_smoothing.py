@@ -73,21 +73,20 @@ def _add_neighbours(centre, neighbour, scale, space, poly, numerator, denominato
     """Add one offset's weights, and weights times differences, to a row.
 
     exp(-t) is (exp(-t / 32))^32 with a polynomial for the inner one: no call and no table, so that it vectorises.
-    From t = 24 it is 0.
+    From t = 24 on it stays at 4e-11: a ball of 300 such voxels moves the result by 1e-8 of the difference, less than
+    float32 shows, and a comparison here would double the time.
     """
     c0, c1, c2, c3, c4, c5, c6, cap = poly[0], poly[1], poly[2], poly[3], poly[4], poly[5], poly[6], poly[7]
-    zero = poly[0] * 0
     for x in range(len(numerator)):
         d = neighbour[x] - centre[x]
-        t = d * d * scale
-        u = cap if t > cap else t
+        u = min(d * d * scale, cap)
         e = c0 + u * (c1 + u * (c2 + u * (c3 + u * (c4 + u * (c5 + u * c6)))))
         e *= e
         e *= e
         e *= e
         e *= e
         e *= e
-        w = e * space if t < cap else zero
+        w = e * space
         numerator[x] += w * d
         denominator[x] += w
 

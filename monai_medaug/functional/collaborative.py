@@ -96,7 +96,7 @@ def collaborative_filter(
     with an axis of one voxel is filtered as an image. Channels are filtered each on its own. Computed in float32 on
     the image less its least value, whatever the dtype: 1e-7 of the range.
 
-    The compiled path needs about 8 times the image in float32 beside it, the torch path 300 MB more.
+    The compiled path needs about 10 times the image in float32 beside it, the torch path 300 MB more.
 
     Args:
         image: (B, C, *spatial), two or three spatial axes.

@@ -139,10 +139,19 @@ def soft_labels(labels: torch.Tensor, classes: int | None, name: str) -> torch.T
     """
     if labels.ndim == 0:
         raise ValueError(f"{name} must have a batch axis, got a single value")
+    if labels.ndim > 3:
+        raise ValueError(f"{name} has the shape {tuple(labels.shape)} of a mask: give it as a mask, not as a label")
+    ids_wanted = classes is not None and labels.shape[1:] in ((), (1,))
     if labels.is_floating_point():
-        return labels
+        if not ids_wanted:
+            return labels
+        if bool((labels != labels.round()).any()):
+            raise ValueError(f"{name} must hold whole numbers with num_classes, got fractions")
+        labels = labels.long()
     if labels.dtype == torch.bool:
-        return labels.float()
+        if not ids_wanted:
+            return labels.float()
+        labels = labels.long()
     if labels.ndim == 1 or (labels.shape[1:] == (1,) and classes is not None):
         if classes is None:
             raise ValueError(

@@ -55,8 +55,8 @@ class Batched(Randomizable, InvertibleTransform, MapTransform):
     """
 
     def __init__(self, transform: Any) -> None:
-        self.transform = transform
-        self.keys: tuple = keys_of([transform])
+        self.transform: Any = transform.transform if isinstance(transform, Batched) else transform
+        self.keys: tuple = keys_of([self.transform])
 
     @property
     def allow_missing_keys(self) -> bool:
@@ -95,8 +95,9 @@ def _drawn(transform: Any, data: Any, sample: int, reseeded: bool) -> Any:
         return (transform.operation if isinstance(transform, DictionaryOperation) else transform).next_params()
     if isinstance(transform, SeededContainer):
         seed = transform.call_seed(data, sample)
-        if not isinstance(transform, AugmentationPreset):
+        if not _is_flat_preset(transform):
             return seed
+        transform.before_call(data, sample)
         seed_children(transform.transforms, seed)
         return seed, [_drawn(t, data, sample, True) for t in transform.transforms]
     if isinstance(transform, SampleSeeded):
@@ -114,6 +115,13 @@ def _has_batch_face(transform: Any) -> bool:
     if isinstance(transform, DictionaryOperation):
         return not (transform.point_keys or transform.box_keys)
     return isinstance(transform, Operation)
+
+
+def _is_flat_preset(transform: Any) -> bool:
+    """A preset without a guard: all its steps can run on a batch."""
+    if not isinstance(transform, AugmentationPreset):
+        return False
+    return not any(isinstance(t, SeededContainer) for t in transform.transforms)
 
 
 def _order(container: OneOf | SomeOf | RandomOrder) -> list[int]:
@@ -134,7 +142,7 @@ def _run(transform: Any, draws: list[Any], data: Any) -> Any:
     """Apply to the samples that drew something; the others are ABSENT and stay as they are."""
     if _has_batch_face(transform):
         return _run_operation_once(transform, draws, data)
-    if isinstance(transform, AugmentationPreset):
+    if _is_flat_preset(transform):
         return _run_preset(transform, draws, data)
     if isinstance(transform, SampleSeeded):
         return _run(transform.transform, draws, data)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Params = dict[str, Any]
 REGISTRY: dict[str, type[Operation]] = {}
+_HALF = torch.finfo(torch.float16).max
 _LARGE = 64 << 20  # bytes of a batch from which memory counts more than calls
 ABSENT: Any = object()
 """The draw of a sample that takes no part: it stays as it is and gets no record, unlike one that is skipped."""
@@ -204,7 +205,10 @@ def _applied(
         some = samples[start : start + at_once]
         given = entry.batch(some) if cls.differentiable else entry.batch(some).detach()
         view = entry.view(some)
-        result = cls.apply(given, params[start : start + at_once], plan, view).to(entry.out_dtype)
+        result = cls.apply(given, params[start : start + at_once], plan, view)
+        if entry.out_dtype == torch.float16:
+            result = result.clamp(-_HALF, _HALF)  # the greatest value instead of infinity
+        result = result.to(entry.out_dtype)
         entry.notes += view.notes
         if at_once == count:
             return result

@@ -25,12 +25,15 @@ HU_PRESETS = {
 """Centre and width in HU of the usual display windows."""
 
 
+_RESIDUE_HU = 1e-2  # what rounding leaves of a constant image
+
+
 def require_hu(image: torch.Tensor, name: str) -> None:
     """Raise unless the values can be HU: finite, and not a normalised image (not constant, all within [-1, 1])."""
     low, high = (v.item() for v in torch.aminmax(image if image.dtype not in _NO_MINMAX else image.to(torch.int64)))
     if not (np.isfinite(low) and np.isfinite(high)):
         require_finite(image, name)
-    if low != high and low >= -1 and high <= 1:
+    if high - low > _RESIDUE_HU and low >= -1 and high <= 1:
         raise ValueError(
             f"{name} must be in Hounsfield units, got values within [{low:.3g}, {high:.3g}] as of a normalised image: "
             "put CT transforms before intensity scaling"

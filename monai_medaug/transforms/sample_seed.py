@@ -13,7 +13,7 @@ from monai.transforms.traits import RandomizableTrait
 from monai.transforms.transform import MapTransform
 
 from monai_medaug.transforms.base import number
-from monai_medaug.transforms.seeded import keys_of, map_transforms, seed_children
+from monai_medaug.transforms.seeded import SEEDED_CALL, keys_of, map_transforms, seed_children
 
 
 class SampleSeeds:
@@ -38,6 +38,16 @@ class SampleSeeds:
         self.sample_key = sample_key
         self.seed = int(number("seed", seed))
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __deepcopy__(self, memo: dict) -> SampleSeeds:
+        twin = SampleSeeds(self.sample_key, self.seed)
+        twin.set_epoch(self.epoch)
+        return twin
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        if not self._epoch.is_shared():  # from a file; a worker gets the memory itself
+            self._epoch.share_memory_()
 
     @property
     def epoch(self) -> int:
@@ -120,8 +130,9 @@ class SampleSeeded(MapTransform, InvertibleTransform, RandomizableTrait):
         """Apply to one sample."""
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dictionary with the sample's id, got {type(data).__name__}")
-        seed_children([self.transform], self.seeds.of(data))
-        return self.transform(data)
+        with SEEDED_CALL:
+            seed_children([self.transform], self.seeds.of(data))
+            return self.transform(data)
 
     def inverse(self, data: Any) -> Any:
         """Undo the last call, as the transform does."""

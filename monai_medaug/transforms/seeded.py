@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +17,26 @@ from monai.utils.misc import MAX_SEED, get_seed
 
 from monai_medaug.transforms.base import RandomOperation
 from monai_medaug.transforms.trace import Record, new_record, pop_record, push_record, with_new_trace
+
+
+class OneCallAtATime:
+    """A lock for seeding and running as one step, so that threads that share a transform can't mix their draws.
+
+    It is made anew in a forked process, where another thread may have held it.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        os.register_at_fork(after_in_child=self.__init__)  # type: ignore[misc]
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *_: Any) -> None:
+        self.lock.release()
+
+
+SEEDED_CALL = OneCallAtATime()
 
 
 class SeededContainer(Randomizable, InvertibleTransform):

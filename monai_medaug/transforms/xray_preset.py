@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from monai.config import KeysCollection
+from monai.utils import ensure_tuple
 
 from monai_medaug.transforms.presets import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
 from monai_medaug.transforms.spatial import RandAffineElasticd
@@ -78,7 +79,8 @@ def xray_augmentation(
         strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, which leaves the geometry alone.
         prob: probability that the steps' shares refer to.
         inverted: bright means little attenuation: stored values of MONOCHROME1.
-        value_range: (low, high) of the display scale, such as (0, 4095); None takes each image's own.
+        value_range: (low, high) of the display scale, such as (0, 4095); None takes that of the first image as it comes
+            in, which single outliers then decide on.
         linear: values are photons (raw detector data), not their logarithm.
         sample_key: key of the sample's id in the data. The draws then depend on ``seed``, the id and the epoch alone,
             whatever the workers, see `SampleSeeded`; tell the epoch by ``set_epoch``.
@@ -109,4 +111,6 @@ def xray_augmentation(
     settings: dict[str, Any] = {"strength": strength, "prob": prob, "inverted": inverted, "linear": linear}
     if value_range is not None:
         settings["value_range"] = [float(v) for v in value_range]
-    return build_preset("xray_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed)
+    preset = build_preset("xray_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed)
+    preset.scale_key = ensure_tuple(keys)[0] if value_range is None else None
+    return preset

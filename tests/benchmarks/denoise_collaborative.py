@@ -129,7 +129,7 @@ def volume() -> None:
     print(f"MNI152 T1, 64³ in the middle, sigma 7 %: noisy {decibel(noisy, truth):.2f} dB")
     seconds = fastest(lambda: filtered(noisy, VOLUME), 2)
     print(f"  {'collaborative':<34} {decibel(filtered(noisy, VOLUME), truth):.2f} dB, {seconds:.2f} s")
-    for h in (0.4, 0.5, 0.6, 0.8):
+    for h in (0.2, 0.3, 0.4, 0.6):
         start = time.perf_counter()
         out = nonlocal_means(noisy, VOLUME, 3, 5, h)
         seconds = time.perf_counter() - start

@@ -241,3 +241,12 @@ def test_what_is_wrong_is_said():
         MixingPrepareBatch(BatchMixd("image"), prepare_batch="next")
     with pytest.raises(ValueError, match="share"):
         AdversarialPrepareBatch(FGSMAttackd("image", nn.Identity(), "label"), share=2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_the_share_is_right_on_average(size):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
+    hook = AdversarialPrepareBatch(FGSMAttackd("image", net, "label"), share=0.3, seed=0)
+    batch = batch_of(size, meta=False)
+    counts = [int(((hook(batch, "cpu")[0] - batch["image"]).abs().amax((1, 2, 3)) > 0).sum()) for _ in range(150)]
+    assert abs(np.mean(counts) / size - 0.3) < 0.13

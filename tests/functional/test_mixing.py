@@ -248,3 +248,13 @@ def test_which_voxels_are_lesion():
         lesion_mask(channels, (), "m")
     with pytest.raises(ValueError, match="below 3"):
         lesion_mask(channels, (3,), "m")
+
+
+def test_ids_of_any_type_and_masks_that_are_no_labels():
+    wanted = [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+    for ids in (torch.tensor([1.0, 0.0]), torch.tensor([[1.0], [0.0]]), torch.tensor([True, False])):
+        assert soft_labels(ids, 3, "y").tolist() == wanted
+    with pytest.raises(ValueError, match="got fractions"):
+        soft_labels(torch.tensor([0.5, 1.0]), 3, "y")
+    with pytest.raises(ValueError, match="give it as a mask"):
+        soft_labels(torch.zeros(2, 1, 8, 8), 3, "y")

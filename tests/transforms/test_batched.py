@@ -233,3 +233,10 @@ def test_large_batches_go_in_pieces_and_give_the_same(case, monkeypatch):
     assert sum(sizes) == 6
     assert max(sizes) == max(1, 6 // case.cls.memory)
     torch.testing.assert_close(out, wanted, rtol=0, atol=1e-4 * float(wanted.max() - wanted.min()))
+
+
+def test_batched_of_batched_is_batched():
+    inner = Batched(RandMRINoise(prob=1.0))
+    image = torch.stack([d["image"].as_tensor() for d in items((16, 18, 12))])
+    wanted = inner.set_random_state(0)(image)
+    assert torch.equal(Batched(inner).set_random_state(0)(image), wanted)

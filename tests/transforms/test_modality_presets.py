@@ -14,6 +14,7 @@ from monai_medaug.transforms import (
     RandCTMetald,
     RandMRINoise,
     RandMRINoised,
+    RandXRayExposure,
     RandXRayExposured,
     augmentation_report,
     ct_augmentation,
@@ -189,3 +190,33 @@ def test_strength_is_checked(modality):
 def test_the_body_of_the_ct_tests_is_preserved():
     out = ct_augmentation("image", "label", "lesion", prob=1.0).set_random_state(3)(body())
     assert augmentation_report(out)["anatomy_preserved"] == "yes"
+
+
+def test_radiographs_keep_one_display_scale_through_all_steps():
+    data = sample("xray", SHAPES[0])
+    ranges = set()
+    augment = xray_augmentation("image", "label", strength="strong", prob=1.0)
+    plain = xray_augmentation("image", strength="strong", prob=1.0)
+    for seed in range(8):
+        for preset in (augment, plain):
+            report = augmentation_report(preset.set_random_state(seed)(data))
+            ranges |= {
+                tuple(s["params"]["value_range"]) for s in report["steps"] if "XRay" in s["name"] and s["applied"]
+            }
+    assert ranges == {(float(data["image"].min()), float(data["image"].max()))}
+    stated = xray_augmentation("image", strength="strong", prob=1.0, value_range=next(iter(ranges)))
+    a, b = (p.set_random_state(5)(data)["image"].as_tensor() for p in (plain, stated))
+    assert torch.equal(a, b)
+
+
+def test_nothing_of_half_precision_becomes_infinite():
+    image = (60000 * torch.rand(1, 24, 24)).half()
+    out = RandXRayExposure(factor=0.5, photons=1e4, prob=1.0)(image)
+    assert out.dtype == torch.float16
+    assert out.isfinite().all()
+
+
+def test_an_empty_ct_patch_passes():
+    for seed in range(25):
+        out = ct_augmentation("image", strength="strong").set_random_state(seed)({"image": torch.zeros(1, 24, 24)})
+        assert out["image"].isfinite().all()

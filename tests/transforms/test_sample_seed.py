@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -153,3 +154,23 @@ def test_what_is_wrong_is_said():
     with pytest.raises(ValueError, match="without sample_key"):
         ct_augmentation("image").set_epoch(1)
     assert not hasattr(transform, "set_random_state")  # a loader's workers would call it
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_threads_that_share_it(name):
+    transform = TRANSFORMS[name]()
+    wanted = [transform(item)["image"].as_tensor() for item in items(24)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda item: transform(item)["image"].as_tensor(), items(24)))
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_workers_of_a_copy_hear_of_the_epoch(copied):
+    transform = copied(TRANSFORMS["wrapper"]())
+    loader = DataLoader(Dataset(items(), transform), batch_size=2, num_workers=2, persistent_workers=True)
+    epochs = []
+    for epoch in (0, 1):
+        transform.set_epoch(epoch)
+        epochs.append(epoch_of(loader))
+    assert not same(*epochs)
