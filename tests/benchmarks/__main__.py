@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import chain
 from pathlib import Path
 
-from tests.benchmarks import adversarial, batch, ct, dose, mixing, mri, overhead, projection, quality, spatial, xray
+from tests.benchmarks import (
+    adversarial,
+    batch,
+    ct,
+    denoise_classical,
+    denoise_collaborative,
+    denoise_nlm,
+    denoise_wavelet,
+    dose,
+    mixing,
+    mri,
+    overhead,
+    projection,
+    quality,
+    spatial,
+    xray,
+)
 from tests.benchmarks.harness import environment, print_environment, time_table
 
+DENOISE = (denoise_classical, denoise_nlm, denoise_wavelet, denoise_collaborative)
 TIMED = {
     "spatial": spatial.rows,
     "dose": dose.rows,
@@ -19,6 +37,7 @@ TIMED = {
     "batch": batch.rows,
     "mixing": mixing.rows,
     "adversarial": adversarial.rows,
+    "denoise": lambda: chain.from_iterable(module.rows() for module in DENOISE),
     "overhead": overhead.rows,
 }
 
