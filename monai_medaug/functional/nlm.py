@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import compiled, over_rows
+from monai_medaug.functional.acceleration import compiled, one_thread, over_rows
 
 CUT = 8.0
 """Weights below exp(-8) of the voxel's own are none."""
@@ -87,6 +87,16 @@ def _averaged(
     safe = h.clamp_min(torch.finfo(x.dtype).tiny ** 0.5)
     if kernels is not None:
         return _averaged_compiled(kernels, x, source, noise, safe, sides, reach)
+    if x.device.type == "cpu":
+        with one_thread():  # hundreds of small operations
+            return _averaged_by_shifts(x, source, noise, safe, sides, reach)
+    return _averaged_by_shifts(x, source, noise, safe, sides, reach)
+
+
+def _averaged_by_shifts(
+    x: torch.Tensor, source: torch.Tensor, noise: torch.Tensor, safe: torch.Tensor, sides: list[int], reach: list[int]
+) -> torch.Tensor:
+    """One pass in torch, offset by offset."""
     total, weight = x.clone(), torch.ones_like(x)
     shape = x.shape[1:]
     wide = _mirrored(source, sides)

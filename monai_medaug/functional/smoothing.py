@@ -226,17 +226,16 @@ def _repeat_border(image: torch.Tensor, radii: Sequence[int]) -> torch.Tensor:
 def _median_by_windows(image: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
     """Medians in torch, of so many rows of the first spatial axis at a time that the windows' copy stays small."""
     padded = _repeat_border(image.flatten(0, 1), [n // 2 for n in window])
-    out = torch.empty_like(image, memory_format=torch.contiguous_format)
-    row = math.prod(image.shape[3:]) * math.prod(window)
-    rows = max(1, _WINDOWS // row)
-    for plane, target in zip(padded, out.flatten(0, 1), strict=True):
-        for start in range(0, len(target), rows):
-            stop = min(start + rows, len(target))
-            view = plane[start : stop + window[0] - 1]
+    height = image.shape[2]
+    rows = max(1, _WINDOWS // (math.prod(image.shape[3:]) * math.prod(window)))
+    parts = []
+    for plane in padded:
+        for start in range(0, height, rows):
+            view = plane[start : min(start + rows, height) + window[0] - 1]
             for axis, n in enumerate(window):
                 view = view.unfold(axis, n, 1)
-            target[start:stop] = view.flatten(len(window)).median(-1).values
-    return out
+            parts.append(view.flatten(len(window)).median(-1).values)
+    return torch.cat(parts).reshape(image.shape)
 
 
 def _merge_wires(a: list[int], b: list[int], pairs: list[tuple[int, int]]) -> list[int]:
@@ -332,7 +331,8 @@ def _bilateral_by_shifts(
         for axis, (i, radius) in enumerate(zip(offset, radii, strict=True), 1):
             view = view.narrow(axis, radius + i, image.shape[axis])
         difference = view - image
-        weight = torch.exp((difference / reach).square() * -0.5) * space
+        # weights so small that they are subnormal would take fifty times as long
+        weight = torch.exp(((difference / reach).square() * -0.5).clamp(min=-60)) * space
         numerator = numerator + weight * difference
         denominator = denominator + weight
     return image + numerator / denominator
