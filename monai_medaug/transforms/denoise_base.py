@@ -111,7 +111,9 @@ def _levels(flat: torch.Tensor, given: Any, rician: bool) -> torch.Tensor:
     """Noise level of each image (N,)."""
     if given != "estimated":
         return flat.new_full((len(flat),), float(given))
-    return (rician_sigma(flat - zero_point(flat)) if rician else mad_sigma(flat))[:, 0]
+    single = flat.float()  # the same level for the same values, whatever their type
+    level = rician_sigma(single - zero_point(single)) if rician else mad_sigma(single)
+    return level[:, 0].to(flat)
 
 
 def _axes_to_filter(image: torch.Tensor) -> list[int]:
