@@ -81,7 +81,7 @@ def restored_scan(
     thickness = max(1, SLAB_VOXELS // max(1, image.numel() // image.shape[axis]))
     halo = RESTORATIONS[method][1](transform)
     level = sigma
-    if sigma is None and (transform.needs_sigma or noise == "rician"):
+    if sigma is None and transform.needs_sigma(transform.draw()):
         starts = range(0, image.shape[axis], max(16, thickness))
         levels = [_level_of(transform, _narrowed(image, axis, s, s + 16)) for s in starts]
         level = float(np.median([v for v in levels if v is not None]))
@@ -109,4 +109,4 @@ def _narrowed(image: torch.Tensor, axis: int, start: int, stop: int) -> torch.Te
 
 def _level_of(transform: NoiseRemoval, image: torch.Tensor) -> float | None:
     """The noise level that the transform would use."""
-    return transform.noise_level(image) if transform.needs_sigma or transform.noise == "rician" else None
+    return transform.noise_level(image) if transform.needs_sigma(transform.draw()) else None

@@ -36,8 +36,8 @@ class Batched(Randomizable, InvertibleTransform, MapTransform):
     sample, with a notice. Each sample's trace receives its own record, so that the report, `replay`, and
     ``decollate_batch`` then ``inverse`` work as they do on a sample.
 
-    An operation holds its result and at most about as much again while it works: a batch that would need more is taken
-    in pieces of whole samples, which changes no value.
+    An operation holds its result and at most about twice as much again while it works: a batch that would need more is
+    taken in pieces of whole samples, which changes no value.
 
     Args:
         transform: one of our array transforms or a Compose of them (for a tensor (B, C, *spatial)), a dictionary twin,

@@ -28,8 +28,8 @@ class NoiseRemoval(Operation):
 
     abstract = True
     differentiable = False
-    needs_sigma: ClassVar[bool] = True
-    """Whether the filter asks for the noise level of Gaussian data too; that of Rician data is always needed."""
+    by_level: ClassVar[bool] = True
+    """Whether the filter goes by the noise level of Gaussian data too; that of Rician data is always needed."""
 
     def __init__(self, sigma: float | None, noise: str) -> None:
         super().__init__()
@@ -62,6 +62,11 @@ class NoiseRemoval(Operation):
             guide: a second image of the same shape and its noise level, or None.
         """
 
+    @classmethod
+    def needs_sigma(cls, params: Params) -> bool:
+        """Whether a call asks for the noise level: without noise it then gives back the image as it is."""
+        return cls.by_level or params["noise"] == "rician"
+
     def noise_level(self, image: torch.Tensor) -> float:
         """The level that `sigma` states, or that is estimated on an image (1, *spatial)."""
         flat = plain_tensor(image, "image")[None]
@@ -88,7 +93,7 @@ class NoiseRemoval(Operation):
         rician = own["noise"] == "rician"
         low, high = flat.flatten(1).aminmax(dim=1)
         sigma = flat.new_zeros(len(flat))
-        if rician or cls.needs_sigma:
+        if cls.needs_sigma(own):
             sigma = _levels(flat, own["sigma"], rician)
             levels = sigma.reshape(len(image), channels).tolist()
             view.notes.extend({"noise_level": v[0] if channels == 1 else v} for v in levels)
@@ -101,7 +106,7 @@ class NoiseRemoval(Operation):
             out = signal * seen.clamp(0, 1) + zero
         else:
             out = cls.filtered(flat, sigma, own, spacing, guide)
-        if rician or cls.needs_sigma:
+        if cls.needs_sigma(own):
             clean = (sigma <= _NEGLIGIBLE * (high - low)).reshape(-1, *[1] * (flat.ndim - 1))
             out = torch.where(clean, flat, out)
         return out.reshape(image.shape)

@@ -40,7 +40,7 @@ class GaussianDenoise(NoiseRemoval):
         tensor([[[  0.,   0.,  11.,  89., 100., 100.]]])
     """
 
-    needs_sigma = False
+    by_level = False
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class MedianDenoise(NoiseRemoval):
         True
     """
 
-    needs_sigma = False
+    by_level = False
 
     def __init__(
         self, size: int = 3, preset: str | None = None, noise: str = "gaussian", sigma: float | None = None
@@ -170,6 +170,10 @@ class BilateralDenoise(NoiseRemoval):
         if self.source:
             return {"range_share": 75 / 255, **rest}
         return rest if self.range_sigma is None else {"range_sigma": self.range_sigma, **rest}
+
+    @classmethod
+    def needs_sigma(cls, params: Params) -> bool:
+        return params["noise"] == "rician" or not {"range_share", "range_sigma"} & params.keys()
 
     @classmethod
     def filtered(

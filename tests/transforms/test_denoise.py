@@ -236,3 +236,11 @@ def test_the_presets_of_the_source():
 def test_bad_arguments(cls, arguments, said):
     with pytest.raises(ValueError, match=said):
         cls(**arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"range_sigma": 300}, {"preset": "source"}])
+def test_a_stated_range_is_used_without_any_noise(arguments):
+    clean = phantom((64, 60))
+    assert float((BilateralDenoise(**arguments)(clean) - clean).abs().max()) > 10
+    assert "figures" not in augmentation_report(BilateralDenoise(**arguments)(MetaTensor(clean)))["steps"][0]
+    assert torch.equal(BilateralDenoise(sigma=0)(clean), clean)
