@@ -98,9 +98,7 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     methods = ["gaussian", "median", "bilateral", "nlm", "wavelet", "collaborative"]
     restore.add_argument("--method", choices=methods, required=True, metavar="METHOD", help=", ".join(methods))
     restore.add_argument("--noise", choices=["gaussian", "rician"], default="gaussian", help="rician: magnitude MR")
-    restore.add_argument(
-        "--sigma", type=float, help="noise level in the image's units; estimated where it is not given"
-    )
+    restore.add_argument("--sigma", type=float, help="noise level; else estimated as white noise: state it for CT")
     restore.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help=".nii or .nii.gz; a picture goes beside"
     )

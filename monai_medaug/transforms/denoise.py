@@ -29,7 +29,9 @@ class NonLocalMeansDenoise(NoiseRemoval):
     Along an axis of thicker voxels patch and distance shrink, so that they are equal in mm.
 
     Args:
-        sigma: noise level; None estimates it from the finest wavelet details, and records the estimate.
+        sigma: noise level; None estimates it from the finest wavelet details, and records the estimate. That
+            is right for white noise; where neighbours are correlated, as in CT of a soft kernel, it is too small: state
+            it there.
         noise: ``"gaussian"``, or ``"rician"`` for magnitude MR images of one coil, see `GaussianDenoise`.
         patch: side of the patches in voxels, odd; None for 5 in 2D and 3 in 3D.
         distance: of the search to either side in voxels; None for 10 in 2D and 5 in 3D.
@@ -124,7 +126,9 @@ class WaveletDenoise(NoiseRemoval):
         method: see above.
         wavelet: a name of PyWavelets; None for Haar with the first method and db4 with the others.
         levels: of the transform.
-        sigma: noise level; None estimates it from the finest diagonal details, and records the estimate.
+        sigma: noise level; None estimates it from the finest wavelet details, and records the estimate. That
+            is right for white noise; where neighbours are correlated, as in CT of a soft kernel, it is too small: state
+            it there.
         noise: ``"gaussian"`` or ``"rician"``, see `GaussianDenoise`.
 
     Raises:
@@ -175,7 +179,9 @@ class CollaborativeDenoise(NoiseRemoval):
     slowest of the denoisers here.
 
     Args:
-        sigma: noise level; None estimates it from the finest wavelet details, and records the estimate.
+        sigma: noise level; None estimates it from the finest wavelet details, and records the estimate. That
+            is right for white noise; where neighbours are correlated, as in CT of a soft kernel, it is too small: state
+            it there.
         noise: ``"gaussian"`` or ``"rician"``, see `GaussianDenoise`.
 
     Raises:
