@@ -54,6 +54,7 @@ BUNDLE = {
 }
 
 WORKER = """
+import os
 import torch
 from monai.data import list_data_collate
 from torch.nn.parallel import DistributedDataParallel
@@ -88,8 +89,9 @@ torch.distributed.all_gather(gathered, weights)
 images = [torch.zeros_like(first) for _ in range(2)]
 torch.distributed.all_gather(images, first.contiguous())
 if rank == 0:
-    print("RESULT", torch.equal(*gathered), torch.equal(*images), all(l == l for l in losses))
+    print("RESULT", torch.equal(*gathered), torch.equal(*images), all(l == l for l in losses), flush=True)
 torch.distributed.destroy_process_group()
+os._exit(0)  # gloo may abort while the interpreter winds down, with a script of bare torch too (torch 2.13)
 """
 
 
