@@ -25,7 +25,9 @@ from monai_medaug.functional import (
     rician,
     smoothing,
     warp,
+    wavelet_shrinkage,
     wavelets,
+    wavelets_stationary,
     xray,
 )
 
@@ -54,6 +56,8 @@ __all__ = [
     "rician",
     "smoothing",
     "warp",
+    "wavelet_shrinkage",
     "wavelets",
+    "wavelets_stationary",
     "xray",
 ]

@@ -9,7 +9,7 @@ import torch
 
 from monai_medaug.functional.collaborative import collaborative_filter
 from monai_medaug.functional.nlm import non_local_means
-from monai_medaug.functional.wavelets import wavelet_shrinkage
+from monai_medaug.functional.wavelet_shrinkage import wavelet_shrinkage
 from monai_medaug.transforms.base import number
 from monai_medaug.transforms.call import Params
 from monai_medaug.transforms.denoise_base import NoiseRemoval, is_source

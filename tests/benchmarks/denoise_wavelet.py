@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.noise_level import mad_sigma, noise_map, rician_sigma
-from monai_medaug.functional.wavelets import wavelet_shrinkage
+from monai_medaug.functional.wavelet_shrinkage import wavelet_shrinkage
 from tests.benchmarks.harness import Call, Row, time_table
 from tests.benchmarks.peers import ellipsoid, size
 
