@@ -129,26 +129,38 @@ def _collect(image, starts, patch, members, group):
 
 
 @_njit(fastmath=True)
-def _shrink_hard(group, threshold):
-    """Set the coefficients below the threshold to 0, except the group's mean; the weight is 1 / those left."""
+def _shrink_hard(group, members, threshold, spread):
+    """Set the coefficients below the threshold times their noise to 0, except the group's mean.
+
+    The weight is 1 / the variance of what is left.
+    """
     zero = group.dtype.type(0)
-    kept = 1
-    for t in range(1, len(group)):
-        small = abs(group[t]) < threshold
-        group[t] = zero if small else group[t]
-        kept += 0 if small else 1
-    return 1.0 / kept
+    energy = zero
+    for c in range(len(spread)):
+        limit = threshold * spread[c]
+        kept = 0
+        for t in range(c * members, (c + 1) * members):
+            small = (abs(group[t]) < limit) & (t > 0)
+            group[t] = zero if small else group[t]
+            kept += 0 if small else 1
+        energy += kept * spread[c] * spread[c]
+    return 1.0 / energy
 
 
 @_njit(fastmath=True)
-def _shrink_wiener(group, pilot, variance):
-    """Empirical Wiener filter, the group's mean kept; the weight is 1 / the energy of the attenuation."""
-    energy = group.dtype.type(1)
-    for t in range(1, len(group)):
-        p = pilot[t] * pilot[t]
-        w = p / (p + variance)
-        group[t] *= w
-        energy += w * w
+def _shrink_wiener(group, pilot, members, spread):
+    """Empirical Wiener filter, the group's mean kept; the weight is 1 / the variance of what is left."""
+    one = group.dtype.type(1)
+    energy = group.dtype.type(0)
+    for c in range(len(spread)):
+        variance = spread[c] * spread[c]
+        squares = group.dtype.type(0)
+        for t in range(c * members, (c + 1) * members):
+            p = pilot[t] * pilot[t]
+            w = p / (p + variance) if t > 0 else one
+            group[t] *= w
+            squares += w * w
+        energy += squares * variance
     return 1.0 / energy
 
 
@@ -169,7 +181,8 @@ def filter_references(
     forward,
     backward,
     window,
-    level,
+    spread,
+    threshold,
     corner,
     total,
     weight,
@@ -177,7 +190,8 @@ def filter_references(
     """Match, filter and put back the groups of the reference patches in some rows of one plane.
 
     ``total`` and ``weight`` cover the part of the image that begins at ``corner``. With a ``pilot`` of the image's
-    shape this is the Wiener stage (``level`` the variance), with an empty one the stage with a hard threshold.
+    shape this is the Wiener stage, with an empty one the stage with a hard threshold; ``spread`` is the deviation of
+    the noise in each coefficient of a patch.
     """
     pz, py, px = patch
     mz, my, mx = margin
@@ -225,9 +239,9 @@ def filter_references(
                 _collect(pilot, starts, patch, members, other)
                 _transform_patches(other, spare, fz, fy, fx, members)
                 _haar(other, voxels, members)
-                share = _shrink_wiener(group, other, level)
+                share = _shrink_wiener(group, other, members, spread)
             else:
-                share = _shrink_hard(group, level)
+                share = _shrink_hard(group, members, threshold, spread)
             _haar_back(group, voxels, members)
             _transform_patches(group, spare, bz, by, bx, members)
             for m in range(members):

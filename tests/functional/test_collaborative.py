@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from monai_medaug.functional.acceleration import torch_only
-from monai_medaug.functional.collaborative import _haar_matrix, collaborative_filter, patch_stage, patch_transform
+from monai_medaug.functional.collaborative import collaborative_filter
+from monai_medaug.functional.collaborative_paths import _haar_matrix
+from monai_medaug.functional.collaborative_stage import patch_stage, patch_transform
 
 SIGMA = 0.08
 

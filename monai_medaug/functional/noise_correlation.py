@@ -1,0 +1,136 @@
+"""Correlated noise: how noisy a CT is and how its noise hangs together, and what that makes of a transform's spectrum.
+
+Reconstruction filters the quanta's noise: neighbours are alike and the finest frequencies nearly empty, so that an
+estimate from these (see `noise_level`) comes out three to six times too small. Here a slice's noise is that of its flat
+windows, as in O. Christianson et al., Automated technique to measure noise in clinical CT examinations, AJR 2015.
+
+The correlation is taken to be a product over the axes, of one list an axis that begins with 1 at no distance.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+Correlation = Sequence[Sequence[float]]
+
+SOFT_TISSUE_HU = (-150.0, 150.0)
+_WINDOW = 16
+_LEAST_WINDOW = 8
+_LEAST_FLAT = 12  # windows, below which there is no estimate
+_SPREAD = 1.35  # ratio of the greatest to the least deviation of flat windows
+_SLICES = 4  # neighbours that are compared
+_GROUPS = 8  # of slices, evenly over the volume
+_EMPTIEST = 0.02  # of the mean power: no frequency is quite without noise
+
+
+def correlated_noise(
+    image: torch.Tensor, across: int | None, within: tuple[float, float] = SOFT_TISSUE_HU
+) -> tuple[float, list[list[float]]] | None:
+    """Standard deviation and correlation of the noise in the flat parts of a CT's slices.
+
+    Windows of 16² pixels with a mean in soft tissue lose their best quadratic surface; those whose deviation is within
+    a third of the commonest one are flat. The correlation is that of their residuals, tapered to nothing at 8 pixels
+    (4 slices), and its power is kept above 0.
+
+    Args:
+        image: (*spatial) in HU, 2D or 3D; a volume by 32 of its slices at most.
+        across: axis across the slices; None in 2D.
+        within: HU of what may be flat.
+
+    Returns:
+        The deviation, and for each axis the correlation at distances of 0, 1, .. voxels; None where too little is flat.
+
+    Example:
+        >>> noise = torch.randn(1, 1, 200, 200, generator=torch.Generator().manual_seed(0))
+        >>> smooth = torch.nn.functional.avg_pool2d(noise, (1, 2), stride=1)[0, 0]
+        >>> sigma, correlation = correlated_noise(20 * smooth, None)
+        >>> round(sigma / 20 * 2**0.5, 1), [round(c[1], 1) for c in correlation]
+        (1.0, [-0.0, 0.5])
+    """
+    volume = image[None] if across is None else image.movedim(across, 0)
+    side = min(_WINDOW, *volume.shape[1:])
+    if side < _LEAST_WINDOW:
+        return None
+    count = len(volume)
+    starts = np.unique(np.linspace(0, max(0, count - _SLICES), _GROUPS).round().astype(int))
+    slices = sorted({s for start in starts for s in range(start, min(start + _SLICES, count))})
+    residuals, kept = _flat_residuals(volume[slices].float(), side, within)
+    if int(kept.sum()) < _LEAST_FLAT:
+        return None
+    flat = residuals[kept]
+    power = flat.square().mean()
+    taken = 1 - 6 / side**2  # of the variance, the surface's share aside
+    plane = [_axis_correlation(flat, axis, power) for axis in (1, 2)]
+    ordered = [_valid_correlation(c) for c in plane]
+    if across is not None:
+        ordered.insert(across, _valid_correlation(_slice_correlation(residuals, kept, slices)))
+    return math.sqrt(float(power) / taken), ordered
+
+
+def _flat_residuals(slices: torch.Tensor, side: int, within: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Windows (S, n, side, side) less their quadratic surfaces, and which of them are flat, (S, n)."""
+    windows = slices.unfold(1, side, side // 2).unfold(2, side, side // 2).flatten(1, 2)
+    mean = windows.mean((2, 3))
+    place = torch.arange(side, dtype=slices.dtype, device=slices.device) / side - 0.5
+    terms = torch.stack([(place**i)[:, None] * place**j for i in range(3) for j in range(3 - i)])
+    basis = torch.linalg.qr(terms.flatten(1).T)[0]
+    values = windows.flatten(2) - mean[..., None]
+    residuals = values - (values @ basis) @ basis.T
+    deviation = residuals.square().mean(2).sqrt()
+    soft = (mean > within[0]) & (mean < within[1]) & (deviation > 0)
+    ordered = deviation[soft].log().sort().values
+    if len(ordered) == 0:
+        return residuals.unflatten(2, (side, side)), soft
+    reach = torch.searchsorted(ordered, ordered + math.log(_SPREAD), right=True)
+    least = ordered[(reach - torch.arange(len(ordered), device=ordered.device)).argmax()].exp()
+    kept = soft & (deviation >= 0.999 * least) & (deviation <= 1.001 * _SPREAD * least)
+    return residuals.unflatten(2, (side, side)), kept
+
+
+def _axis_correlation(flat: torch.Tensor, axis: int, power: torch.Tensor) -> list[float]:
+    n = flat.shape[axis]
+    return [float((flat.narrow(axis, k, n - k) * flat.narrow(axis, 0, n - k)).mean() / power) for k in range(n // 2)]
+
+
+def _slice_correlation(residuals: torch.Tensor, kept: torch.Tensor, slices: Sequence[int]) -> list[float]:
+    """Correlation of the same windows in slices so far apart, where both are flat."""
+    place = {s: i for i, s in enumerate(slices)}
+    found = [1.0]
+    for distance in range(1, _SLICES):
+        pairs = [(i, place[s + distance]) for s, i in place.items() if s + distance in place]
+        a, b = [i for i, _ in pairs], [j for _, j in pairs]
+        both = kept[a] & kept[b]
+        if int(both.sum()) < _LEAST_FLAT:
+            break
+        first, second = residuals[a][both], residuals[b][both]
+        found.append(float((first * second).mean() / (first.square().mean() * second.square().mean()).sqrt()))
+    return found
+
+
+def _valid_correlation(measured: Sequence[float]) -> list[float]:
+    """Tapered, and without power below 0."""
+    n = len(measured)
+    tapered = np.asarray(measured) * (0.5 + 0.5 * np.cos(np.pi * np.arange(n) / n))
+    circle = np.concatenate([tapered, np.zeros(8 * n + 1), tapered[:0:-1]])
+    power = np.fft.fft(circle).real
+    power = np.maximum(power, _EMPTIEST * power.mean())
+    valid = np.fft.ifft(power).real[:n]
+    return [float(v) for v in valid / valid[0]]
+
+
+@functools.lru_cache(maxsize=64)
+def correlation_matrix(correlation: tuple[float, ...], n: int) -> np.ndarray:
+    """Correlation matrix (n, n) of so many voxels in a row; beyond the list's end there is none.
+
+    Example:
+        >>> correlation_matrix((1.0, 0.5), 3).tolist()
+        [[1.0, 0.5, 0.0], [0.5, 1.0, 0.5], [0.0, 0.5, 1.0]]
+    """
+    known = np.zeros(max(n, len(correlation)))
+    known[: len(correlation)] = correlation
+    return known[np.abs(np.arange(n)[:, None] - np.arange(n))]
