@@ -1,6 +1,7 @@
 """The gallery: every transform on the page, magnitudes that grow, one file that needs nothing, and nobody's data."""
 
 import base64
+import html
 import io
 import re
 import struct
@@ -21,12 +22,14 @@ from monai_medaug.gallery.images import gallery_image
 from monai_medaug.gallery.write import gallery_section
 from monai_medaug.transforms import RandHUContrast, RandMRINoise
 from monai_medaug.transforms.base import Operation, RandomOperation
+from monai_medaug.transforms.denoise_base import NoiseRemoval
 
 from .contract.cases import CASES
 
 SIZE = 96
 OPERATIONS = gallery_operations()
 EASED = [name for name, cls in OPERATIONS.items() if issubclass(cls, RandomOperation) and cls.identity]
+DENOISERS = [name for name, cls in OPERATIONS.items() if issubclass(cls, NoiseRemoval)]
 FILES = [name for sources in images._SOURCES.values() for name, _ in sources]
 LETTERS = 30_000
 """Characters on a page besides its pictures; a name of a file is looked for in them."""
@@ -152,6 +155,7 @@ def test_every_transform_is_on_a_page_that_needs_nothing_and_names_nobody(tmp_pa
     assert not re.search(r"[\\/]\w|[.]dcm|[.]py", shown.replace("AAPM/RSNA", "")), "a path"
     for name in page.titles:
         assert f"{name}(" in shown, "no call"
+    assert "The slice as it came has noise of its own" in shown, "PSNR without what it is against"
     assert "Gudbjartsson" in shown
     assert "Rician and" not in shown, "only the first line of a docstring"
     assert pyplot.get_fignums() == []
@@ -190,9 +194,10 @@ def test_two_runs_give_the_same_bytes_and_the_random_state_is_left_alone(tmp_pat
     torch.manual_seed(0)
     np.random.seed(0)
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
-    names = ["RandMRINoise", "RandHUWindow", "RandAffineElastic"]
+    names = ["RandMRINoise", "RandHUWindow", "RandAffineElastic", "BilateralDenoise", "CollaborativeDenoise"]
     first, second = (write_gallery(tmp_path / str(n), names) for n in range(2))
-    assert [f.name for f in first] == ["index.html", "RandHUWindow.png", "RandMRINoise.png", "RandAffineElastic.png"]
+    by_section = ["RandHUWindow", "RandMRINoise", "BilateralDenoise", "CollaborativeDenoise", "RandAffineElastic"]
+    assert [f.name for f in first] == ["index.html", *(f"{name}.png" for name in by_section)]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
     assert torch.equal(torch.get_rng_state(), states[0])
@@ -296,6 +301,22 @@ class OnlyVolumes(Operation):
     spatial_dims = (3,)
 
 
+class FlatDenoise(NoiseRemoval):
+    """Takes everything away."""
+
+    abstract = True
+
+    def __init__(self, sigma: float | None = None, noise: str = "gaussian") -> None:
+        super().__init__(sigma, noise)
+
+    def settings(self):
+        return {}
+
+    @classmethod
+    def filtered(cls, image, sigma, params, spacing, guide):
+        return image.mean().expand(image.shape)
+
+
 class RandTwofold(RandomOperation):
     """What it draws differs from call to call."""
 
@@ -315,7 +336,7 @@ class RandTwofold(RandomOperation):
 
 
 def test_new_transforms_need_no_change_here(tmp_path, small, monkeypatch):
-    added = [NeedsNetwork, Halved, DoubledPixels, OnlyVolumes, RandTwofold]
+    added = [NeedsNetwork, Halved, DoubledPixels, OnlyVolumes, FlatDenoise, RandTwofold]
     for cls in added:
         monkeypatch.setattr(transforms, cls.__name__, cls, raising=False)
     monkeypatch.setattr(transforms, "__all__", [*transforms.__all__, *(c.__name__ for c in added)])
@@ -329,6 +350,8 @@ def test_new_transforms_need_no_change_here(tmp_path, small, monkeypatch):
     assert len({gallery_section(n) for n in page.titles}) == 1
     widths = [Image.open(f).width for f in files[1:]]
     assert widths[0] == widths[1] < widths[2], "one result, not three"
+    denoised = write_gallery(tmp_path, ["FlatDenoise"])[0].read_text(encoding="utf-8")
+    assert html.escape("FlatDenoise(sigma=40, noise='rician')") in denoised
 
 
 def test_images_are_real_upright_and_in_their_place():
@@ -359,15 +382,17 @@ def test_images_are_real_upright_and_in_their_place():
 
 def test_sections_follow_the_names():
     assert gallery_section("RandCTRing") == gallery_section("RandHUContrast") == "CT"
-    assert gallery_section("BatchMixUp") == gallery_section("GaussianDenoise") == [*write._SECTIONS][-1]
+    assert gallery_section("BatchMixUp") == [*write._SECTIONS][-1]
+    assert {gallery_section(name) for name in DENOISERS} == {"Denoising"}
+    assert len(DENOISERS) >= 6
 
 
 def test_scale_of_the_difference_is_round_and_holds_the_value():
     for value in (0.013, 0.9, 1.0, 1.2, 7.6, 49, 101):
-        scale = rows._round_scale(value)
+        scale = rows.round_scale(value)
         assert value * (1 - 1e-6) <= scale <= 1.7 * value
         assert len(f"{scale:g}".strip("0.").replace(".", "")) <= 2
-    assert rows._round_scale(0) == 1
+    assert rows.round_scale(0) == 1
 
 
 def test_captions_state_what_was_drawn(small):

@@ -58,7 +58,7 @@ _INTRODUCTION = (
     "A random transform shows the strongest of many draws from the ranges in the call below it, and the same draw "
     "eased to two thirds and a third, as `PreservingCompose` eases what would harm anatomy. Where there is nothing to "
     "ease, three settings or draws stand side by side. The figures under each picture are those that the transform "
-    "recorded.",
+    "recorded. Denoisers stand in a section of their own, with the noise that they are to take away.",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,17 @@ class RowPanel:
     figures: Params = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class RowPicture:
+    """What stands in one place: its title, the values, the lines below, and the range shown, in grey or in colours."""
+
+    title: str
+    values: np.ndarray
+    caption: Sequence[str]
+    span: tuple[float, float]
+    colours: bool = False
+
+
 def quantity_text(transform: str, name: str, value: Any) -> str:
     """A drawn quantity with its unit, for people.
 
@@ -81,14 +92,22 @@ def quantity_text(transform: str, name: str, value: Any) -> str:
     return _with_minus(" ".join(_readable(name, rounded if isinstance(value, list) else rounded[0]).split()))
 
 
+def setting_text(arguments: Mapping[str, Any]) -> str:
+    """Arguments of a call as the title of its result.
+
+    Example:
+        >>> setting_text({"preset": "soft_tissue"})
+        'preset soft tissue'
+    """
+    return ", ".join(f"{n} {v}".replace("_", " ") for n, v in arguments.items()) or "result"
+
+
 def _with_minus(text: str) -> str:
     return re.sub(r"(?<![\w.)])-(?=\d)", "−", text)
 
 
 def draw_row(cls: type[Operation], source: GalleryImage, panels: list[RowPanel]) -> bytes:
-    """The row as the content of a PNG without meta data."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
+    """The row as the content of a PNG."""
     plane = DisplayPlane.through(VoxelGrid(tuple(source.image.shape[1:]), affine_of(source.image)))
     before = plane.cut(source.image.as_tensor()[0].numpy())
     after = [plane.cut(_of_size(p.image.as_tensor(), source.image.shape[1:])[0].numpy()) for p in panels]
@@ -100,47 +119,59 @@ def draw_row(cls: type[Operation], source: GalleryImage, panels: list[RowPanel])
     if source.modality == "ct" and not windowed:
         unit, scale = "HU", 1.0
     change = (after[-1] - reference) * scale
-    half = _round_scale(float(np.percentile(np.abs(change), _SATURATED)))
+    half = round_scale(float(np.percentile(np.abs(change), _SATURATED)))
 
     eased = [n for n, v in panels[-1].params.items() if n in cls.identity and v != cls.identity[n]]
-    captions = [_row_window_text(source, (low, high)), *(_panel_caption(cls, p, eased) for p in panels)]
-    captions.append([f"blue −{half:g}, red +{half:g} {unit}", "in the last picture" if len(panels) > 1 else ""])
-    width, height = before.shape[1], round(before.shape[0] * plane.aspect)
-    lines = max(len(c) for c in captions)
-    figure = _row_figure(len(captions), width, height, lines)
-    FigureCanvasAgg(figure)
-    titles = ["original", *(p.title for p in panels), "difference"]
-    pictures = [before, *after, change]
-    for number, (title, picture, caption) in enumerate(zip(titles, pictures, captions, strict=True)):
-        axes = figure.axes[number]
-        if number == 0:
-            style: dict[str, Any] = {"cmap": "gray", "vmin": low, "vmax": high}
-        elif number <= len(panels):
-            style = {"cmap": "gray", "vmin": shown[0], "vmax": shown[1]}
-        else:
-            style = {"cmap": _change_colours(), "vmin": -half, "vmax": half}
-        axes.imshow(picture, aspect="auto", interpolation="nearest" if plane.aspect == 1 else "antialiased", **style)
-        axes.set_title(title, fontsize=12, color=_INK, pad=7)
-        axes.text(0, -6 / height, "\n".join(caption), transform=axes.transAxes, **_CAPTION_STYLE)
-        if cls.geometric and number <= len(panels):
-            _overlay_grid(axes, plane, panels[number - 1].image if number else None)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
-    return content.getvalue()
+    scale_text = [f"blue −{half:g}, red +{half:g} {unit}", "in the last picture" if len(panels) > 1 else ""]
+    pictures = [
+        RowPicture("original", before, row_window_text(source, (low, high)), (low, high)),
+        *(RowPicture(p.title, a, _panel_caption(cls, p, eased), shown) for p, a in zip(panels, after, strict=True)),
+        RowPicture("difference", change, scale_text, (-half, half), colours=True),
+    ]
+    figure = draw_lines([pictures], before.shape[1], round(before.shape[0] * plane.aspect))
+    if cls.geometric:
+        for axes, image in zip(figure.axes, [None, *(p.image for p in panels)], strict=False):
+            _overlay_grid(axes, plane, image)
+    return png_content(figure)
 
 
-def _row_figure(count: int, width: int, height: int, lines: int) -> Figure:
-    """Axes of exactly so many pixels, so that nothing is resampled."""
+def draw_lines(lines: Sequence[Sequence[RowPicture]], width: int, height: int) -> Figure:
+    """Lines of pictures, each on axes of exactly so many pixels, so that nothing is resampled."""
     from matplotlib.figure import Figure
 
-    whole = 2 * _MARGIN + count * width + (count - 1) * _GAP, _HEAD + height + 10 + lines * _LINE
+    deep = [_HEAD + height + 10 + max(len(p.caption) for p in line) * _LINE for line in lines]
+    count = max(map(len, lines))
+    whole = 2 * _MARGIN + count * width + (count - 1) * _GAP, sum(deep)
     figure = Figure(figsize=(whole[0] / _DPI, whole[1] / _DPI), dpi=_DPI, facecolor=_DARK)
-    for number in range(count):
-        left, bottom = _MARGIN + number * (width + _GAP), whole[1] - _HEAD - height
-        place = (left / whole[0], bottom / whole[1], width / whole[0], height / whole[1])
-        axes = figure.add_axes(place, xticks=[], yticks=[])
-        axes.set_axis_off()
+    for line, above in zip(lines, np.cumsum([0, *deep]), strict=False):
+        for number, picture in enumerate(line):
+            left, bottom = _MARGIN + number * (width + _GAP), whole[1] - above - _HEAD - height
+            place = (left / whole[0], bottom / whole[1], width / whole[0], height / whole[1])
+            axes = figure.add_axes(place, xticks=[], yticks=[])
+            axes.set_axis_off()
+            rows, columns = picture.values.shape
+            axes.imshow(
+                picture.values,
+                aspect="auto",
+                interpolation="antialiased" if height % rows or width % columns else "nearest",
+                cmap=_change_colours() if picture.colours else "gray",
+                vmin=picture.span[0],
+                vmax=picture.span[1],
+            )
+            axes.set_title(picture.title, fontsize=12, color=_INK, pad=7)
+            axes.text(0, -6 / height, "\n".join(picture.caption), transform=axes.transAxes, **_CAPTION_STYLE)
     return figure
+
+
+def png_content(figure: Figure) -> bytes:
+    """A figure as the content of a PNG without meta data, and without an alpha channel that says nothing."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas, content = FigureCanvasAgg(figure), io.BytesIO()
+    canvas.draw()
+    Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])).save(content, format="png")
+    return content.getvalue()
 
 
 def _of_size(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
@@ -167,7 +198,8 @@ def _row_window(
     return low, high
 
 
-def _row_window_text(source: GalleryImage, window: tuple[float, float]) -> list[str]:
+def row_window_text(source: GalleryImage, window: tuple[float, float]) -> list[str]:
+    """What black and white stand for."""
     low, high = window
     if source.modality == "ct":
         return [_with_minus(f"shown from {low:.0f} to {high:.0f} HU")]
@@ -189,7 +221,7 @@ def _panel_caption(cls: type[Operation], panel: RowPanel, eased: list[str]) -> l
     return [line for text in texts for line in textwrap.wrap(text, columns)]
 
 
-def _round_scale(value: float) -> float:
+def round_scale(value: float) -> float:
     """The next round number, with a digit or two."""
     if value <= 0:
         return 1.0

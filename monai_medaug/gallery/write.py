@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,19 @@ from monai.data.meta_tensor import MetaTensor
 from monai_medaug import transforms
 from monai_medaug.gallery.images import MISSING_TEXT, GalleryImage, gallery_image
 from monai_medaug.gallery.page import GalleryRow, GallerySection, gallery_page
-from monai_medaug.gallery.rows import RowPanel, draw_row, quantity_text
+from monai_medaug.gallery.restoration import RESTORATION_TEXT, draw_restoration
+from monai_medaug.gallery.rows import RowPanel, draw_row, quantity_text, setting_text
 from monai_medaug.scans import staged
 from monai_medaug.transforms.base import Operation, RandomOperation
+from monai_medaug.transforms.denoise_base import NoiseRemoval
 
 PAGE_NAME = "index.html"
+_DENOISING = "Denoising"
 _SECTIONS = {
     "CT": ("ct", ("CT", "HU")),
     "MRI": ("mri", ("MRI",)),
     "X-ray": ("xray", ("XRay",)),
+    _DENOISING: ("mri", ("Denoise",)),
     "Geometry, resolution and what else fits any modality": ("ct", ()),
 }
 """Title: the image, and what names of its transforms contain; the last takes the others."""
@@ -114,11 +118,12 @@ def write_gallery(out: str | os.PathLike, names: Sequence[str] | None = None) ->
                 bar.update(len(members))
             elif image is not None and members:
                 for name in members:
-                    rows.append(_gallery_row(known[name], image))
+                    rows.append(_gallery_row(known[name], image, images))
                     (folder / f"{name}.png").write_bytes(rows[-1].png)
                     written.append(f"{name}.png")
                     bar.update()
-                sections.append(GallerySection(title, image.text, "", tuple(rows)))
+                said = _denoising_text(images) if title == _DENOISING else image.text
+                sections.append(GallerySection(title, said, "", tuple(rows)))
         (folder / PAGE_NAME).write_text(gallery_page(sections), encoding="utf-8")
     return [out / name for name in written]
 
@@ -126,17 +131,26 @@ def write_gallery(out: str | os.PathLike, names: Sequence[str] | None = None) ->
 # ---- a row -------------------------------------------------------------------------------------------------------
 
 
-def _gallery_row(cls: type[Operation], image: GalleryImage) -> GalleryRow:
-    settings = _ARGUMENTS.get(cls.__name__, ({},))
-    if issubclass(cls, RandomOperation):
-        panels = _magnitude_panels(cls(**_certain(cls, settings[0])), image)
+def _gallery_row(cls: type[Operation], image: GalleryImage, images: Mapping[str, GalleryImage | None]) -> GalleryRow:
+    settings: Sequence[dict[str, Any]] = _ARGUMENTS.get(cls.__name__, ({},))
+    also = ""
+    if issubclass(cls, NoiseRemoval):
+        png, settings = draw_restoration(cls, images)
     else:
-        panels = [_result_panel(_setting_text(s), cls(**s), image.image) for s in settings]
+        if issubclass(cls, RandomOperation):
+            panels = _magnitude_panels(cls(**_certain(cls, settings[0])), image)
+        else:
+            panels = [_result_panel(setting_text(s), cls(**s), image.image) for s in settings]
+        png, also = draw_row(cls, image, panels), _also_drawn(cls, settings[0], panels[-1])
     summary, source = _summary_and_source(cls)
-    also = _also_drawn(cls, settings[0], panels[-1])
     notes = (_REMARKS.get(cls.__name__, ""), f"Also drawn: {also}." if also else "", source)
-    call = "\n".join(_call_text(cls, s) for s in settings)
-    return GalleryRow(cls.__name__, summary, draw_row(cls, image, panels), call, tuple(n for n in notes if n))
+    call = "\n".join(dict.fromkeys(_call_text(cls, s) for s in settings))
+    return GalleryRow(cls.__name__, summary, png, call, tuple(n for n in notes if n))
+
+
+def _denoising_text(images: Mapping[str, GalleryImage | None]) -> str:
+    shown = [image.text for modality in ("mri", "ct") if (image := images[modality]) is not None]
+    return " ".join([RESTORATION_TEXT, *shown])
 
 
 def _certain(cls: type, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -188,10 +202,6 @@ def _call_text(cls: type, arguments: dict[str, Any]) -> str:
     defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
     given = {n: v for n, v in {**defaults, **_certain(cls, arguments)}.items() if v is not None}
     return f"{cls.__name__}({', '.join(f'{n}={v!r}' for n, v in given.items())})"
-
-
-def _setting_text(arguments: dict[str, Any]) -> str:
-    return ", ".join(f"{n} {v}".replace("_", " ") for n, v in arguments.items()) or "result"
 
 
 def _summary_and_source(cls: type) -> tuple[str, str]:
