@@ -30,6 +30,7 @@ from monai_medaug.functional import (
     warp,
     wavelet_shrinkage,
     wavelets,
+    wavelets_hard,
     wavelets_stationary,
     xray,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "warp",
     "wavelet_shrinkage",
     "wavelets",
+    "wavelets_hard",
     "wavelets_stationary",
     "xray",
 ]

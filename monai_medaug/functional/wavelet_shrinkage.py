@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import one_thread
+from monai_medaug.functional.acceleration import compiled, one_thread
 from monai_medaug.functional.wavelets import (
     decimated_transform,
     inverse_decimated_transform,
     wavelet_noise_gain,
     wide_axes,
 )
+from monai_medaug.functional.wavelets_hard import hard_stationary
 from monai_medaug.functional.wavelets_stationary import shrink_stationary
 
 SHRINKAGE_METHODS = ("translation_invariant", "bayes", "universal")
@@ -25,6 +27,9 @@ CT, T1, T2 and radiograph at noise of 5 and 10 % of the range, within 3.0 to 3.4
 
 _FEW = 2**20
 """Below so many voxels one thread serves: hundreds of small operations, see `acceleration.one_thread`."""
+
+_PIECE = 2**22
+"""Samples are taken together up to so many voxels: more are no faster, but need memory of several images each."""
 
 
 def soft_threshold(band: torch.Tensor, threshold: torch.Tensor | float) -> torch.Tensor:
@@ -124,7 +129,12 @@ def wavelet_shrinkage(
     if not bool((sigma >= 0).all()):
         raise ValueError(f"sigma: expected at least 0, got {sigma.tolist()}")
     with one_thread() if work.device.type == "cpu" and work.numel() < _FEW else nullcontext():
-        out = _shrunk_bands(work, sigma, method, wavelet, levels, threshold, stationary, border)
+        together = max(1, _PIECE // max(1, math.prod(work.shape[1:])))
+        pieces = [
+            _shrunk_bands(part, noise, method, wavelet, levels, threshold, stationary, border)
+            for part, noise in zip(work.split(together), sigma.split(together), strict=True)
+        ]
+        out = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
     return out.to(image.dtype if image.is_floating_point() else out.dtype)
 
 
@@ -156,7 +166,14 @@ def _shrunk_bands(
         return (hard_threshold if method == "translation_invariant" else soft_threshold)(band, limit)
 
     if method != "universal" if stationary is None else stationary:
-        out = shrink_stationary(image - middle, wavelet, levels, shrunk, border)
+        suited = method == "translation_invariant" and image.dtype == torch.float32
+        tracked = torch.is_grad_enabled() and (image.requires_grad or sigma.requires_grad)
+        kernels = compiled("_numba_wavelets", image.device) if suited and not tracked else None
+        if kernels is not None:
+            limits = level.expand(*image.shape[:2], *(1,) * len(axes)).flatten().tolist()
+            out = hard_stationary(kernels, image, middle, wavelet, levels, limits, border)
+        else:
+            out = shrink_stationary(image - middle, wavelet, levels, shrunk, border)
     else:
         low, details = decimated_transform(image - middle, wavelet, levels)
         for bands, j in zip(details, reversed(range(len(details))), strict=True):
@@ -166,4 +183,5 @@ def _shrunk_bands(
         out = inverse_decimated_transform(low, details, wide_axes(image), wavelet)
         for axis in wide_axes(image):
             out = out.narrow(axis, 0, image.shape[axis])
-    return torch.where(noise > 0, out + middle, image)
+    out.add_(middle)
+    return out if bool((noise > 0).all()) else torch.where(noise > 0, out, image)
