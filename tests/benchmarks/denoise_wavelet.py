@@ -30,7 +30,7 @@ def cycle_spun(image: np.ndarray, shifts: int = SHIFTS, **arguments: object) -> 
     from skimage.restoration import cycle_spin, denoise_wavelet
 
     settings = {"sigma": SIGMA, "wavelet": "db4", "wavelet_levels": 3, "method": "BayesShrink", **arguments}
-    return cycle_spin(image, func=denoise_wavelet, max_shifts=shifts, func_kw=settings, num_workers=1)
+    return cycle_spin(image, func=denoise_wavelet, max_shifts=shifts, func_kw=settings, workers=1)
 
 
 def shrunk(image: np.ndarray, **arguments: object) -> np.ndarray:
@@ -65,15 +65,17 @@ def rows() -> Iterator[Row]:
 
     volume = torch.from_numpy(noisy(ellipsoid(VOLUME, 0.5, 0.0, 0.1)[0].numpy()).astype(np.float32))[None, None]
 
-    def single() -> Call:
-        from skimage.restoration import denoise_wavelet
+    for wavelet in ("haar", "db4"):
 
-        return lambda: denoise_wavelet(volume[0, 0].numpy(), sigma=SIGMA, wavelet="haar", wavelet_levels=3)
+        def single(wavelet: str = wavelet) -> Call:
+            from skimage.restoration import denoise_wavelet
 
-    def in_3d() -> Call:
-        return lambda: wavelet_shrinkage(volume, sigma)
+            return lambda: denoise_wavelet(volume[0, 0].numpy(), sigma=SIGMA, wavelet=wavelet, wavelet_levels=3)
 
-    yield Row(f"wavelet translation_invariant haar, {size(VOLUME)}", "scikit-image, 1 shift", single, in_3d)
+        def in_3d(wavelet: str = wavelet) -> Call:
+            return lambda: wavelet_shrinkage(volume, sigma, wavelet=wavelet)
+
+        yield Row(f"wavelet translation_invariant {wavelet}, {size(VOLUME)}", "scikit-image, 1 shift", single, in_3d)
 
     def estimate() -> Call:
         from skimage.restoration import estimate_sigma
