@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from monai_medaug.transforms import AugmentationPreset, Report
 
 _AIR_HU = -200.0
+_CT_HU = -500.0  # lower values are of a CT
 _DICOM_MODALITIES = {"ct": ("CT",), "mri": ("MR",), "xray": ("CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA")}
 _DEMO_FILES = ("J2K_pixelrep_mismatch.dcm", "693_UNCR.dcm", "CT_small.dcm")
 _DEMO_SEED = 11
@@ -97,8 +98,12 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     restore.add_argument("input", type=Path, metavar="INPUT", help=".nii, .nii.gz, a DICOM file, or a folder of them")
     methods = ["gaussian", "median", "bilateral", "nlm", "wavelet", "collaborative"]
     restore.add_argument("--method", choices=methods, required=True, metavar="METHOD", help=", ".join(methods))
-    restore.add_argument("--noise", choices=["gaussian", "rician"], default="gaussian", help="rician: magnitude MR")
-    restore.add_argument("--sigma", type=float, help="noise level; else estimated as white noise: state it for CT")
+    restore.add_argument(
+        "--noise",
+        choices=["gaussian", "ct", "rician", "rician_squared"],
+        help="rician: magnitude MR; ct: correlated, in HU (default: ct for a CT, else gaussian)",
+    )
+    restore.add_argument("--sigma", type=float, help="noise level in the image's units; else estimated")
     restore.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help=".nii or .nii.gz; a picture goes beside"
     )
@@ -187,9 +192,11 @@ def _run_restore(arguments: argparse.Namespace) -> None:
     if out.exists() and arguments.input.exists() and out.samefile(arguments.input):
         raise ValueError("--out is the input: choose another file")
     scan = read_scan(arguments.input)
-    restored, level = restored_scan(scan.image, arguments.method, arguments.sigma, arguments.noise, progress=True)
-    window = "soft_tissue" if scan.modality == "CT" or float(scan.image.min()) < -500 else None
-    title = arguments.method if level is None else f"{arguments.method}, noise {level:.3g}"
+    is_ct = scan.modality == "CT" or float(scan.image.min()) < _CT_HU
+    noise = arguments.noise or ("ct" if is_ct else "gaussian")
+    restored, level = restored_scan(scan.image, arguments.method, arguments.sigma, noise, progress=True)
+    window = "soft_tissue" if is_ct else None
+    title = arguments.method if level is None else f"{arguments.method}, {noise} noise of {level:.3g}"
     with staged(out.parent) as folder:
         write_scan(restored, scan, folder / out.name)
         restoration_figure(scan.image, restored, title, folder / f"{stem}.png", window, scan.inverted)

@@ -17,7 +17,7 @@ RESTORATIONS: dict[str, tuple[type[NoiseRemoval], Callable[[Any], int]]] = {
     "gaussian": (GaussianDenoise, lambda t: math.ceil(4 * t.width)),
     "median": (MedianDenoise, lambda t: t.size // 2),
     "bilateral": (BilateralDenoise, lambda t: t.diameter // 2),
-    "nlm": (NonLocalMeansDenoise, lambda t: t.passes * ((t.distance or 5) + (t.patch or 3) // 2)),
+    "nlm": (NonLocalMeansDenoise, lambda t: (t.passes or 2) * ((t.distance or 5) + (t.patch or 3) // 2)),
     "wavelet": (WaveletDenoise, lambda t: 2**t.levels),
     "collaborative": (CollaborativeDenoise, lambda t: 16),
 }
@@ -49,14 +49,14 @@ def restored_scan(
 ) -> tuple[torch.Tensor, float | None]:
     """A scan denoised slab by slab, so that the memory needed beside scan and result doesn't grow with its length.
 
-    The noise level is estimated once for the whole scan, as the median of those of its slabs; each slab is filtered
-    with enough of its neighbours that no border shows.
+    The noise is estimated once for the whole scan (of CT from slices all over it, else as the median of its slabs'
+    levels); each slab is filtered with enough of its neighbours that no border shows.
 
     Args:
         image: MetaTensor or tensor (1, X, Y) or (1, X, Y, Z).
         method: see `restoration`.
         sigma: noise level; None estimates it.
-        noise: ``"gaussian"`` or ``"rician"``.
+        noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``.
         progress: show a progress bar.
 
     Returns:
@@ -74,18 +74,18 @@ def restored_scan(
     from tqdm import tqdm
 
     transform = restoration(method, sigma, noise)
-    if image.ndim == 3:
-        out = transform(image)
-        return out, _level_of(transform, image)
     axis = int(np.argmax(image.shape[1:])) + 1
     thickness = max(1, SLAB_VOXELS // max(1, image.numel() // image.shape[axis]))
-    halo = RESTORATIONS[method][1](transform)
     level = sigma
-    if sigma is None and transform.needs_sigma(transform.draw()):
-        starts = range(0, image.shape[axis], max(16, thickness))
-        levels = [_level_of(transform, _narrowed(image, axis, s, s + 16)) for s in starts]
-        level = float(np.median([v for v in levels if v is not None]))
-        transform = restoration(method, level, noise)
+    if transform.needs_sigma(transform.draw()):
+        if noise == "ct":
+            level, transform.correlation = transform.measured(image)
+        else:
+            level = sigma if sigma is not None else _median_level(transform, image, axis, max(16, thickness))
+        transform.sigma = level
+    if image.ndim == 3:
+        return transform(image), level
+    halo = RESTORATIONS[method][1](transform)
     out = torch.empty_like(image) if image.is_floating_point() else torch.empty_like(image, dtype=torch.float32)
     for start, stop in tqdm(
         [*_slab_edges(image.shape[axis], thickness)], desc="restoring", unit="slab", disable=not progress
@@ -107,6 +107,8 @@ def _narrowed(image: torch.Tensor, axis: int, start: int, stop: int) -> torch.Te
     return image.narrow(axis, start, stop - start)
 
 
-def _level_of(transform: NoiseRemoval, image: torch.Tensor) -> float | None:
-    """The noise level that the transform would use."""
-    return transform.noise_level(image) if transform.needs_sigma(transform.draw()) else None
+def _median_level(transform: NoiseRemoval, image: torch.Tensor, axis: int, step: int) -> float:
+    """The noise level of slabs of 16, so many voxels apart."""
+    starts = range(0, image.shape[axis], step) if image.ndim > 3 else [0]
+    slabs = (_narrowed(image, axis, s, s + 16) if image.ndim > 3 else image for s in starts)
+    return float(np.median([transform.measured(slab)[0] for slab in slabs]))

@@ -9,7 +9,7 @@ from monai_medaug.functional._numba_warp import _njit
 
 
 @_njit(fastmath=True)
-def _row_distances(matching, mz, my, mx, z, y, dz, dy, dx, patch, cap, line, out):
+def _row_distances(matching, mz, my, mx, z, y, dz, dy, dx, patch, cap, alike, line, out):
     """Distances of all patches of a row to the displaced ones, in a padded image whose outside is far from all."""
     pz, py, px = patch
     width = len(line)
@@ -31,6 +31,8 @@ def _row_distances(matching, mz, my, mx, z, y, dz, dy, dx, patch, cap, line, out
         part = line[k:]
         for x in range(len(out)):
             out[x] += part[x]
+    for x in range(len(out)):
+        out[x] = max(out[x], alike)
 
 
 @_njit()
@@ -177,6 +179,7 @@ def filter_references(
     patch,
     most,
     cap,
+    alike,
     limit,
     forward,
     backward,
@@ -216,7 +219,7 @@ def filter_references(
             dz, dy, dx = offsets[o]
             if row_z + dz < 0 or row_z + dz + pz > image.shape[0] or y + dy < 0 or y + dy + py > ny:
                 continue
-            _row_distances(matching, mz, my, mx, row_z, y, dz, dy, dx, patch, cap, line, distances)
+            _row_distances(matching, mz, my, mx, row_z, y, dz, dy, dx, patch, cap, alike, line, distances)
             _keep_nearest(distances, columns, o, limit, nearest, chosen, count)
         for r in range(len(columns)):
             members, bits = 1, 0

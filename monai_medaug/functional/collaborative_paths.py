@@ -61,6 +61,7 @@ def filter_compiled(
                     plan.patch,
                     plan.members,
                     np.float32(plan.cap),
+                    np.float32(plan.alike),
                     np.float32(plan.limit),
                     tuple(tables[:3]),
                     tuple(tables[3:]),
@@ -179,6 +180,7 @@ def _matches(matching: torch.Tensor, plan: PatchStage) -> Iterator[tuple[torch.T
                 distance = moved.sub_(here).square_().clamp_(max=plan.cap).sum(1)
                 distance = functools.reduce(torch.add, (distance[:, y - low + j] for j in range(plan.patch[1])))
                 distance = functools.reduce(torch.add, (distance[..., starts[2] + j] for j in range(plan.patch[2])))
+                distance = distance.clamp_(min=plan.alike)
                 near = torch.where(distance < plan.limit, distance, float(EXACT)).to(torch.int64)
                 key = near.flatten(1) * most + torch.arange(k, k + len(tried), device=device)[:, None]
                 best = torch.cat([best, key])

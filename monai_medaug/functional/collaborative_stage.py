@@ -40,6 +40,8 @@ class PatchStage:
     """Steps per sigma for the comparison."""
     limit: float
     """Sums of squared differences, in these steps, from here on are not similar."""
+    alike: float
+    """Sums up to here are equally similar."""
     forward: Tables
     backward: Tables
     window: np.ndarray
@@ -62,6 +64,7 @@ def patch_stage(
     similar: float,
     wiener: bool,
     grain: Grain = WHITE,
+    alike: float = 0.0,
 ) -> PatchStage:
     """Lay out one stage on a volume; a patch longer than an axis is cut to it.
 
@@ -91,18 +94,24 @@ def patch_stage(
         for (m, _), g, n in zip(matrices, grain, edges, strict=True)
     ]
     return PatchStage(
-        starts=three(np.append(np.arange(0, n - p, step), n - p) for n, p in zip(shape, edges, strict=True)),
+        starts=three(_first_voxels(n, p, step) for n, p in zip(shape, edges, strict=True)),
         offsets=grid.astype(np.int64),
         patch=edges,
         margin=reach,
         members=1 << (members.bit_length() - 1),
         levels=levels,
         limit=math.floor(similar * levels**2 * voxels),
+        alike=math.floor(alike * levels**2 * voxels),
         forward=three(m[0] for m in matrices),
         backward=three(m[1] for m in matrices),
         window=functools.reduce(np.multiply.outer, windows).ravel(),
         spread=np.sqrt(functools.reduce(np.multiply.outer, variances)).ravel(),
     )
+
+
+def _first_voxels(length: int, edge: int, step: int) -> np.ndarray:
+    """Of the reference patches along an axis, which overlap by a quarter at least."""
+    return np.append(np.arange(0, length - edge, max(1, min(step, 3 * edge // 4))), length - edge)
 
 
 @functools.cache

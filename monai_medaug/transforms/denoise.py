@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,13 +11,18 @@ from monai_medaug.functional.nlm import non_local_means
 from monai_medaug.functional.wavelet_shrinkage import wavelet_shrinkage
 from monai_medaug.transforms.base import number
 from monai_medaug.transforms.call import Params
-from monai_medaug.transforms.denoise_base import NoiseRemoval, is_source
+from monai_medaug.transforms.denoise_base import NoiseRemoval, equal_sides, is_source
 from monai_medaug.transforms.mri import whole_number
 from monai_medaug.transforms.twin import dictionary_twin
 
 METHODS = ("translation_invariant", "bayes", "universal")
 _DEFAULT_WAVELETS = {"translation_invariant": "haar", "bayes": "db4", "universal": "db4"}
-_PATCHES = {2: (5, 10), 3: (3, 5)}  # side, search distance by the number of axes
+_THICK = 1.5
+"""From so many times the finest spacing on slices are thick: a patch holds few of them, and more of the plane."""
+_PATCHES, _THICK_PATCH = {2: (5, 10), 3: (3, 5)}, (5, 5)
+"""Side and search distance of non-local means by the number of axes, and where slices are thick."""
+_STRENGTH, _GRAINY_STRENGTH = {2: 0.8, 3: 0.7}, 1.1
+"""h in sigma: the best mean of what was tried on T1, T2 and CT slices, MR volumes, and with correlated noise."""
 
 
 class NonLocalMeansDenoise(NoiseRemoval):
@@ -29,14 +33,12 @@ class NonLocalMeansDenoise(NoiseRemoval):
     Along an axis of thicker voxels patch and distance shrink, so that they are equal in mm.
 
     Args:
-        sigma: noise level; None estimates it from the finest wavelet details, and records the estimate. That
-            is right for white noise; where neighbours are correlated, as in CT of a soft kernel, it is too small: state
-            it there.
-        noise: ``"gaussian"``, or ``"rician"`` for magnitude MR images of one coil, see `GaussianDenoise`.
-        patch: side of the patches in voxels, odd; None for 5 in 2D and 3 in 3D.
+        sigma: noise level; None estimates it as ``noise`` has it, and records the estimate.
+        noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``, see `GaussianDenoise`.
+        patch: side of the patches in voxels, odd; None for 5 in 2D and in thick slices, else 3 in 3D.
         distance: of the search to either side in voxels; None for 10 in 2D and 5 in 3D.
-        strength: h as a multiple of sigma.
-        passes: 1 or 2.
+        strength: h as a multiple of sigma; None for 0.8 in 2D, 0.7 in 3D, and 1.1 for the noise of CT.
+        passes: 1 or 2; None for 2, and 1 for the noise of CT, of which a first result keeps too much for a second.
         preset: ``"source"`` for the source's h 10 on a scale of 0 to 255, of the image's range, patch 7 and search 21.
 
     In the dictionary version ``guide_key`` names a co-registered image, such as a T1 beside a noisy FLAIR, whose
@@ -64,8 +66,8 @@ class NonLocalMeansDenoise(NoiseRemoval):
         noise: str = "gaussian",
         patch: int | None = None,
         distance: int | None = None,
-        strength: float = 0.8,
-        passes: int = 2,
+        strength: float | None = None,
+        passes: int | None = None,
         preset: str | None = None,
     ) -> None:
         super().__init__(sigma, noise)
@@ -76,13 +78,13 @@ class NonLocalMeansDenoise(NoiseRemoval):
         if self.patch is not None and self.patch % 2 == 0:
             raise ValueError(f"patch must be odd, got {patch!r}")
         self.distance = None if distance is None else whole_number("distance", distance, 1, 50)
-        self.strength = number("strength", strength, 1e-3)
-        self.passes = whole_number("passes", passes, 1, 2)
+        self.strength = None if strength is None else number("strength", strength, 1e-3)
+        self.passes = None if passes is None else whole_number("passes", passes, 1, 2)
 
     def settings(self) -> Params:
-        chosen = {"patch": self.patch, "distance": self.distance}
-        settings = {k: v for k, v in chosen.items() if v is not None} | {"passes": self.passes}
-        return settings | ({"strength_share": 10 / 255} if self.source else {"strength": self.strength})
+        names = ("patch", "distance", "strength", "passes")
+        chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return chosen | {"strength_share": 10 / 255} if self.source else chosen
 
     @classmethod
     def filtered(
@@ -90,25 +92,20 @@ class NonLocalMeansDenoise(NoiseRemoval):
         image: torch.Tensor,
         sigma: torch.Tensor,
         params: Params,
-        spacing: Sequence[tuple[float, ...]],
+        spacing: tuple[float, ...],
         guide: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> torch.Tensor:
-        side, reach = _PATCHES[image.ndim - 2]
-        out = torch.empty_like(image)
-        for voxel in set(spacing):  # samples of one geometry together
-            some = [i for i, s in enumerate(spacing) if s == voxel]
-            ratios = [min(voxel) / s for s in voxel]
-            patch = [2 * round((params.get("patch", side) * r - 1) / 2) + 1 for r in ratios]
-            distance = [max(1, round(params.get("distance", reach) * r)) for r in ratios]
-            other = {} if guide is None else {"guide": guide[0][some], "guide_sigma": guide[1][some]}
-            strength = params.get("strength", 0.0)
-            if "strength_share" in params:  # h as a share of the range
-                low, high = image[some].flatten(1).aminmax(dim=1)
-                strength = params["strength_share"] * (high - low) / sigma[some].clamp_min(1e-12)
-            out[some] = non_local_means(
-                image[some], sigma[some], patch, distance, strength, passes=params["passes"], **other
-            )
-        return out
+        side, reach = _THICK_PATCH if any(_thick_axes(spacing)) else _PATCHES[image.ndim - 2]
+        patch = equal_sides(params.get("patch", side), spacing)
+        distance = [max(1, round(params.get("distance", reach) * min(spacing) / s)) for s in spacing]
+        grainy = params["correlation"] is not None
+        strength = params.get("strength", _GRAINY_STRENGTH if grainy else _STRENGTH[image.ndim - 2])
+        if "strength_share" in params:  # h as a share of the range
+            low, high = image.flatten(1).aminmax(dim=1)
+            strength = params["strength_share"] * (high - low) / sigma.clamp_min(1e-12)
+        other, other_sigma = guide or (None, None)
+        passes = params.get("passes", 1 if grainy else 2)
+        return non_local_means(image, sigma, patch, distance, strength, other, other_sigma, passes)
 
 
 NonLocalMeansDenoised = dictionary_twin(NonLocalMeansDenoise)
@@ -126,10 +123,8 @@ class WaveletDenoise(NoiseRemoval):
         method: see above.
         wavelet: a name of PyWavelets; None for Haar with the first method and db4 with the others.
         levels: of the transform.
-        sigma: noise level; None estimates it from the finest wavelet details, and records the estimate. That
-            is right for white noise; where neighbours are correlated, as in CT of a soft kernel, it is too small: state
-            it there.
-        noise: ``"gaussian"`` or ``"rician"``, see `GaussianDenoise`.
+        sigma: noise level; None estimates it as ``noise`` has it, and records the estimate.
+        noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``, see `GaussianDenoise`.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -163,7 +158,7 @@ class WaveletDenoise(NoiseRemoval):
 
     @classmethod
     def filtered(
-        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: Sequence[tuple[float, ...]], guide: Any
+        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: tuple[float, ...], guide: Any
     ) -> torch.Tensor:
         return wavelet_shrinkage(image, sigma, params["method"], params["wavelet"], params["levels"])
 
@@ -176,13 +171,11 @@ class CollaborativeDenoise(NoiseRemoval):
     """Stack patches that look alike and shrink the stacks in a transform domain: BM3D, and BM4D for volumes.
 
     Two stages: hard thresholding at 2.7 sigma, then a Wiener filter with the first result as pilot. The best and the
-    slowest of the denoisers here.
+    slowest of the denoisers here. Patches have 8² voxels, in volumes 4³; where slices are thick 5² by 2 of them.
 
     Args:
-        sigma: noise level; None estimates it from the finest wavelet details, and records the estimate. That
-            is right for white noise; where neighbours are correlated, as in CT of a soft kernel, it is too small: state
-            it there.
-        noise: ``"gaussian"`` or ``"rician"``, see `GaussianDenoise`.
+        sigma: noise level; None estimates it as ``noise`` has it, and records the estimate.
+        noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``, see `GaussianDenoise`.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -205,14 +198,25 @@ class CollaborativeDenoise(NoiseRemoval):
 
     @classmethod
     def filtered(
-        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: Sequence[tuple[float, ...]], guide: Any
+        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: tuple[float, ...], guide: Any
     ) -> torch.Tensor:
+        patch, search = None, None
+        thick = _thick_axes(spacing)
+        if any(thick):
+            patch, search = [2 if t else 5 for t in thick], [2 if t else 7 for t in thick]
         # float64 would only break the ties of the matching in another way
-        return collaborative_filter(image.float(), sigma.float()).to(image.dtype)
+        single, level = image.float(), sigma.float()
+        out = collaborative_filter(single, level, patch=patch, search=search, correlation=params["correlation"])
+        return out.to(image.dtype)
 
 
 CollaborativeDenoised = dictionary_twin(CollaborativeDenoise)
 CollaborativeDenoiseD = CollaborativeDenoiseDict = CollaborativeDenoised
+
+
+def _thick_axes(spacing: tuple[float, ...]) -> list[bool]:
+    """Which axes of a volume lie across thick slices; none of an image's."""
+    return [len(spacing) == 3 and s >= _THICK * min(spacing) for s in spacing]
 
 
 def _wavelet_name(name: str) -> str:

@@ -8,14 +8,18 @@ from typing import Any, ClassVar
 
 import torch
 
+from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.functional.mri import zero_point
+from monai_medaug.functional.noise_correlation import correlated_noise
 from monai_medaug.functional.noise_level import mad_sigma, rician_sigma
-from monai_medaug.functional.rician import rician_stabilised, rician_unstabilised
+from monai_medaug.functional.rician import rician_bias_removed, rician_stabilised, rician_unstabilised
 from monai_medaug.transforms.base import Operation, number
 from monai_medaug.transforms.call import KeyView, Params
-from monai_medaug.transforms.tensors import computing_dtype, plain_tensor
+from monai_medaug.transforms.ct import require_hu
+from monai_medaug.transforms.slices import slice_axis
+from monai_medaug.transforms.tensors import affine_of, computing_dtype, plain_tensor
 
-NOISES = ("gaussian", "rician")
+NOISES = ("gaussian", "rician", "rician_squared", "ct")
 _FAINT = 0.5
 """Signals of less than so many sigma are none, up to twice that they are faded: near zero the inverse is as steep as a
 square root, and would make a signal of the little noise that filters leave in an empty background."""
@@ -24,7 +28,7 @@ _NEGLIGIBLE = 1e-6  # of the range: no noise to be removed
 
 
 class NoiseRemoval(Operation):
-    """Base of the denoisers: `filtered` gets images of one channel and their noise level, whatever came in."""
+    """Base of the denoisers: `filtered` gets images of one channel and their noise, whatever came in."""
 
     abstract = True
     differentiable = False
@@ -37,6 +41,8 @@ class NoiseRemoval(Operation):
             raise ValueError(f"noise must be one of {NOISES}, got {noise!r}")
         self.sigma = None if sigma is None else number("sigma", sigma, 0)
         self.noise = noise
+        self.correlation: list[list[float]] | None = None
+        """Of CT noise, where it is known already: one list for each axis of more than one voxel."""
 
     def settings(self) -> Params:
         """The filter's own parameters, plain values."""
@@ -49,7 +55,7 @@ class NoiseRemoval(Operation):
         image: torch.Tensor,
         sigma: torch.Tensor,
         params: Params,
-        spacing: Sequence[tuple[float, ...]],
+        spacing: tuple[float, ...],
         guide: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> torch.Tensor:
         """The kernel call.
@@ -57,68 +63,123 @@ class NoiseRemoval(Operation):
         Args:
             image: (N, 1, *spatial), with no axis of size 1 where there are other two.
             sigma: noise level of each, (N,); ones for stabilised data; zeros where the filter doesn't ask for it.
-            params: of the call.
-            spacing: in mm along these axes, one a sample.
+            params: of the call; ``correlation`` is that of the noise, see `noise_correlation`, None for white noise.
+            spacing: in mm along these axes.
             guide: a second image of the same shape and its noise level, or None.
         """
 
     @classmethod
     def needs_sigma(cls, params: Params) -> bool:
         """Whether a call asks for the noise level: without noise it then gives back the image as it is."""
-        return cls.by_level or params["noise"] == "rician"
+        return cls.by_level or _is_rician(params["noise"])
 
-    def noise_level(self, image: torch.Tensor) -> float:
-        """The level that `sigma` states, or that is estimated on an image (1, *spatial)."""
+    def measured(self, image: torch.Tensor) -> tuple[float, list[list[float]] | None]:
+        """Noise level, as stated or else as estimated on an image (1, *spatial), and correlation of CT noise."""
         flat = plain_tensor(image, "image")[None]
-        axes = _axes_to_filter(flat)
-        flat = flat.to(computing_dtype(flat.dtype)).reshape(-1, 1, *[flat.shape[a + 2] for a in axes])
-        return float(_levels(flat, "estimated" if self.sigma is None else self.sigma, self.noise == "rician")[0])
+        grid = VoxelGrid(tuple(flat.shape[2:]), affine_of(image))
+        single, across = _single_channels(flat.to(computing_dtype(flat.dtype)), [grid])
+        levels, correlations = _noise_of(single, self.draw(), across)
+        return float(levels[0]), correlations[0]
 
     def draw(self) -> Params:
-        return {"sigma": "estimated" if self.sigma is None else self.sigma, "noise": self.noise, **self.settings()}
+        known = {} if self.correlation is None else {"correlation": self.correlation}
+        sigma = "estimated" if self.sigma is None else self.sigma
+        return {"sigma": sigma, "noise": self.noise, **known, **self.settings()}
 
     @classmethod
     def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
         own = params[0]
         channels = image.shape[1]
+        flat, across = _single_channels(image, view.grids)
         axes = _axes_to_filter(image)
-        spatial = [image.shape[a + 2] for a in axes]
-        flat = image.reshape(-1, 1, *spatial)
         spacing = [tuple(grid.spacing[a] for a in axes) for grid in view.grids for _ in range(channels)]
         guide = None
         if view.guide is not None:
             other = view.guide.expand(-1, channels, *image.shape[2:]).reshape(flat.shape)
             least, most = other.flatten(1).aminmax(dim=1)
             guide = (other, torch.maximum(mad_sigma(other)[:, 0], _GUIDE_SHARE * (most - least)))
-        rician = own["noise"] == "rician"
         low, high = flat.flatten(1).aminmax(dim=1)
         sigma = flat.new_zeros(len(flat))
+        correlations: list[Any] = [None] * len(flat)
         if cls.needs_sigma(own):
-            sigma = _levels(flat, own["sigma"], rician)
-            levels = sigma.reshape(len(image), channels).tolist()
-            view.notes.extend({"noise_level": v[0] if channels == 1 else v} for v in levels)
-        if rician:
-            safe = torch.where(sigma > _NEGLIGIBLE * (high - low), sigma, (high - low).clamp_min(1))
-            zero = zero_point(flat)
+            sigma, correlations = _noise_of(flat, own, across)
+            view.notes.extend(_notes(sigma, correlations, channels))
+
+        def cleared(values: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+            """Filtered, images of one geometry and one kind of noise together."""
+            kinds = list(zip(spacing, correlations, strict=True))
+            out = torch.empty_like(values)
+            for n, (voxel, correlation) in enumerate(kinds):
+                some = [i for i, k in enumerate(kinds) if k == (voxel, correlation)]
+                if some[0] == n:
+                    part = None if guide is None else (guide[0][some], guide[1][some])
+                    settings = {**own, "correlation": correlation}
+                    out[some] = cls.filtered(values[some], level[some], settings, voxel, part)
+            return out
+
+        if own["noise"] == "rician":
+            safe, zero = (
+                torch.where(sigma > _NEGLIGIBLE * (high - low), sigma, (high - low).clamp_min(1)),
+                zero_point(flat),
+            )
             stable = rician_stabilised(flat - zero, safe)
-            signal = rician_unstabilised(cls.filtered(stable, torch.ones_like(sigma), own, spacing, guide), safe)
+            signal = rician_unstabilised(cleared(stable, torch.ones_like(sigma)), safe)
             seen = signal / safe.reshape(-1, *[1] * (flat.ndim - 1)) / _FAINT - 1
             out = signal * seen.clamp(0, 1) + zero
+        elif own["noise"] == "rician_squared":
+            zero = zero_point(flat)
+            out = rician_bias_removed(cleared(flat - zero, sigma), sigma) + zero
         else:
-            out = cls.filtered(flat, sigma, own, spacing, guide)
+            out = cleared(flat, sigma)
         if cls.needs_sigma(own):
             clean = (sigma <= _NEGLIGIBLE * (high - low)).reshape(-1, *[1] * (flat.ndim - 1))
             out = torch.where(clean, flat, out)
         return out.reshape(image.shape)
 
 
-def _levels(flat: torch.Tensor, given: Any, rician: bool) -> torch.Tensor:
-    """Noise level of each image (N,)."""
-    if given != "estimated":
-        return flat.new_full((len(flat),), float(given))
+def _is_rician(noise: str) -> bool:
+    return noise.startswith("rician")
+
+
+def _single_channels(image: torch.Tensor, grids: Sequence[VoxelGrid]) -> tuple[torch.Tensor, list[int | None]]:
+    """(B, C, *spatial) as (B C, 1, *axes to filter), and for each the axis of these across the slices of a CT."""
+    axes = _axes_to_filter(image)
+    across = [slice_axis(grid) for grid in grids for _ in range(image.shape[1])]
+    places = [axes.index(a) if a in axes and len(axes) == 3 else None for a in across]
+    return image.reshape(-1, 1, *[image.shape[a + 2] for a in axes]), places
+
+
+def _noise_of(
+    flat: torch.Tensor, params: Params, across: Sequence[int | None]
+) -> tuple[torch.Tensor, list[list[list[float]] | None]]:
+    """Level (N,) and correlation of the noise of images (N, 1, *spatial), stated or estimated."""
     single = flat.float()  # the same level for the same values, whatever their type
-    level = rician_sigma(single - zero_point(single)) if rician else mad_sigma(single)
-    return level[:, 0].to(flat)
+    correlations: list[Any] = [params.get("correlation")] * len(flat)
+    estimated = params["sigma"] == "estimated"
+    level = flat.new_zeros(len(flat)) if estimated else flat.new_full((len(flat),), float(params["sigma"]))
+    if params["noise"] == "ct" and (estimated or correlations[0] is None):
+        require_hu(single, "the image for noise='ct'")
+        for n, (image, axis) in enumerate(zip(single[:, 0], across, strict=True)):
+            sigma, correlations[n] = correlated_noise(image, axis) or (mad_sigma(image[None, None]), None)
+            if estimated:
+                level[n] = sigma
+    elif estimated:
+        rician = _is_rician(params["noise"])
+        level = (rician_sigma(single - zero_point(single)) if rician else mad_sigma(single))[:, 0].to(flat)
+    return level, correlations
+
+
+def _notes(sigma: torch.Tensor, correlations: Sequence[list[list[float]] | None], channels: int) -> list[Params]:
+    """Figures for the record of each sample: the level, and the correlation of neighbours along each axis."""
+    notes = []
+    for start in range(0, len(sigma), channels):
+        levels = sigma[start : start + channels].tolist()
+        note: Params = {"noise_level": levels[0] if channels == 1 else levels}
+        first = correlations[start]
+        if first is not None:
+            note["neighbour_correlation"] = [round(c[1], 3) for c in first]
+        notes.append(note)
+    return notes
 
 
 def _axes_to_filter(image: torch.Tensor) -> list[int]:
@@ -127,6 +188,16 @@ def _axes_to_filter(image: torch.Tensor) -> list[int]:
     long = [a for a, n in enumerate(shape) if n > 1]
     short = [a for a, n in enumerate(shape) if n == 1]
     return sorted([*long, *short[: max(0, 2 - len(long))]])
+
+
+def equal_sides(size: int, spacing: Sequence[float]) -> list[int]:
+    """Odd sides of a neighbourhood in voxels that are equal in mm, ``size`` along the finest axis.
+
+    Example:
+        >>> equal_sides(5, (1.0, 1.0, 2.0))
+        [5, 5, 3]
+    """
+    return [2 * round((size * min(spacing) / s - 1) / 2) + 1 for s in spacing]
 
 
 def is_source(preset: str | None) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ import torch
 from monai_medaug.functional.smoothing import bilateral_smooth, gaussian_smooth, median_smooth
 from monai_medaug.transforms.base import number
 from monai_medaug.transforms.call import Params
-from monai_medaug.transforms.denoise_base import NoiseRemoval, is_source
+from monai_medaug.transforms.denoise_base import NoiseRemoval, equal_sides, is_source
 from monai_medaug.transforms.mri import whole_number
 from monai_medaug.transforms.twin import dictionary_twin
 
@@ -27,9 +26,18 @@ class GaussianDenoise(NoiseRemoval):
         width: standard deviation, in ``unit``.
         unit: ``"voxel"`` or ``"mm"``; a missing spacing counts as 1 mm.
         preset: ``"source"`` for the 5 × 5 kernel of the source (1.1 voxels), instead of ``width``.
-        noise: ``"gaussian"``, or ``"rician"`` for magnitude MR images of one coil: the image is stabilised first, and
-            the bias of the background removed by the exact unbiased inverse (Foi 2011).
-        sigma: noise level for ``"rician"``; None estimates it.
+        noise: what the noise is like.
+
+            - ``"gaussian"``: white, estimated from the finest wavelet details.
+            - ``"ct"``: for HU. Reconstruction makes neighbours alike, so that the finest details hold a third to a
+              sixth of it: level and correlation are those of the flat soft tissue of the slices (Christianson 2015),
+              and `WaveletDenoise` and `CollaborativeDenoise` judge each coefficient by its own noise.
+            - ``"rician"``: magnitude MR images of one coil. The image is stabilised first, and the bias of the
+              background removed by the exact unbiased inverse (Foi 2011).
+            - ``"rician_squared"``: filtered as it is, then ``sqrt(max(y² - 2 sigma², 0))``. On five MR images of three
+              noise levels each 0.1 dB better for wavelets, 0.2 and 0.4 dB worse for the collaborative filter and
+              non-local means.
+        sigma: noise level for Rician noise; None estimates it.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -63,11 +71,10 @@ class GaussianDenoise(NoiseRemoval):
 
     @classmethod
     def filtered(
-        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: Sequence[tuple[float, ...]], guide: Any
+        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: tuple[float, ...], guide: Any
     ) -> torch.Tensor:
-        millimetres = params["unit"] == "mm"
-        widths = [[params["width"] / (s if millimetres else 1) for s in sample] for sample in spacing]
-        return gaussian_smooth(image, image.new_tensor(widths), params["truncate"])
+        widths = [params["width"] / (s if params["unit"] == "mm" else 1) for s in spacing]
+        return gaussian_smooth(image, image.new_tensor(widths).expand(len(image), -1), params["truncate"])
 
 
 GaussianDenoised = dictionary_twin(GaussianDenoise)
@@ -78,10 +85,10 @@ class MedianDenoise(NoiseRemoval):
     """The median of a square or cube round each voxel; borders are repeated. Single outliers go, edges stay.
 
     Args:
-        size: side of the neighbourhood in voxels, odd.
+        size: side of the neighbourhood in voxels of the finest spacing, odd; equal in mm along all axes.
         preset: ``"source"`` for the size 5 of the source.
-        noise: ``"gaussian"`` or ``"rician"``, see `GaussianDenoise`.
-        sigma: noise level for ``"rician"``; None estimates it.
+        noise: see `GaussianDenoise`.
+        sigma: noise level for Rician noise; None estimates it.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -109,9 +116,9 @@ class MedianDenoise(NoiseRemoval):
 
     @classmethod
     def filtered(
-        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: Sequence[tuple[float, ...]], guide: Any
+        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: tuple[float, ...], guide: Any
     ) -> torch.Tensor:
-        return median_smooth(image, params["size"])
+        return median_smooth(image, equal_sides(params["size"], spacing))
 
 
 MedianDenoised = dictionary_twin(MedianDenoise)
@@ -129,7 +136,7 @@ class BilateralDenoise(NoiseRemoval):
         diameter: of the neighbourhood in voxels, odd.
         range_factor: see ``range_sigma``.
         preset: ``"source"`` for the source's 9 / 75 / 75 on a scale of 0 to 255, of the image's range.
-        noise: ``"gaussian"`` or ``"rician"``, see `GaussianDenoise`.
+        noise: see `GaussianDenoise`.
         sigma: noise level; None estimates it where it is needed.
 
     Raises:
@@ -177,7 +184,7 @@ class BilateralDenoise(NoiseRemoval):
 
     @classmethod
     def filtered(
-        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: Sequence[tuple[float, ...]], guide: Any
+        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: tuple[float, ...], guide: Any
     ) -> torch.Tensor:
         if "range_share" in params:
             low, high = image.flatten(1).aminmax(dim=1)
@@ -186,8 +193,8 @@ class BilateralDenoise(NoiseRemoval):
             width = torch.full_like(sigma, params["range_sigma"])
         else:
             width = params["range_factor"] * sigma
-        space = [[params["space_sigma"] * min(sample) / s for s in sample] for sample in spacing]
-        return bilateral_smooth(image, params["diameter"], width, image.new_tensor(space))
+        space = [params["space_sigma"] * min(spacing) / s for s in spacing]
+        return bilateral_smooth(image, params["diameter"], width, image.new_tensor(space).expand(len(image), -1))
 
 
 BilateralDenoised = dictionary_twin(BilateralDenoise)
