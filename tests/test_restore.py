@@ -45,6 +45,27 @@ def test_the_noise_level_of_a_scan(shape):
     assert restored_scan(image, "median")[1] is None
 
 
+@pytest.mark.parametrize("method", ["nlm", "collaborative", "wavelet"])
+def test_a_ct_in_slabs_has_one_noise(method, monkeypatch):
+    white = torch.randn(1, 61, 61, 40, generator=torch.Generator().manual_seed(0))
+    image = MetaTensor(20 * (white[:, 1:, 1:] + white[:, :-1, 1:] + white[:, 1:, :-1] + white[:, :-1, :-1]) / 2)
+    whole, level = restored_scan(image, method, noise="ct")
+    assert level == pytest.approx(20, rel=0.05)
+    monkeypatch.setattr(restore, "SLAB_VOXELS", 60 * 60 * 10)
+    parts, again = restored_scan(image, method, noise="ct")
+    assert again == level
+    assert float((parts - whole).abs().mean()) < 0.5
+    assert float(whole.std()) < 10
+
+
+def test_a_ct_is_taken_for_one_and_the_noise_can_be_named(tmp_path, capfd):
+    path = write_nifti(tmp_path / "in.nii.gz", ct_volume((48, 48, 10)))
+    for arguments, said in (((), "ct noise"), (("--noise", "gaussian"), "gaussian noise")):
+        assert run("restore", path, "--method", "wavelet", *arguments, "--out", tmp_path / "a.nii") == 0
+        assert said in capfd.readouterr().out
+    assert run("restore", path, "--method", "nlm", "--noise", "poisson", "--out", tmp_path / "b.nii") == 2
+
+
 def test_an_unknown_method_is_said_with_those_there_are(tmp_path, capfd):
     with pytest.raises(ValueError, match="gaussian, median, bilateral, nlm, wavelet, collaborative, got 'blur'"):
         restored_scan(torch.zeros(1, 8, 8), "blur")

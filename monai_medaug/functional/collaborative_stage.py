@@ -11,13 +11,11 @@ from typing import TypeVar
 import numpy as np
 import pywt
 
-from monai_medaug.functional.noise_correlation import correlation_matrix
+from monai_medaug.functional.noise_correlation import Grain, correlation_matrix
 
 T = TypeVar("T")
 Sizes = tuple[int, int, int]
 Tables = tuple[np.ndarray, np.ndarray, np.ndarray]
-Grain = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]
-"""Correlation of the noise along each axis, see `noise_correlation`."""
 
 WHITE: Grain = ((1.0,), (1.0,), (1.0,))
 EXACT = 2**24

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 
 Correlation = Sequence[Sequence[float]]
+Grain = tuple[tuple[float, ...], ...]
+"""The same, hashable."""
 
 SOFT_TISSUE_HU = (-150.0, 150.0)
 _WINDOW = 16
@@ -26,6 +28,7 @@ _SPREAD = 1.35  # ratio of the greatest to the least deviation of flat windows
 _SLICES = 4  # neighbours that are compared
 _GROUPS = 8  # of slices, evenly over the volume
 _EMPTIEST = 0.02  # of the mean power: no frequency is quite without noise
+_CIRCLE = 256  # voxels, far more than any correlation reaches
 
 
 def correlated_noise(
@@ -64,21 +67,32 @@ def correlated_noise(
         return None
     flat = residuals[kept]
     power = flat.square().mean()
-    taken = 1 - 6 / side**2  # of the variance, the surface's share aside
-    plane = [_axis_correlation(flat, axis, power) for axis in (1, 2)]
-    ordered = [_valid_correlation(c) for c in plane]
+    plane = [_valid_correlation(_axis_correlation(flat, axis, power)) for axis in (1, 2)]
+    sigma = math.sqrt(float(power) / (1 - _share_of_surfaces(plane, side)))
     if across is not None:
-        ordered.insert(across, _valid_correlation(_slice_correlation(residuals, kept, slices)))
-    return math.sqrt(float(power) / taken), ordered
+        plane.insert(across, _valid_correlation(_slice_correlation(residuals, kept, slices)))
+    return sigma, plane
+
+
+def _surfaces(side: int) -> np.ndarray:
+    """Orthonormal quadratic surfaces on a window, (side, side, 6)."""
+    place = np.arange(side) / side - 0.5
+    terms = np.stack([(place**i)[:, None] * place**j for i in range(3) for j in range(3 - i)], -1)
+    return np.linalg.qr(terms.reshape(side * side, -1))[0].reshape(side, side, -1)
+
+
+def _share_of_surfaces(plane: Correlation, side: int) -> float:
+    """Share of the noise's variance that the surfaces take with them, Σ q^T R q / n."""
+    rows, columns = (correlation_matrix(tuple(c), side) for c in plane)
+    surfaces = _surfaces(side)
+    return float(np.einsum("ijk,il,lmk,mj->", surfaces, rows, surfaces, columns, optimize=True)) / side**2
 
 
 def _flat_residuals(slices: torch.Tensor, side: int, within: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor]:
     """Windows (S, n, side, side) less their quadratic surfaces, and which of them are flat, (S, n)."""
     windows = slices.unfold(1, side, side // 2).unfold(2, side, side // 2).flatten(1, 2)
     mean = windows.mean((2, 3))
-    place = torch.arange(side, dtype=slices.dtype, device=slices.device) / side - 0.5
-    terms = torch.stack([(place**i)[:, None] * place**j for i in range(3) for j in range(3 - i)])
-    basis = torch.linalg.qr(terms.flatten(1).T)[0]
+    basis = torch.from_numpy(_surfaces(side)).to(slices).flatten(0, 1)
     values = windows.flatten(2) - mean[..., None]
     residuals = values - (values @ basis) @ basis.T
     deviation = residuals.square().mean(2).sqrt()
@@ -113,14 +127,21 @@ def _slice_correlation(residuals: torch.Tensor, kept: torch.Tensor, slices: Sequ
 
 
 def _valid_correlation(measured: Sequence[float]) -> list[float]:
-    """Tapered, and without power below 0."""
+    """Tapered, and so that no frequency is without power, with as little white noise added as that takes."""
     n = len(measured)
     tapered = np.asarray(measured) * (0.5 + 0.5 * np.cos(np.pi * np.arange(n) / n))
-    circle = np.concatenate([tapered, np.zeros(8 * n + 1), tapered[:0:-1]])
-    power = np.fft.fft(circle).real
-    power = np.maximum(power, _EMPTIEST * power.mean())
-    valid = np.fft.ifft(power).real[:n]
+    valid = _spectrum(np.maximum(_spectrum(tapered), _EMPTIEST))[:n] / _CIRCLE
+    valid[0] += max(0.0, _EMPTIEST - _spectrum(valid).min())
     return [float(v) for v in valid / valid[0]]
+
+
+def _spectrum(one_sided: np.ndarray) -> np.ndarray:
+    """Real spectrum on a circle of a symmetric sequence, of which one side or the whole circle is given."""
+    circle = np.zeros(_CIRCLE)
+    circle[: len(one_sided)] = one_sided
+    if len(one_sided) < _CIRCLE:
+        circle[_CIRCLE - len(one_sided) + 1 :] = one_sided[:0:-1]
+    return np.fft.fft(circle).real
 
 
 @functools.lru_cache(maxsize=64)

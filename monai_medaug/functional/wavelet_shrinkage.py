@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.acceleration import compiled, one_thread
+from monai_medaug.functional.noise_correlation import Correlation, Grain
 from monai_medaug.functional.wavelets import (
     decimated_transform,
     inverse_decimated_transform,
@@ -81,8 +82,9 @@ def wavelet_shrinkage(
     threshold: float = HARD_THRESHOLD,
     stationary: bool | None = None,
     border: str = "symmetric",
+    correlation: Correlation | None = None,
 ) -> torch.Tensor:
-    """Remove white Gaussian noise by thresholding wavelet coefficients.
+    """Remove Gaussian noise by thresholding wavelet coefficients.
 
     - ``"translation_invariant"``: stationary transform, coefficients up to ``threshold`` σ are set to zero, the others
       kept. Equals cycle spinning over all shifts.
@@ -102,6 +104,7 @@ def wavelet_shrinkage(
         stationary: stationary transform instead of the decimated one, or the reverse; None: as the method has it,
             for ``"bayes"`` stationary.
         border: of the stationary transform, ``"symmetric"`` or ``"periodic"``.
+        correlation: of the noise, a list of values at distances of 0, 1, .. voxels for each axis; None for white noise.
 
     Raises:
         ValueError: unknown method, wavelet or border, levels below 1, or a sigma below 0 or of the wrong shape.
@@ -128,10 +131,11 @@ def wavelet_shrinkage(
         raise ValueError(f"sigma: expected the shape (B,) or (B, C) of {tuple(image.shape[:2])}, got {sigma.shape}")
     if not bool((sigma >= 0).all()):
         raise ValueError(f"sigma: expected at least 0, got {sigma.tolist()}")
+    grain = tuple(tuple(c) for c in correlation or [(1.0,)] * (image.ndim - 2))
     with one_thread() if work.device.type == "cpu" and work.numel() < _FEW else nullcontext():
         together = max(1, _PIECE // max(1, math.prod(work.shape[1:])))
         pieces = [
-            _shrunk_bands(part, noise, method, wavelet, levels, threshold, stationary, border)
+            _shrunk_bands(part, noise, method, wavelet, levels, threshold, stationary, border, grain)
             for part, noise in zip(work.split(together), sigma.split(together), strict=True)
         ]
         out = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
@@ -147,6 +151,7 @@ def _shrunk_bands(
     threshold: float,
     stationary: bool | None,
     border: str,
+    grain: Grain,
 ) -> torch.Tensor:
     """See `wavelet_shrinkage`, whose checks are done."""
     noise = sigma.reshape(*sigma.shape, *(1,) * (image.ndim - sigma.ndim))
@@ -171,14 +176,15 @@ def _shrunk_bands(
         kernels = compiled("_numba_wavelets", image.device) if suited and not tracked else None
         if kernels is not None:
             limits = level.expand(*image.shape[:2], *(1,) * len(axes)).flatten().tolist()
-            out = hard_stationary(kernels, image, middle, wavelet, levels, limits, border)
+            out = hard_stationary(kernels, image, middle, wavelet, levels, limits, border, grain)
         else:
-            out = shrink_stationary(image - middle, wavelet, levels, shrunk, border)
+            out = shrink_stationary(image - middle, wavelet, levels, shrunk, border, grain)
     else:
         low, details = decimated_transform(image - middle, wavelet, levels)
         for bands, j in zip(details, reversed(range(len(details))), strict=True):
             for name, band in bands.items():
-                gains = [wavelet_noise_gain(wavelet, j, letter == "d") for letter in name]
+                along = zip(name, wide_axes(image), strict=True)
+                gains = [wavelet_noise_gain(wavelet, j, letter == "d", grain[axis - 2]) for letter, axis in along]
                 bands[name] = shrunk(band, [np.array(np.prod(gains))])
         out = inverse_decimated_transform(low, details, wide_axes(image), wavelet)
         for axis in wide_axes(image):

@@ -22,6 +22,8 @@ import numpy as np
 import pywt
 import torch
 
+from monai_medaug.functional.noise_correlation import correlation_matrix
+
 Bands = dict[str, torch.Tensor]
 
 
@@ -204,27 +206,41 @@ def equivalent_filter(wavelet: str, level: int, high: bool) -> np.ndarray:
     return out
 
 
-def wavelet_noise_gain(wavelet: str, level: int, high: bool) -> float:
+def wavelet_noise_gain(wavelet: str, level: int, high: bool, correlation: tuple[float, ...] = (1.0,)) -> float:
     """Noise gain along one axis away from the borders; that of a band is the product over the axes.
 
     Args:
         wavelet: see `wavelet_filters`.
         level: from 0, the finest.
         high: the detail, else the approximation.
+        correlation: of the noise along the axis, see `noise_correlation`; white by default.
 
     Example:
         >>> round(wavelet_noise_gain("db4", 2, True), 6), round(wavelet_noise_gain("bior4.4", 0, True), 3)
         (1.0, 0.991)
     """
-    return float(np.linalg.norm(equivalent_filter(wavelet, level, high)))
+    return _gain_of(equivalent_filter(wavelet, level, high), correlation)
+
+
+def _gain_of(taps: np.ndarray, correlation: tuple[float, ...]) -> float:
+    """Deviation of a weighted sum of neighbouring voxels of noise, sqrt(f^T R f)."""
+    return float(np.sqrt(max(taps @ correlation_matrix(correlation, len(taps)) @ taps, 0)))
 
 
 @functools.lru_cache(maxsize=256)
-def noise_gain_profile(wavelet: str, level: int, high: bool, size: int, after: int, border: str) -> np.ndarray:
+def noise_gain_profile(
+    wavelet: str,
+    level: int,
+    high: bool,
+    size: int,
+    after: int,
+    border: str,
+    correlation: tuple[float, ...] = (1.0,),
+) -> np.ndarray:
     """Noise gain along an axis at 0 .. size + after - 1 of the stationary transform, borders included.
 
     The coefficient at n is Σ_m f[m] x[e(n - m)] with the extension e: taps that meet the same voxel add up before
-    they are squared.
+    they are squared. See `wavelet_noise_gain` for the rest.
 
     Example:
         >>> noise_gain_profile("haar", 0, False, 4, 1, "symmetric").round(3).tolist()
@@ -235,9 +251,9 @@ def noise_gain_profile(wavelet: str, level: int, high: bool, size: int, after: i
     taps = equivalent_filter(wavelet, level, high)
     reach = len(taps) - 1
     index = extension_index(size, reach, after, border)
-    profile = np.full(size + after, np.linalg.norm(taps))
+    profile = np.full(size + after, _gain_of(taps, correlation))
     if border == "symmetric" or size <= reach:
         for n in [*range(min(reach, size)), *range(size, size + after)]:
             met = index[n : n + reach + 1][::-1]
-            profile[n] = np.linalg.norm(np.bincount(met, taps))
+            profile[n] = _gain_of(np.bincount(met - met.min(), taps), correlation)
     return profile

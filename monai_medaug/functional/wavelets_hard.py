@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.acceleration import over_rows
+from monai_medaug.functional.noise_correlation import Grain
 from monai_medaug.functional.wavelets import noise_gain_profile, wavelet_filters
 from monai_medaug.functional.wavelets_stationary import stationary_levels
 
@@ -36,6 +37,7 @@ def hard_stationary(
     levels: int,
     limits: Sequence[float],
     border: str,
+    grain: Grain,
 ) -> torch.Tensor:
     """Set the coefficients of ``image - middle`` to zero that are not above their limit.
 
@@ -47,6 +49,7 @@ def hard_stationary(
         levels: at least 1; see `stationary_levels`.
         limits: one for each sample and channel, for a noise gain of 1.
         border: ``"symmetric"`` or ``"periodic"``.
+        grain: correlation of the noise along each axis, ``(1.0,)`` where it is white.
     """
     shape = image.shape[2:]
     depth = stationary_levels(shape, wavelet, levels)
@@ -57,8 +60,8 @@ def hard_stationary(
     turned = image.permute(0, 1, *[a + 2 for a in order])
     centred = torch.sub(turned, middle, out=torch.empty(turned.shape))
     volumes = centred.reshape(-1, *[1] * (3 - len(order)), *turned.shape[2:]).numpy()
-    axes = [_KeptAxis(1, 0, wavelet, border)] * (3 - len(order))
-    axes += [_KeptAxis(shape[a], depth[a], wavelet, border) for a in order]
+    axes = [_KeptAxis(1, 0, wavelet, border, (1.0,))] * (3 - len(order))
+    axes += [_KeptAxis(shape[a], depth[a], wavelet, border, grain[a]) for a in order]
     loops = _HardLevels(kernels, axes, wavelet, np.array(limits, np.float32))
     lows = [volumes]
     for level in range(max(depth) - 1):
@@ -121,10 +124,10 @@ class _HardLevels:
 class _KeptAxis:
     """Where the approximations lie along an axis that takes part in ``top`` levels, and what the taps meet."""
 
-    def __init__(self, size: int, top: int, wavelet: str, border: str) -> None:
+    def __init__(self, size: int, top: int, wavelet: str, border: str, correlation: tuple[float, ...]) -> None:
         filters = wavelet_filters(wavelet)
         self.size, self.top, self.wavelet, self.border = size, top, wavelet, border
-        self.reach = len(filters.dec_lo) - 1
+        self.correlation, self.reach = correlation, len(filters.dec_lo) - 1
         self.mirrored = filters.dec_lo == filters.dec_lo[::-1]
 
     def after(self, level: int) -> int:
@@ -192,6 +195,6 @@ class _KeptAxis:
         if self.top == 0:
             return np.ones((2, self.size), np.float32)
         places, last = self.coefficients(level), min(level, self.top - 1)
-        settings = (self.size, self.after(last + 1), self.border)
+        settings = (self.size, self.after(last + 1), self.border, self.correlation)
         both = [noise_gain_profile(self.wavelet, last, high, *settings) for high in (False, True)]
         return np.stack(both)[:, places.start : places.stop].astype(np.float32)

@@ -15,6 +15,7 @@ import numpy as np
 import pywt
 import torch
 
+from monai_medaug.functional.noise_correlation import Grain
 from monai_medaug.functional.wavelets import extended_axis, noise_gain_profile, tap_sum, wavelet_filters
 
 Shrink = Callable[[torch.Tensor, list[np.ndarray]], torch.Tensor]
@@ -32,7 +33,12 @@ def stationary_levels(shape: Sequence[int], wavelet: str, levels: int) -> list[i
 
 
 def shrink_stationary(
-    image: torch.Tensor, wavelet: str, levels: int, shrink: Shrink, border: str = "symmetric"
+    image: torch.Tensor,
+    wavelet: str,
+    levels: int,
+    shrink: Shrink,
+    border: str = "symmetric",
+    grain: Grain | None = None,
 ) -> torch.Tensor:
     """Analyse, shrink each detail band and synthesise, in memory of a few images however many bands there are.
 
@@ -45,6 +51,7 @@ def shrink_stationary(
         shrink: takes a band and its noise gains, a profile for each axis that took part so far, whose product over
             the axes is the gain (shaped to be multiplied with the band), and returns the shrunk band.
         border: ``"symmetric"`` or ``"periodic"``.
+        grain: correlation of the noise along each axis, for the gains; None for white noise.
 
     Example:
         >>> image = torch.rand(1, 1, 9, 14)
@@ -58,7 +65,10 @@ def shrink_stationary(
     for axis, top in depth.items():
         if top:
             low = extended_axis(low, axis, (2**top - 1) * reach, (2**top - 1) * reach, border)
-    stages = [_StationaryLevel(wavelet, j, depth, image.shape, shrink, border) for j in range(max(depth.values()))]
+    grain = ((1.0,),) * len(depth) if grain is None else grain
+    stages = [
+        _StationaryLevel(wavelet, j, depth, image.shape, shrink, border, grain) for j in range(max(depth.values()))
+    ]
     details = []
     for stage in stages:
         details.append(stage.details(low))
@@ -76,13 +86,20 @@ class _StationaryLevel:
     """
 
     def __init__(
-        self, wavelet: str, level: int, depth: dict[int, int], shape: Sequence[int], shrink: Shrink, border: str
+        self,
+        wavelet: str,
+        level: int,
+        depth: dict[int, int],
+        shape: Sequence[int],
+        shrink: Shrink,
+        border: str,
+        grain: Grain,
     ) -> None:
         self.wavelet, self.level, self.shrink, self.border = wavelet, level, shrink, border
         self.filters = wavelet_filters(wavelet)
         self.length = len(self.filters.dec_lo)
         self.step, self.reach = 2**level, 2**level * (self.length - 1)
-        self.shape, self.depth = shape, depth
+        self.shape, self.depth, self.grain = shape, depth, grain
         self.axes = [axis for axis, top in depth.items() if top > level]
 
     def taps_at(self, image: torch.Tensor, axis: int) -> list[torch.Tensor]:
@@ -118,7 +135,8 @@ class _StationaryLevel:
     def gain(self, axis: int, level: int, high: bool) -> np.ndarray:
         """Noise gain along an axis, shaped to be multiplied with a band."""
         after = (2 ** (level + 1) - 1) * (self.length - 1)
-        profile = noise_gain_profile(self.wavelet, level, high, self.shape[axis], after, self.border)
+        settings = (self.shape[axis], after, self.border, self.grain[axis - 2])
+        profile = noise_gain_profile(self.wavelet, level, high, *settings)
         return profile.reshape(-1, *(1,) * (len(self.shape) - 1 - axis))
 
     def bands(self, image: torch.Tensor, axes: list[int], detail: bool, gains: list[np.ndarray]) -> torch.Tensor:

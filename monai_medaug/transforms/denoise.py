@@ -21,6 +21,8 @@ _THICK = 1.5
 """From so many times the finest spacing on slices are thick: a patch holds few of them, and more of the plane."""
 _PATCHES, _THICK_PATCH = {2: (5, 10), 3: (3, 5)}, (5, 5)
 """Side and search distance of non-local means by the number of axes, and where slices are thick."""
+_THICK_STACK, _GRAINY_STACK = ((2, 5), (2, 7)), ((1, 8), (1, 9))
+"""The collaborative filter's edge of the patches and search across and along thick slices."""
 _STRENGTH, _GRAINY_STRENGTH = {2: 0.8, 3: 0.7}, 1.1
 """h in sigma: the best mean of what was tried on T1, T2 and CT slices, MR volumes, and with correlated noise."""
 
@@ -160,7 +162,8 @@ class WaveletDenoise(NoiseRemoval):
     def filtered(
         cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: tuple[float, ...], guide: Any
     ) -> torch.Tensor:
-        return wavelet_shrinkage(image, sigma, params["method"], params["wavelet"], params["levels"])
+        settings = (params["method"], params["wavelet"], params["levels"])
+        return wavelet_shrinkage(image, sigma, *settings, correlation=params["correlation"])
 
 
 WaveletDenoised = dictionary_twin(WaveletDenoise)
@@ -171,7 +174,8 @@ class CollaborativeDenoise(NoiseRemoval):
     """Stack patches that look alike and shrink the stacks in a transform domain: BM3D, and BM4D for volumes.
 
     Two stages: hard thresholding at 2.7 sigma, then a Wiener filter with the first result as pilot. The best and the
-    slowest of the denoisers here. Patches have 8² voxels, in volumes 4³; where slices are thick 5² by 2 of them.
+    slowest of the denoisers here. Patches have 8² voxels, in volumes 4³; of thick slices 5² in two of them, and with
+    the noise of CT 8² in one.
 
     Args:
         sigma: noise level; None estimates it as ``noise`` has it, and records the estimate.
@@ -203,7 +207,8 @@ class CollaborativeDenoise(NoiseRemoval):
         patch, search = None, None
         thick = _thick_axes(spacing)
         if any(thick):
-            patch, search = [2 if t else 5 for t in thick], [2 if t else 7 for t in thick]
+            (across, along), (far, wide) = _THICK_STACK if params["correlation"] is None else _GRAINY_STACK
+            patch, search = [across if t else along for t in thick], [far if t else wide for t in thick]
         # float64 would only break the ties of the matching in another way
         single, level = image.float(), sigma.float()
         out = collaborative_filter(single, level, patch=patch, search=search, correlation=params["correlation"])

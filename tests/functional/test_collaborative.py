@@ -10,6 +10,7 @@ from monai_medaug.functional.acceleration import torch_only
 from monai_medaug.functional.collaborative import collaborative_filter
 from monai_medaug.functional.collaborative_paths import _haar_matrix
 from monai_medaug.functional.collaborative_stage import patch_stage, patch_transform
+from monai_medaug.functional.noise_correlation import correlation_matrix
 
 SIGMA = 0.08
 
@@ -124,6 +125,39 @@ def test_the_result_does_not_depend_on_the_threads():
     finally:
         torch.set_num_threads(before)
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (24, 26, 22)])
+def test_correlated_noise_is_removed_better_when_known(shape):
+    rough = np.random.default_rng(0).normal(size=[n + 1 for n in shape])
+    for axis in range(len(shape)):
+        rough = np.take(rough, range(shape[axis]), axis) + np.take(rough, range(1, shape[axis] + 1), axis)
+    truth = phantom(shape)
+    image = torch.from_numpy(truth + SIGMA * rough / rough.std()).float()
+    known = filtered(image, correlation=[[1.0, 0.5]] * len(shape))
+    assert decibel(known, truth) > decibel(filtered(image), truth) + 2
+    with torch_only():
+        again = filtered(image, stages=1, correlation=[[1.0, 0.5]] * len(shape))
+    np.testing.assert_allclose(again, filtered(image, stages=1, correlation=[[1.0, 0.5]] * len(shape)), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["dct", "bior1.5"])
+def test_the_noise_of_each_coefficient_by_samples(kind):
+    grain = ((1.0,), (1.0, 0.5), (1.0, 0.3, -0.2))
+    stage = patch_stage((1, 30, 30), (1, 8, 8), 3, (0, 9, 9), 16, 3.0, kind == "dct", grain)
+    roots = [np.linalg.cholesky(correlation_matrix(g, n)) for g, n in zip(grain[1:], (8, 8), strict=True)]
+    draws = roots[0] @ np.random.default_rng(0).normal(size=(20000, 8, 8)) @ roots[1].T
+    found = (stage.forward[1] @ draws @ stage.forward[2].T).std(0)
+    np.testing.assert_allclose(stage.spread.reshape(8, 8), found, rtol=0.04)
+    assert not any(1 <= abs(o).max() < 2 for o in stage.offsets)
+
+
+@pytest.mark.parametrize("patch", [(4, 4, 2), (4, 4, 1), (1, 2, 3)])
+def test_thin_patches_leave_no_gap(patch):
+    image = noisy(phantom((20, 22, 13)))
+    out = filtered(image, patch=patch)
+    assert np.isfinite(out).all()
+    assert decibel(out, phantom((20, 22, 13))) > decibel(image.numpy(), phantom((20, 22, 13))) + 3
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

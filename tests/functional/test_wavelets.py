@@ -10,8 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monai_medaug.functional.noise_correlation import correlation_matrix
 from monai_medaug.functional.wavelets import (
     decimated_transform,
+    equivalent_filter,
     extension_index,
     inverse_decimated_transform,
     noise_gain_profile,
@@ -78,6 +80,21 @@ class TestNoiseGains:
                 columns = np.sum(parts, 0)
             wanted = np.linalg.norm(columns[-(size + after) :], axis=1)
             assert np.allclose(noise_gain_profile(wavelet, level, high, size, after, "symmetric"), wanted)
+
+    @pytest.mark.parametrize(("wavelet", "level", "high"), [("haar", 1, True), ("db4", 0, True), ("db4", 1, False)])
+    def test_gain_profiles_of_correlated_noise_by_samples(self, wavelet, level, high):
+        size, after, correlation = 16, 5, (1.0, 0.4, -0.1)
+        draws = (
+            np.random.default_rng(0).normal(size=(40000, size))
+            @ np.linalg.cholesky(correlation_matrix(correlation, size)).T
+        )
+        taps = equivalent_filter(wavelet, level, high)
+        wide = draws[:, extension_index(size, len(taps) - 1, after, "symmetric")]
+        found = np.stack([np.convolve(row, taps, "valid") for row in wide]).std(0)
+        profile = noise_gain_profile(wavelet, level, high, size, after, "symmetric", correlation)
+        np.testing.assert_allclose(profile, found, rtol=0.02, atol=0.01)
+        middle = wavelet_noise_gain(wavelet, level, high, correlation)
+        assert middle == pytest.approx(found[size // 2], rel=0.02)
 
     @pytest.mark.parametrize("wavelet", ["haar", "db4", "sym5", "coif1"])
     def test_orthogonal_wavelets_have_gain_1(self, wavelet):

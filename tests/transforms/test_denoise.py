@@ -1,9 +1,11 @@
 """The denoisers as transforms: scale and borders kept, noise levels recorded, Rician data, guides; on real images."""
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from monai.data import MetaTensor, list_data_collate
+from pydicom.data import get_testdata_file
 
 from monai_medaug.transforms import (
     Batched,
@@ -14,6 +16,7 @@ from monai_medaug.transforms import (
     MedianDenoise,
     NonLocalMeansDenoise,
     NonLocalMeansDenoised,
+    RandCTDose,
     WaveletDenoise,
     augmentation_report,
     replay,
@@ -150,16 +153,17 @@ def test_channels_are_filtered_alone(name):
 
 
 @pytest.mark.parametrize("name", STRONG)
-def test_rician_noise_leaves_no_floor(name):
+@pytest.mark.parametrize("noise", ["rician", "rician_squared"])
+def test_rician_noise_leaves_no_floor(name, noise):
     clean = phantom((96, 92), 1.0)
     image = noisy(clean, 0.05, rician=True)
-    out = DENOISERS[name](noise="rician", sigma=0.05)(image)
+    out = DENOISERS[name](noise=noise, sigma=0.05)(image)
     background = clean == 0
     assert float(image[background].mean()) > 0.06
     assert float(out[background].mean()) < 0.05 * 0.2
     plain = DENOISERS[name](sigma=0.05)(image)
     assert psnr(out, clean) > psnr(plain, clean) + 3
-    level = augmentation_report(DENOISERS[name](noise="rician")(MetaTensor(image)))["steps"][0]["figures"]
+    level = augmentation_report(DENOISERS[name](noise=noise)(MetaTensor(image)))["steps"][0]["figures"]
     assert abs(level["noise_level"] / 0.05 - 1) < 0.1
 
 
@@ -192,6 +196,59 @@ def test_guided_by_another_contrast_on_real_images():
     noise = psnr(data["flair"], clean)
     assert alone > noise + 3
     assert noise + 3 < guided < alone  # T1 doesn't show all that FLAIR does: as the docstring says
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_the_noise_of_ct_is_found_and_goes(name):
+    data = pydicom.dcmread(get_testdata_file("693_UNCR.dcm", download=False))
+    hu = data.pixel_array * float(data.RescaleSlope) + float(data.RescaleIntercept)
+    head = torch.from_numpy(hu[100:420, 100:420]).float()[None]
+    image = MetaTensor(RandCTDose(noise_hu=15, prob=1.0).set_random_state(0)(head))
+    tissue = (head > -100) & (head < 150)
+
+    def error(out):
+        return float((out.as_tensor() - head)[tissue].square().mean().sqrt())
+
+    out = DENOISERS[name](noise="ct")(image)
+    assert error(image) == pytest.approx(15, abs=0.5)
+    assert error(out) < 8.5
+    assert error(DENOISERS[name]()(image)) > 13  # what its estimate of white noise makes of it
+    step = augmentation_report(out)["steps"][0]
+    assert step["figures"]["noise_level"] == pytest.approx(15.3, rel=0.05)
+    assert all(0.4 < c < 0.8 for c in step["figures"]["neighbour_correlation"])
+    assert torch.equal(replay(image, augmentation_report(out)).as_tensor(), out.as_tensor())
+    stated = DENOISERS[name](noise="ct", sigma=15.3)(image)
+    assert error(stated) == pytest.approx(error(out), abs=0.5)
+
+
+def test_the_noise_of_ct_in_thick_slices_and_in_batches():
+    generator = torch.Generator().manual_seed(0)
+    wide = torch.randn(2, 1, 65, 65, 8, generator=generator)
+    noise = (wide[:, :, 1:, 1:] + wide[:, :, :-1, 1:] + wide[:, :, 1:, :-1] + wide[:, :, :-1, :-1]) / 2
+    batch = 40 + torch.tensor([10.0, 25.0]).reshape(2, 1, 1, 1, 1) * noise
+    affine = torch.diag(torch.tensor([1.0, 1.0, 5.0, 1.0]))
+    for name in ("nlm", "collaborative"):
+        denoise = DENOISERS[name](noise="ct")
+        both = Batched(denoise)(list_data_collate([MetaTensor(image, affine=affine) for image in batch]))
+        for image, out, level in zip(batch, both, (10, 25), strict=True):
+            alone = denoise(MetaTensor(image, affine=affine))
+            torch.testing.assert_close(out.as_tensor(), alone.as_tensor(), rtol=0, atol=1e-2)
+            assert float(out.std()) < 0.55 * level
+            figures = augmentation_report(alone)["steps"][0]["figures"]
+            assert figures["noise_level"] == pytest.approx(level, rel=0.1)
+            assert abs(figures["neighbour_correlation"][2]) < 0.2 < figures["neighbour_correlation"][0]
+
+
+def test_the_noise_of_ct_needs_hu():
+    with pytest.raises(ValueError, match="must be in Hounsfield units"):
+        WaveletDenoise(noise="ct")(torch.rand(1, 32, 32))
+
+
+def test_a_median_spans_as_many_mm_along_each_axis():
+    volume = noisy(phantom((20, 18, 6)), 50)
+    thick = MedianDenoise(5)(MetaTensor(volume, affine=torch.diag(torch.tensor([1.0, 1.0, 5.0, 1.0]))))
+    slices = torch.stack([MedianDenoise(5)(volume[..., k]) for k in range(6)], -1)
+    torch.testing.assert_close(thick.as_tensor(), slices)
 
 
 def test_widths_in_mm():
