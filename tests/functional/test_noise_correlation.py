@@ -88,7 +88,7 @@ def test_a_volume_of_thick_slices():
     assert 3.5 < own < 6
     more = RandCTDose(noise_hu=20, slice_correlation=0.3, prob=1.0).set_random_state(0)(head)
     sigma, correlation = correlated_noise(more[0].as_tensor(), 2)
-    assert sigma == pytest.approx(np.hypot(own, 20), rel=0.03)
+    assert sigma == pytest.approx(np.hypot(own, 20), rel=0.06)
     assert correlation[2][1] == pytest.approx(0.3, abs=0.12)
     assert correlation[0][1] > 0.5
 
