@@ -11,7 +11,8 @@ import torch
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.functional.mri import zero_point
 from monai_medaug.functional.noise_correlation import correlated_noise
-from monai_medaug.functional.noise_level import mad_sigma, rician_sigma
+from monai_medaug.functional.noise_level import mad_sigma
+from monai_medaug.functional.noise_level_rician import rician_sigma
 from monai_medaug.functional.rician import rician_bias_removed, rician_stabilised, rician_unstabilised
 from monai_medaug.transforms.base import Operation, number
 from monai_medaug.transforms.call import KeyView, Params

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from monai_medaug.functional.noise_level import mad_sigma, noise_map, rician_sigma
+from monai_medaug.functional.noise_level import mad_sigma, noise_map
+from monai_medaug.functional.noise_level_rician import rician_sigma
 from monai_medaug.functional.wavelet_shrinkage import wavelet_shrinkage
 from tests.benchmarks.harness import Call, Row, time_table
 from tests.benchmarks.peers import ellipsoid, size

@@ -7,15 +7,12 @@ import pytest
 import torch
 from pydicom.data import get_testdata_file
 
-from monai_medaug.functional.noise_level import (
+from monai_medaug.functional.noise_level import diagonal_details, mad_sigma, near_constant, noise_map
+from monai_medaug.functional.noise_level_rician import (
     background_sigma,
-    diagonal_details,
     foreground_sigma,
     koay_factor,
     koay_sigma,
-    mad_sigma,
-    near_constant,
-    noise_map,
     otsu_level,
     rician_sigma,
 )
