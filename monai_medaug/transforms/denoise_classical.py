@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from monai_medaug.functional.smoothing import bilateral_smooth, gaussian_smooth, median_smooth
+from monai_medaug.functional.smoothing import gaussian_smooth
+from monai_medaug.functional.smoothing_bilateral import bilateral_smooth
+from monai_medaug.functional.smoothing_median import median_smooth
 from monai_medaug.transforms.base import number
 from monai_medaug.transforms.call import Params
 from monai_medaug.transforms.denoise_base import NoiseRemoval, equal_sides, is_source

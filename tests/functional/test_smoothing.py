@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, median_filter
 
 from monai_medaug.functional.acceleration import torch_only
-from monai_medaug.functional.smoothing import bilateral_smooth, gaussian_smooth, median_smooth
+from monai_medaug.functional.smoothing import gaussian_smooth
+from monai_medaug.functional.smoothing_bilateral import bilateral_smooth
+from monai_medaug.functional.smoothing_median import median_smooth
 
 PATHS = {"fast": nullcontext, "torch": torch_only}
 SHAPES = [(257, 131), (1, 9), (9, 1), (1, 1), (7, 9, 11), (1, 6, 70), (5, 1, 1), (3, 4, 5)]
@@ -120,7 +122,7 @@ def test_median_of_ties_and_large_windows():
 def test_medians_in_torch_are_chunked(monkeypatch):
     image = picture((9, 7, 8))
     whole = median_smooth(image, 3)
-    monkeypatch.setattr("monai_medaug.functional.smoothing._WINDOWS", 7 * 8 * 27 * 2)
+    monkeypatch.setattr("monai_medaug.functional.smoothing_median._WINDOWS", 7 * 8 * 27 * 2)
     with torch_only():
         assert torch.equal(median_smooth(image, 3), whole)
 
