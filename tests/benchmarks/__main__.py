@@ -14,6 +14,7 @@ from tests.benchmarks import (
     denoise_classical,
     denoise_collaborative,
     denoise_nlm,
+    denoise_quality,
     denoise_wavelet,
     dose,
     mixing,
@@ -40,24 +41,26 @@ TIMED = {
     "denoise": lambda: chain.from_iterable(module.rows() for module in DENOISE),
     "overhead": overhead.rows,
 }
+TABLES = {
+    "quality": lambda options: quality.fold_table(options.seeds),
+    "denoise_quality": lambda _: denoise_quality.denoise_table(),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Time this package and its peers.")
-    parser.add_argument("suite", nargs="+", choices=[*TIMED, "quality", "all"], help="what to run")
+    parser.add_argument("suite", nargs="+", choices=[*TIMED, *TABLES, "all"], help="what to run")
     parser.add_argument("--repeats", type=int, default=7, help="timings a row, of which the median is shown")
     parser.add_argument("--seeds", type=int, default=quality.SEEDS, help="seeds of the folding protocol")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     options = parser.parse_args()
-    suites = [*TIMED, "quality"] if "all" in options.suite else list(dict.fromkeys(options.suite))
+    suites = [*TIMED, *TABLES] if "all" in options.suite else list(dict.fromkeys(options.suite))
     facts = environment()
     print_environment(facts, suites)
     results = {}
     for suite in suites:
         print(f"\n{suite}")
-        results[suite] = (
-            time_table(TIMED[suite](), options.repeats) if suite in TIMED else quality.fold_table(options.seeds)
-        )
+        results[suite] = time_table(TIMED[suite](), options.repeats) if suite in TIMED else TABLES[suite](options)
     if options.json:
         options.json.write_text(json.dumps({"environment": facts, **results}, indent=2) + "\n")
 

@@ -1,11 +1,9 @@
-"""Non-local means: speed against scikit-image and OpenCV, and PSNR on the protocols."""
+"""Non-local means: speed against scikit-image and OpenCV."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +11,12 @@ import torch
 
 from monai_medaug.functional.acceleration import torch_only
 from monai_medaug.functional.nlm import non_local_means
-from tests.benchmarks.denoise_wavelet import SIGMA, noisy, protocol_images, psnr
-from tests.benchmarks.harness import Call, Row, time_table
+from tests.benchmarks.denoise_wavelet import SIGMA, noisy
+from tests.benchmarks.harness import Call, Row
 from tests.benchmarks.peers import ellipsoid
 
 PLANE, VOLUME = (512, 512), (96, 96, 48)
 STRENGTH = {"plane": 0.7, "volume": 0.6}  # ours; scikit-image is at its best a tenth below
-VOLUME_SIGMA = 0.07
-EDGE = 64
 
 
 def averaged(image: np.ndarray, sigma: float, patch: int, distance: int, strength: float, passes: int) -> np.ndarray:
@@ -72,39 +68,3 @@ def rows() -> Iterator[Row]:
                 return lambda: averaged(*arguments, 1)
 
             yield Row(f"non-local means, 1 pass, {'×'.join(map(str, shape))}", "OpenCV 8 bit", opencv, single)
-
-
-def quality(t1_slice: Path | None = None) -> list[dict[str, object]]:
-    """PSNR at σ 25/255 in 2D and 7 % of the range in 3D, seed 0, σ given; the peer at several h, to find its best."""
-    from nilearn.datasets import load_mni152_template
-
-    results: list[dict[str, object]] = []
-
-    def note(name: str, method: str, out: np.ndarray, clean: np.ndarray) -> None:
-        results.append({"image": name, "method": method, "psnr": psnr(out, clean)})
-        print(f"{name:<12} {method:<44} {results[-1]['psnr']:7.2f} dB", flush=True)
-
-    template = load_mni152_template(resolution=1).get_fdata()
-    crop = template[60 : 60 + EDGE, 80 : 80 + EDGE, 60 : 60 + EDGE] / template.max()
-    planes = [(name, clean, SIGMA, 10, (7, 5)) for name, clean in protocol_images(t1_slice)]
-    for name, clean, sigma, distance, patches in [*planes, ("MNI T1, 64³", crop, VOLUME_SIGMA, 5, (3,))]:
-        image = noisy(clean, sigma)
-        note(name, "noisy", image, clean)
-        for h in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
-            note(
-                name,
-                f"scikit-image fast, patch {patches[0]}, h {h}",
-                peer(image, sigma, patches[0], distance, h),
-                clean,
-            )
-        for patch in patches:
-            for passes in (1, 2):
-                for strength in (0.6, 0.7, 0.8):
-                    out = averaged(image, sigma, patch, distance, strength, passes)
-                    note(name, f"ours, patch {patch}, strength {strength}, passes {passes}", out, clean)
-    return results
-
-
-if __name__ == "__main__":
-    time_table(rows(), 5)
-    quality(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

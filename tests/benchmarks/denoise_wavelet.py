@@ -1,11 +1,8 @@
-"""Wavelet shrinkage: speed against scikit-image, and PSNR on the protocols."""
+"""Wavelet shrinkage: speed against scikit-image."""
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +10,7 @@ import torch
 from monai_medaug.functional.noise_level import mad_sigma, noise_map
 from monai_medaug.functional.noise_level_rician import rician_sigma
 from monai_medaug.functional.wavelet_shrinkage import wavelet_shrinkage
-from tests.benchmarks.harness import Call, Row, time_table
+from tests.benchmarks.harness import Call, Row
 from tests.benchmarks.peers import ellipsoid, size
 
 SIGMA = 25 / 255
@@ -37,10 +34,6 @@ def cycle_spun(image: np.ndarray, shifts: int = SHIFTS, **arguments: object) -> 
 def shrunk(image: np.ndarray, **arguments: object) -> np.ndarray:
     tensor = torch.from_numpy(image).float()[None, None]
     return wavelet_shrinkage(tensor, torch.tensor([SIGMA]), **arguments)[0, 0].numpy()  # type: ignore[arg-type]
-
-
-def psnr(image: np.ndarray, clean: np.ndarray) -> float:
-    return -10 * math.log10(np.mean((image.astype(np.float64) - clean) ** 2))
 
 
 def rows() -> Iterator[Row]:
@@ -91,46 +84,3 @@ def rows() -> Iterator[Row]:
             estimate,
             lambda function=function, image=image: lambda: function(image),
         )
-
-
-def protocol_images(t1_slice: Path | None = None) -> Iterator[tuple[str, np.ndarray]]:
-    """Images in 0..1: nilearn's T1 and pydicom-data's radiograph; DIPY's T1 slice if its path is given."""
-    import pydicom
-    from nilearn.datasets import load_mni152_template
-    from pydicom.data import get_testdata_file
-
-    images = {
-        "MNI T1": load_mni152_template(resolution=1).get_fdata()[:, :, 90],
-        "radiograph": pydicom.dcmread(get_testdata_file("RG1_UNCR.dcm")).pixel_array[500:1012, 600:1112],
-    }
-    if t1_slice is not None:
-        images = {"DIPY T1": np.load(t1_slice), **images}
-    for name, image in images.items():
-        scaled = image.astype(np.float64) - image.min()
-        yield name, scaled / scaled.max()
-
-
-def quality(t1_slice: Path | None = None) -> list[dict[str, object]]:
-    """PSNR at σ 25/255, seed 0, σ given."""
-    results: list[dict[str, object]] = []
-    for name, clean in protocol_images(t1_slice):
-        image = noisy(clean)
-        found = {
-            "noisy": image,
-            "universal db4": shrunk(image, method="universal"),
-            "bayes db4": shrunk(image, method="bayes"),
-            "bayes db4, decimated": shrunk(image, method="bayes", stationary=False),
-            "translation-invariant haar": shrunk(image),
-            "translation-invariant haar, 5 levels": shrunk(image, levels=5),
-            "translation-invariant db4": shrunk(image, wavelet="db4"),
-            "scikit-image BayesShrink, 16 shifts": cycle_spun(image),
-        }
-        for method, out in found.items():
-            results.append({"image": name, "method": method, "psnr": psnr(out, clean)})
-            print(f"{name:<12} {method:<38} {results[-1]['psnr']:7.2f} dB", flush=True)
-    return results
-
-
-if __name__ == "__main__":
-    time_table(rows(), 7)
-    quality(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
