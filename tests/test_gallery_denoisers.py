@@ -15,6 +15,8 @@ from monai_medaug.transforms.denoise_base import NoiseRemoval
 from .test_gallery import SIZE, panels_of, png_chunk_names
 
 OPERATIONS = {n: cls for n, cls in gallery_operations().items() if issubclass(cls, NoiseRemoval)}
+CLASSICAL = ("BilateralDenoise", "GaussianDenoise", "MedianDenoise")
+STRONG = [name for name in OPERATIONS if name not in CLASSICAL]
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def drawn_lines(name, monkeypatch, sources):
     """The pictures of a denoiser, its calls, and the PNG."""
     drawn, draw = [], restoration.draw_lines
     monkeypatch.setattr(restoration, "draw_lines", lambda lines, *size: drawn.extend(lines) or draw(lines, *size))
-    content, calls = restoration.draw_restoration(OPERATIONS[name], sources)
+    content, calls = restoration.draw_restoration(OPERATIONS[name], restoration.noise_trials(name), sources)
     return drawn, calls, content
 
 
@@ -50,9 +52,9 @@ def test_figures_of_a_denoiser_are_those_of_its_calls(name, sources, monkeypatch
     lines, calls, content = drawn_lines(name, monkeypatch, sources)
     assert png_chunk_names(content) <= {b"IHDR", b"IDAT", b"IEND"}
     kinds = [above[1].title for above in lines[::2]]
-    classical = name in ("GaussianDenoise", "MedianDenoise", "BilateralDenoise")
-    assert kinds == ["with white noise", "with CT noise" if classical else "with Rician noise"]
-    for above, below, own in zip(lines[::2], lines[1::2], (calls[:3], calls[3:]), strict=True):
+    assert kinds == ["with white noise", *([] if name in CLASSICAL else ["with Rician noise"]), "with CT noise"]
+    threes = [calls[n : n + 3] for n in range(0, len(calls), 3)]
+    for above, below, own in zip(lines[::2], lines[1::2], threes, strict=True):
         modality, unit = ("ct", " HU") if above[1].title == "with CT noise" else ("mri", "")
         image = sources[modality].image
         low, high = above[0].span
@@ -92,7 +94,8 @@ def test_figures_of_a_denoiser_are_those_of_its_calls(name, sources, monkeypatch
             assert ("sigma estimated" in picture.title) == guessed == (len(picture.caption) == 2)
             if guessed:
                 level = result.applied_operations[-1]["extra_info"]["figures"]["noise_level"]
-                assert float(picture.caption[1].removeprefix("σ estimated as ")) == pytest.approx(level, abs=0.06)
+                said = re.fullmatch(rf"σ estimated as (\d+\.\d){unit}", picture.caption[1])
+                assert float(said[1]) == pytest.approx(level, abs=0.051)
             if OPERATIONS[name].by_level and "sigma" not in picture.title:
                 assert call["sigma"] == sigma, "not told what was added"
 
@@ -132,6 +135,35 @@ def test_where_the_part_lies_is_framed(sources):
     assert not changed[box][1:-1, 1:-1].any(), "the frame covers the part"
 
 
-def test_a_denoiser_is_shown_on_what_is_there(sources, monkeypatch):
-    lines, calls, _ = drawn_lines("MedianDenoise", monkeypatch, {**sources, "ct": None})
+@pytest.mark.parametrize(("name", "absent"), [("MedianDenoise", "ct"), ("WaveletDenoise", "mri")])
+def test_a_denoiser_is_shown_on_what_is_there(name, absent, sources, monkeypatch):
+    lines, calls, _ = drawn_lines(name, monkeypatch, {**sources, absent: None})
     assert (len(lines), len(calls)) == (2, 3)
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_noise_of_ct_goes_where_it_is_known_for_correlated(name):
+    """At the gallery's size: taken for white it is hardly estimated, and hardly anything is taken away."""
+    cls, trial = OPERATIONS[name], restoration.noise_trials(name)[-1]
+    denoisers = [cls(**setting) for setting in trial.settings]
+    above, below = restoration.trial_lines(trial, gallery_image("ct"), denoisers, 320)
+    assert [p.title for p in above[2:]] == [
+        "noise gaussian, sigma estimated",
+        "noise ct, sigma estimated",
+        "noise ct, sigma 12",
+    ]
+    said = ["; ".join(picture.caption) for picture in above[1:]]
+    noisy, white, estimated, stated = (float(re.search(r"PSNR (\S+) dB", text)[1]) for text in said)
+    assert noisy <= white < noisy + 0.3
+    assert min(estimated, stated) > noisy + 5
+    levels = [float(re.search(r"as (\S+) HU", text)[1]) for text in said[1:3]]
+    assert levels[0] < trial.sigma / 4
+    assert 0.95 * trial.sigma < levels[1] < 1.15 * trial.sigma, "the slice's own noise adds a few per cent"
+
+    brain = np.s_[60:120, 50:110]
+    assert above[0].values[brain].min() > 0, "no bone, no air"
+    added = below[1].values[brain]
+    for picture in below[3:]:
+        taken = picture.values[brain]
+        assert taken.std() > 0.8 * trial.sigma
+        assert np.corrcoef(taken.ravel(), added.ravel())[0, 1] > 0.9

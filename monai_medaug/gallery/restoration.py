@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,12 @@ from monai_medaug.transforms.tensors import affine_of
 RESTORATION_TEXT = (
     "Noise of a known σ is added to a real slice; a part of it is shown at twice its size. Below each result stands "
     "what was taken away, noisy − denoised: it should look like the noise on its left, and anatomy that can be "
-    "recognised in it was lost. (Rician noise brightens what is dark: to darken it again is right.) PSNR compares the "
-    "part shown with the slice as it came, values cut to the window shown, whose width is the peak. The slice as it "
-    "came has noise of its own, which these figures count as signal: a denoiser that removes it too is marked down for "
-    "it. The MR slice and its white noise are the same for all."
+    "recognised in it was lost; where it stays dark, as at the skull, noise was left. (Rician noise brightens what is "
+    "dark: to darken it again is right.) PSNR compares the part shown with the slice as it came, values cut to the "
+    "window shown, whose width is the peak. The slice as it came has noise of its own, which these figures count as "
+    "signal: a denoiser that removes it too is marked down for it. The noise of CT is correlated: an estimate as of "
+    "white noise comes out far too low, so that nearly nothing happens; 'ct' estimates it on the whole slice, with the "
+    "slice's own. The slices, their white noise and their CT noise are the same for all."
 )
 _SEED = 0
 _ZOOM = 2
@@ -70,21 +72,29 @@ _RICIAN: tuple[Mapping[str, Any], ...] = (
     {"noise": "rician"},
     {"noise": "rician", "sigma": None},
 )
+_CT_SIGMA = 12
+_CORRELATED: tuple[Mapping[str, Any], ...] = (
+    {"noise": "gaussian", "sigma": None},
+    {"noise": "ct", "sigma": None},
+    {"noise": "ct", "sigma": _CT_SIGMA},
+)
 _CLASSICAL = ("BilateralDenoise", "GaussianDenoise", "MedianDenoise")
 
 
 def noise_trials(name: str) -> list[NoiseTrial]:
-    """What a denoiser is tried on: white noise on MR, then CT for the classical ones, Rician noise for the others.
+    """What a denoiser is tried on: white noise on MR, for all but the classical ones Rician noise, and noise on CT.
 
     Example:
         >>> [trial.title for name in ("MedianDenoise", "WaveletDenoise") for trial in noise_trials(name)]
-        ['with white noise', 'with CT noise', 'with white noise', 'with Rician noise']
+        ['with white noise', 'with CT noise', 'with white noise', 'with Rician noise', 'with CT noise']
     """
     settings = _SETTINGS.get(name, ({},))
+    classical = name in _CLASSICAL
     white = NoiseTrial("mri", "with white noise", 40, _with_white, (0.5, 0.55), None, settings)
-    if name in _CLASSICAL:
-        return [white, NoiseTrial("ct", "with CT noise", 12, _with_ct, (0.62, 0.5), (-45, 105), settings)]
-    return [white, NoiseTrial("mri", "with Rician noise", 40, _with_rician, (1, 0), None, _RICIAN)]
+    rician = NoiseTrial("mri", "with Rician noise", 40, _with_rician, (1, 0), None, _RICIAN)
+    against_ct = settings if classical else _CORRELATED
+    ct = NoiseTrial("ct", "with CT noise", _CT_SIGMA, _with_ct, (0.62, 0.5), (-45, 105), against_ct)
+    return [white, ct] if classical else [white, rician, ct]
 
 
 def _with_white(image: MetaTensor, sigma: int) -> MetaTensor:
@@ -101,17 +111,16 @@ def _with_ct(image: MetaTensor, sigma: int) -> MetaTensor:
 
 
 def draw_restoration(
-    cls: type[NoiseRemoval], images: Mapping[str, GalleryImage | None]
+    cls: type[NoiseRemoval], trials: Sequence[NoiseTrial], images: Mapping[str, GalleryImage | None]
 ) -> tuple[bytes, list[dict[str, Any]]]:
     """The pictures of a denoiser as the content of a PNG, and the arguments of its calls."""
-    trials = [(trial, images[trial.modality]) for trial in noise_trials(cls.__name__)]
-    side = max(max(image.image.shape) for _, image in trials if image is not None)
+    shown = [(trial, image) for trial in trials if (image := images[trial.modality]) is not None]
+    side = max(max(image.image.shape) for _, image in shown)
     lines, calls = [], []
-    for trial, source in trials:
-        if source is not None:
-            own = [({"sigma": trial.sigma} if cls.by_level else {}) | dict(s) for s in trial.settings]
-            lines += trial_lines(trial, source, [cls(**c) for c in own], side)
-            calls += own
+    for trial, source in shown:
+        own = [({"sigma": trial.sigma} if cls.by_level else {}) | dict(s) for s in trial.settings]
+        lines += trial_lines(trial, source, [cls(**c) for c in own], side)
+        calls += own
     return png_content(draw_lines(lines, side, side)), calls
 
 

@@ -15,7 +15,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai_medaug import transforms
 from monai_medaug.gallery.images import MISSING_TEXT, GalleryImage, gallery_image
 from monai_medaug.gallery.page import GalleryRow, GallerySection, gallery_page
-from monai_medaug.gallery.restoration import RESTORATION_TEXT, draw_restoration
+from monai_medaug.gallery.restoration import RESTORATION_TEXT, draw_restoration, noise_trials
 from monai_medaug.gallery.rows import RowPanel, draw_row, quantity_text, setting_text
 from monai_medaug.scans import staged
 from monai_medaug.transforms.base import Operation, RandomOperation
@@ -135,7 +135,7 @@ def _gallery_row(cls: type[Operation], image: GalleryImage, images: Mapping[str,
     settings: Sequence[dict[str, Any]] = _ARGUMENTS.get(cls.__name__, ({},))
     also = ""
     if issubclass(cls, NoiseRemoval):
-        png, settings = draw_restoration(cls, images)
+        png, settings = draw_restoration(cls, noise_trials(cls.__name__), images)
     else:
         if issubclass(cls, RandomOperation):
             panels = _magnitude_panels(cls(**_certain(cls, settings[0])), image)
