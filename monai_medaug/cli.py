@@ -196,7 +196,11 @@ def _run_restore(arguments: argparse.Namespace) -> None:
     noise = arguments.noise or ("ct" if is_ct else "gaussian")
     restored, level = restored_scan(scan.image, arguments.method, arguments.sigma, noise, progress=True)
     window = "soft_tissue" if is_ct else None
-    title = arguments.method if level is None else f"{arguments.method}, {noise} noise of {level:.3g}"
+    title = (
+        arguments.method
+        if level is None
+        else f"{arguments.method}, {noise} noise of {level:.3g}{' HU' * (noise == 'ct')}"
+    )
     with staged(out.parent) as folder:
         write_scan(restored, scan, folder / out.name)
         restoration_figure(scan.image, restored, title, folder / f"{stem}.png", window, scan.inverted)

@@ -22,6 +22,7 @@ from tests.benchmarks import (
     overhead,
     projection,
     quality,
+    restore_memory,
     spatial,
     xray,
 )
@@ -44,6 +45,7 @@ TIMED = {
 TABLES = {
     "quality": lambda options: quality.fold_table(options.seeds),
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
+    "restore": lambda _: restore_memory.restore_table(),
 }
 
 

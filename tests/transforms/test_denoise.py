@@ -227,7 +227,7 @@ def test_the_noise_of_ct_in_thick_slices_and_in_batches():
     noise = (wide[:, :, 1:, 1:] + wide[:, :, :-1, 1:] + wide[:, :, 1:, :-1] + wide[:, :, :-1, :-1]) / 2
     batch = 40 + torch.tensor([10.0, 25.0]).reshape(2, 1, 1, 1, 1) * noise
     affine = torch.diag(torch.tensor([1.0, 1.0, 5.0, 1.0]))
-    for name in ("nlm", "collaborative"):
+    for name in STRONG:
         denoise = DENOISERS[name](noise="ct")
         both = Batched(denoise)(list_data_collate([MetaTensor(image, affine=affine) for image in batch]))
         for image, out, level in zip(batch, both, (10, 25), strict=True):
@@ -242,6 +242,18 @@ def test_the_noise_of_ct_in_thick_slices_and_in_batches():
 def test_the_noise_of_ct_needs_hu():
     with pytest.raises(ValueError, match="must be in Hounsfield units"):
         WaveletDenoise(noise="ct")(torch.rand(1, 32, 32))
+
+
+@pytest.mark.parametrize(("across", "thickness", "sliced"), [(2, 4.0, True), (0, 3.0, True), (1, 2.0, False)])
+def test_wavelets_of_thick_slices(across, thickness, sliced):
+    volume = noisy(phantom((20, 22, 24)), 60)
+    spacing = torch.ones(4, dtype=torch.float64)
+    spacing[across] = thickness
+    denoise = WaveletDenoise(sigma=60)
+    out = denoise(MetaTensor(volume, affine=torch.diag(spacing))).as_tensor()
+    slices = torch.stack([denoise(s) for s in volume.unbind(across + 1)], across + 1)
+    assert torch.allclose(out, slices, atol=0.1) == sliced
+    assert torch.allclose(out, denoise(volume), atol=0.1) != sliced
 
 
 def test_a_median_spans_as_many_mm_along_each_axis():
