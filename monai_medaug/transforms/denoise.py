@@ -209,6 +209,8 @@ class CollaborativeDenoise(NoiseRemoval):
         True
     """
 
+    memory = 10
+
     def __init__(self, sigma: float | None = None, noise: str = "gaussian") -> None:
         super().__init__(sigma, noise)
 

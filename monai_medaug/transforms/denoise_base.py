@@ -33,6 +33,7 @@ class NoiseRemoval(Operation):
 
     abstract = True
     differentiable = False
+    memory = 5
     by_level: ClassVar[bool] = True
     """Whether the filter goes by the noise level of Gaussian data too; that of Rician data is always needed."""
 
