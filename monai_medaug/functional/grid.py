@@ -48,7 +48,9 @@ class VoxelGrid:
     def matrix(self) -> np.ndarray:
         """Index (z, y, x) of the embedded volume to world, (4, 4)."""
         given = np.eye(4) if self.affine is None else np.asarray(self.affine, dtype=np.float64)
-        if not np.isfinite(given).all() or np.linalg.matrix_rank(given) < len(given):
+        # of a 2D image its plane counts: the third column that readers make up lies in it for sagittal slices
+        needed = given if len(self.shape) == 3 else given[:-1, :2]
+        if not np.isfinite(given).all() or np.linalg.matrix_rank(needed) < needed.shape[1]:
             raise ValueError(f"affine must be finite and invertible, got {given.tolist()}")
         if len(self.shape) == 3:
             if given.shape != (4, 4):

@@ -20,11 +20,12 @@ Correlation = Sequence[Sequence[float]]
 Grain = tuple[tuple[float, ...], ...]
 """The same, hashable."""
 
-SOFT_TISSUE_HU = (-150.0, 150.0)
+SOFT_TISSUE_HU = (0.0, 150.0)  # fat is streaked by what runs through it
 _WINDOW = 16
 _LEAST_WINDOW = 8
 _LEAST_FLAT = 12  # windows, below which there is no estimate
 _SPREAD = 1.35  # ratio of the greatest to the least deviation of flat windows
+_COMMON = 0.5  # share of the greatest number of windows of like deviation that makes a mode
 _SLICES = 4  # neighbours that are compared
 _GROUPS = 8  # of slices, evenly over the volume
 _EMPTIEST = 0.02  # of the mean power: no frequency is quite without noise
@@ -36,9 +37,9 @@ def correlated_noise(
 ) -> tuple[float, list[list[float]]] | None:
     """Standard deviation and correlation of the noise in the flat parts of a CT's slices.
 
-    Windows of 16² pixels with a mean in soft tissue lose their best quadratic surface; those whose deviation is within
-    a third of the commonest one are flat. The correlation is that of their residuals, tapered to nothing at 8 pixels
-    (4 slices), and its power is kept above 0.
+    Windows of 16² pixels with a mean in soft tissue lose their best quadratic surface. Those are flat whose deviation
+    is about the least that is common, as anatomy only adds. The correlation is that of their residuals, tapered to
+    nothing at 8 pixels (4 slices), and its power is kept above 0.
 
     Args:
         image: (*spatial) in HU, 2D or 3D; a volume by 32 of its slices at most.
@@ -101,7 +102,10 @@ def _flat_residuals(slices: torch.Tensor, side: int, within: tuple[float, float]
     if len(ordered) == 0:
         return residuals.unflatten(2, (side, side)), soft
     reach = torch.searchsorted(ordered, ordered + math.log(_SPREAD), right=True)
-    least = ordered[(reach - torch.arange(len(ordered), device=ordered.device)).argmax()].exp()
+    count = reach - torch.arange(len(ordered), device=ordered.device)
+    first = ordered[int((count >= _COMMON * count.max()).nonzero()[0])]  # anatomy only adds: the least of the modes
+    near = torch.where(ordered <= first + math.log(_SPREAD), count, 0)
+    least = ordered[near.argmax()].exp()
     kept = soft & (deviation >= 0.999 * least) & (deviation <= 1.001 * _SPREAD * least)
     return residuals.unflatten(2, (side, side)), kept
 

@@ -17,6 +17,7 @@ RAYLEIGH_RATIO = math.pi / 4
 
 _LEAST_BACKGROUND = 0.01  # share of the windows
 _LEAST_WINDOWS = 30
+_DARKER = 0.03  # of the background's windows; the noise itself makes 0.001
 
 
 def koay_factor(snr: torch.Tensor) -> torch.Tensor:
@@ -63,7 +64,8 @@ def rician_sigma(image: torch.Tensor) -> torch.Tensor:
     Gamma distribution of that level holds. The gathered voxels must be Rayleigh distributed: E[m]² / E[m²] - π/4 in
     -0.01 .. 0.003, E[m⁴] / E[m²]² - 2 in -0.03 .. 0.12, more in small images, and their windows 1 % of all. The bounds
     are narrow on the side of signal: tissue of A = σ passes for background but for 0.014 and -0.11, and would make σ
-    22 % too great; uneven backgrounds lie on the other side. Otherwise (masked background, a narrow field of
+    22 % too great; uneven backgrounds lie on the other side. Nothing may be darker but few windows and what is exactly
+    0. Otherwise (masked background, a narrow field of
     view) σ comes from the MAD of the finest diagonal band over the foreground, corrected for its signal-to-noise
     ratio after Koay and Basser.
 
@@ -141,6 +143,9 @@ def background_sigma(image: torch.Tensor) -> torch.Tensor | None:
         if bool((before - level).abs() <= 1e-6 * level):
             break
     if int(chosen.sum()) < least:
+        return None
+    darker = int(((square > 0) & (square <= low * level)).sum())
+    if darker > _DARKER * int(chosen.sum()):
         return None
     second = square[chosen].mean()
     rayleigh = float(mean[chosen].mean().square() / second) - RAYLEIGH_RATIO

@@ -18,7 +18,7 @@ from monai_medaug.transforms.base import Operation, number
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.ct import require_hu
 from monai_medaug.transforms.slices import slice_axis
-from monai_medaug.transforms.tensors import affine_of, computing_dtype, plain_tensor
+from monai_medaug.transforms.tensors import affine_of, computing_dtype, plain_tensor, say_once
 
 NOISES = ("gaussian", "rician", "rician_squared", "ct")
 _FAINT = 0.5
@@ -26,6 +26,7 @@ _FAINT = 0.5
 square root, and would make a signal of the little noise that filters leave in an empty background."""
 _GUIDE_SHARE = 0.05  # of a guide's range: differences below it are none, however little noise it has
 _NEGLIGIBLE = 1e-6  # of the range: no noise to be removed
+_FAINT_NOISE = 1e-3  # of the range: suspiciously little
 
 
 class NoiseRemoval(Operation):
@@ -76,7 +77,14 @@ class NoiseRemoval(Operation):
         return cls.by_level or _is_rician(params["noise"])
 
     def measured(self, image: torch.Tensor) -> tuple[float, list[list[float]] | None]:
-        """Noise level, as stated or else as estimated on an image (1, *spatial), and correlation of CT noise."""
+        """Noise level, as stated or else as estimated on an image (1, *spatial), and correlation of CT noise.
+
+        Example:
+            >>> from monai_medaug.transforms import WaveletDenoise
+            >>> noise = torch.randn(1, 128, 128, generator=torch.Generator().manual_seed(0))
+            >>> round(WaveletDenoise().measured(100 + 5 * noise)[0])
+            5
+        """
         flat = plain_tensor(image, "image")[None]
         grid = VoxelGrid(tuple(flat.shape[2:]), affine_of(image))
         single, across = _single_channels(flat.to(computing_dtype(flat.dtype)), [grid])
@@ -162,12 +170,21 @@ def _noise_of(
     if params["noise"] == "ct" and (estimated or correlations[0] is None):
         require_hu(single, "the image for noise='ct'")
         for n, (image, axis) in enumerate(zip(single[:, 0], across, strict=True)):
-            sigma, correlations[n] = correlated_noise(image, axis) or (mad_sigma(image[None, None]), None)
+            found = correlated_noise(image, axis)
+            if found is None and float(image.max()) > float(image.min()):
+                say_once("noise='ct' finds too little flat soft tissue in an image: its noise is taken for white")
+            sigma, correlations[n] = found or (mad_sigma(image[None, None]), None)
             if estimated:
                 level[n] = sigma
     elif estimated:
         rician = _is_rician(params["noise"])
         level = (rician_sigma(single - zero_point(single)) if rician else mad_sigma(single))[:, 0].to(flat)
+        low, high = single.flatten(1).aminmax(dim=1)
+        if bool(((level > _NEGLIGIBLE * (high - low)) & (level < _FAINT_NOISE * (high - low))).any()):
+            say_once(
+                f"the noise of an image is estimated at less than {_FAINT_NOISE:.1%} of its range, and little will be "
+                "removed: where neighbouring voxels were interpolated or filtered, state sigma (or noise='ct' in HU)"
+            )
     return level, correlations
 
 
@@ -179,7 +196,7 @@ def _notes(sigma: torch.Tensor, correlations: Sequence[list[list[float]] | None]
         note: Params = {"noise_level": levels[0] if channels == 1 else levels}
         first = correlations[start]
         if first is not None:
-            note["neighbour_correlation"] = [round(c[1], 3) for c in first]
+            note["neighbour_correlation"] = [round(c[1], 3) if len(c) > 1 else 0.0 for c in first]
         notes.append(note)
     return notes
 

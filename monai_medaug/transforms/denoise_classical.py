@@ -35,7 +35,8 @@ class GaussianDenoise(NoiseRemoval):
               sixth of it: level and correlation are those of the flat soft tissue of the slices (Christianson 2015),
               and `WaveletDenoise` and `CollaborativeDenoise` judge each coefficient by its own noise.
             - ``"rician"``: magnitude MR images of one coil. The image is stabilised first, and the bias of the
-              background removed by the exact unbiased inverse (Foi 2011).
+              background removed by the exact unbiased inverse (Foi 2011). Signals of half sigma to sigma can't be told
+              from none and fade to 0.
             - ``"rician_squared"``: filtered as it is, then ``sqrt(max(y² - 2 sigma², 0))``. On five MR images of three
               noise levels each 0.1 dB better for wavelets, 0.2 and 0.4 dB worse for the collaborative filter and
               non-local means.

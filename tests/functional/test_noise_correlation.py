@@ -81,6 +81,11 @@ def test_noise_added_to_real_cts(name, noise_hu):
     assert all(0.1 < row[1] < 0.9 for row in correlation)
 
 
+def test_the_flat_parts_of_a_textured_abdomen():
+    sigma, _ = correlated_noise(torch.from_numpy(dicom_ct("explicit_VR-UN.dcm")), None)
+    assert 12 < sigma < 16  # as in its liver; its commonest windows, of fat and gut, have 31
+
+
 def test_a_volume_of_thick_slices():
     image = nib.load(real_scan("ct_head_ge_512.nii.gz"))
     head = MetaTensor(torch.from_numpy(image.get_fdata()).float()[None], affine=torch.from_numpy(image.affine))

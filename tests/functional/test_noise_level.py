@@ -140,6 +140,12 @@ class TestRician:
         image = magnitude(unit_range(load()), sigma)
         assert rician_sigma(image).item() == pytest.approx(sigma, rel=0.05)
 
+    @pytest.mark.parametrize("seed", range(4))
+    def test_dark_tissue_of_a_small_stack_is_no_background(self, seed):
+        stack = pydicom.dcmread(get_testdata_file("emri_small.dcm", download=False)).pixel_array.astype(np.float32)
+        image = magnitude(torch.from_numpy(stack)[None, None], 20, seed=10 * seed)
+        assert rician_sigma(image).item() == pytest.approx(20, rel=0.15)  # it has noise of its own
+
     def test_volume(self):
         clean = torch.zeros(1, 1, 48, 48, 40)
         clean[..., 14:34, 14:34, 10:30] = 200

@@ -239,6 +239,37 @@ def test_the_noise_of_ct_in_thick_slices_and_in_batches():
             assert abs(figures["neighbour_correlation"][2]) < 0.2 < figures["neighbour_correlation"][0]
 
 
+@pytest.fixture
+def nothing_said(monkeypatch):
+    monkeypatch.setattr("monai_medaug.transforms.tensors._said", set())
+
+
+@pytest.mark.usefixtures("nothing_said")
+def test_a_doubtful_estimate_is_said():
+    with pytest.warns(UserWarning, match="too little flat soft tissue"):
+        WaveletDenoise(noise="ct")(-1000 + noisy(torch.zeros(1, 64, 64), 10))
+    fine = noisy(phantom((64, 64)), 0.2)
+    with pytest.warns(UserWarning, match=r"less than 0\.1% of its range.*state sigma"):
+        WaveletDenoise()(fine)
+
+
+@pytest.mark.usefixtures("nothing_said")
+@pytest.mark.filterwarnings("error")
+def test_nothing_is_said_of_images_without_noise_or_with_enough():
+    WaveletDenoise()(phantom((64, 64)))
+    WaveletDenoise(noise="ct")(torch.full((1, 64, 64), -1000.0))
+    WaveletDenoise(noise="ct")(noisy(torch.zeros(1, 64, 64), 10))
+    WaveletDenoise()(noisy(phantom((64, 64)), 20))
+    WaveletDenoise(sigma=0.2)(noisy(phantom((64, 64)), 0.2))
+
+
+def test_a_sagittal_slice_of_a_dicom_reader():
+    affine = torch.tensor([[0, 0, 0, 5], [0, 2, 0, 3], [2, 0, 1, 1], [0, 0, 0, 1]], dtype=torch.float64)
+    image = MetaTensor(noisy(phantom((32, 30)), 20), affine=affine)  # its third column lies in the plane
+    for denoise in (MedianDenoise(), WaveletDenoise()):
+        assert torch.equal(denoise(image).as_tensor(), denoise(image.as_tensor()))
+
+
 def test_the_noise_of_ct_needs_hu():
     with pytest.raises(ValueError, match="must be in Hounsfield units"):
         WaveletDenoise(noise="ct")(torch.rand(1, 32, 32))
