@@ -128,14 +128,10 @@ class NoiseRemoval(Operation):
             return out
 
         if own["noise"] == "rician":
-            safe, zero = (
-                torch.where(sigma > _NEGLIGIBLE * (high - low), sigma, (high - low).clamp_min(1)),
-                zero_point(flat),
-            )
+            safe = torch.where(sigma > _NEGLIGIBLE * (high - low), sigma, (high - low).clamp_min(1))
+            zero = zero_point(flat)
             stable = rician_stabilised(flat - zero, safe)
-            signal = rician_unstabilised(cleared(stable, torch.ones_like(sigma)), safe)
-            seen = signal / safe.reshape(-1, *[1] * (flat.ndim - 1)) / _FAINT - 1
-            out = signal * seen.clamp(0, 1) + zero
+            out = _faded(rician_unstabilised(cleared(stable, torch.ones_like(sigma)), safe), safe) + zero
         elif own["noise"] == "rician_squared":
             zero = zero_point(flat)
             out = rician_bias_removed(cleared(flat - zero, sigma), sigma) + zero
@@ -145,6 +141,12 @@ class NoiseRemoval(Operation):
             clean = (sigma <= _NEGLIGIBLE * (high - low)).reshape(-1, *[1] * (flat.ndim - 1))
             out = torch.where(clean, flat, out)
         return out.reshape(image.shape)
+
+
+def _faded(signal: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """Signals below `_FAINT` as 0, up to twice that in part."""
+    seen = signal / sigma.reshape(-1, *[1] * (signal.ndim - 1)) / _FAINT - 1
+    return signal * seen.clamp(0, 1)
 
 
 def _is_rician(noise: str) -> bool:
