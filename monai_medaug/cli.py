@@ -45,9 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         >>> main(["augment", "missing.nii.gz", "--modality", "ct", "--out", "results"])
         2
     """
+    from monai_medaug.transforms.tensors import Notice
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # libraries quote values and paths in theirs
+            warnings.simplefilter("always", Notice)
+            warnings.showwarning = lambda message, *_: print(f"monai-medaug: note: {message}", file=sys.stderr)
             arguments = _parsed(argv)
             arguments.command(arguments)
         return 0
@@ -192,7 +196,7 @@ def _run_restore(arguments: argparse.Namespace) -> None:
     if out.exists() and arguments.input.exists() and out.samefile(arguments.input):
         raise ValueError("--out is the input: choose another file")
     scan = read_scan(arguments.input)
-    is_ct = scan.modality == "CT" or float(scan.image.min()) < _CT_HU
+    is_ct = scan.modality == "CT" or (scan.modality is None and float(scan.image.min()) < _CT_HU)
     noise = arguments.noise or ("ct" if is_ct else "gaussian")
     restored, level = restored_scan(scan.image, arguments.method, arguments.sigma, noise, progress=True)
     window = "soft_tissue" if is_ct else None

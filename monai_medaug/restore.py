@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from monai_medaug.transforms.denoise import CollaborativeDenoise, NonLocalMeansDenoise, WaveletDenoise
-from monai_medaug.transforms.denoise_base import NoiseRemoval
+from monai_medaug.transforms.denoise_base import NoiseRemoval, is_rician
 from monai_medaug.transforms.denoise_classical import BilateralDenoise, GaussianDenoise, MedianDenoise
 
 RESTORATIONS: dict[str, tuple[type[NoiseRemoval], Callable[[Any], int]]] = {
@@ -24,6 +24,8 @@ RESTORATIONS: dict[str, tuple[type[NoiseRemoval], Callable[[Any], int]]] = {
 """Method: its class, and how many voxels away a voxel of a volume may influence another one."""
 
 SLAB_VOXELS = 8 << 20
+_ENOUGH_VOXELS, _BLOCKS, _LEAST_THICK = 32 << 20, 8, 4
+_GRID = 3  # distance of the collaborative filter's reference patches: a slab's are those of the whole
 
 
 def restoration(method: str, sigma: float | None = None, noise: str = "gaussian") -> NoiseRemoval:
@@ -49,8 +51,8 @@ def restored_scan(
 ) -> tuple[torch.Tensor, float | None]:
     """A scan denoised slab by slab, so that the memory needed beside scan and result doesn't grow with its length.
 
-    The noise is estimated once for the whole scan (of CT from slices all over it, else as the median of its slabs'
-    levels); each slab is filtered with enough of its neighbours that no border shows.
+    The noise is estimated once, on the whole scan or on blocks and slices all over it; each slab is filtered with
+    enough of its neighbours that no border shows.
 
     Args:
         image: MetaTensor or tensor (1, X, Y) or (1, X, Y, Z).
@@ -76,13 +78,13 @@ def restored_scan(
     transform = restoration(method, sigma, noise)
     axis = int(np.argmax(image.shape[1:])) + 1
     thickness = max(1, SLAB_VOXELS // max(1, image.numel() // image.shape[axis]))
-    level = sigma
+    level = None
     if transform.needs_sigma(transform.draw()):
-        if noise == "ct":
-            level, transform.correlation = transform.measured(image)
-        else:
-            level = sigma if sigma is not None else _median_level(transform, image, axis, max(16, thickness))
-        transform.sigma = level
+        level, correlation = transform.measured(image if noise == "ct" else _part_of(image, axis))
+        transform = restoration(method, level, "gaussian" if noise == "ct" and correlation is None else noise)
+        transform.correlation = correlation
+    # what stands for no signal is the same for all slabs
+    zero = min(0.0, float(np.asarray(image.cpu()).min())) if is_rician(noise) else 0.0
     if image.ndim == 3:
         return transform(image), level
     halo = RESTORATIONS[method][1](transform)
@@ -90,8 +92,9 @@ def restored_scan(
     for start, stop in tqdm(
         [*_slab_edges(image.shape[axis], thickness)], desc="restoring", unit="slab", disable=not progress
     ):
-        first = max(0, start - halo)
-        part = transform(_narrowed(image, axis, first, stop + halo))
+        first = max(0, start - halo) // _GRID * _GRID
+        slab = _narrowed(image, axis, first, stop + halo)
+        part = transform(slab - zero) + zero if zero else transform(slab)
         _narrowed(out, axis, start, stop).copy_(_narrowed(part, axis, start - first, stop - first))
     return out, level
 
@@ -107,8 +110,11 @@ def _narrowed(image: torch.Tensor, axis: int, start: int, stop: int) -> torch.Te
     return image.narrow(axis, start, stop - start)
 
 
-def _median_level(transform: NoiseRemoval, image: torch.Tensor, axis: int, step: int) -> float:
-    """The noise level of slabs of 16, so many voxels apart."""
-    starts = range(0, image.shape[axis], step) if image.ndim > 3 else [0]
-    slabs = (_narrowed(image, axis, s, s + 16) if image.ndim > 3 else image for s in starts)
-    return float(np.median([transform.measured(slab)[0] for slab in slabs]))
+def _part_of(image: torch.Tensor, axis: int) -> torch.Tensor:
+    """Blocks from all over a large scan, of so many voxels together that an estimate is sure; a small scan as it is."""
+    length = image.shape[axis]
+    thick = int(_ENOUGH_VOXELS / image.numel() * length / _BLOCKS)
+    if thick * _BLOCKS >= length or thick < _LEAST_THICK:
+        return image
+    starts = np.linspace(0, length - thick, _BLOCKS).round().astype(int)
+    return torch.cat([_narrowed(image, axis, s, s + thick) for s in starts], axis)

@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 from monai_medaug import cli, restore
 from monai_medaug.figures import restoration_figure
 from monai_medaug.restore import RESTORATIONS, restored_scan
+from monai_medaug.transforms import WaveletDenoise
 from tests.scan_files import AFFINE, CT_SMALL, ct_volume, dicom_folder, write_nifti
 
 METHODS = [*RESTORATIONS]
@@ -27,7 +28,7 @@ def run(*arguments):
 def test_slabs_leave_no_trace(method, monkeypatch):
     image = volume()
     whole, level = restored_scan(image, method, sigma=20)
-    assert level == 20
+    assert level == (None if method in ("gaussian", "median") else 20)
     monkeypatch.setattr(restore, "SLAB_VOXELS", 26 * 24 * 7)
     parts, _ = restored_scan(image, method, sigma=20)
     assert parts.shape == image.shape
@@ -64,6 +65,38 @@ def test_a_ct_is_taken_for_one_and_the_noise_can_be_named(tmp_path, capfd):
         assert run("restore", path, "--method", "wavelet", *arguments, "--out", tmp_path / "a.nii") == 0
         assert said in capfd.readouterr().out
     assert run("restore", path, "--method", "nlm", "--noise", "poisson", "--out", tmp_path / "b.nii") == 2
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "rician"])
+def test_the_level_is_that_of_the_transform_however_much_is_empty(noise, monkeypatch):
+    x = torch.zeros(1, 40, 40, 200)
+    generator = torch.Generator().manual_seed(0)
+    x[..., 80:130] = 100 + 10 * torch.randn(1, 40, 40, 50, generator=generator)
+    x = x.clamp_min(0)
+    alone = WaveletDenoise(noise=noise).measured(x)[0]
+    assert alone == pytest.approx(10, rel=0.1)
+    assert restored_scan(x, "wavelet", noise=noise)[1] == alone
+    monkeypatch.setattr(restore, "_ENOUGH_VOXELS", x.numel() // 2)
+    assert restored_scan(x, "wavelet", noise=noise)[1] == pytest.approx(alone, rel=0.1)
+
+
+def test_rician_slabs_have_one_zero(monkeypatch):
+    image = volume((26, 24, 60)).abs() + torch.linspace(-300, 0, 60)
+    whole, _ = restored_scan(image, "wavelet", sigma=20, noise="rician")
+    monkeypatch.setattr(restore, "SLAB_VOXELS", 26 * 24 * 12)
+    parts, _ = restored_scan(image, "wavelet", sigma=20, noise="rician")
+    assert float((parts - whole).abs().mean()) < 0.5
+
+
+def test_a_doubtful_estimate_is_said_on_the_command_line(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("monai_medaug.transforms.tensors._said", set())
+    smooth = 500 * np.add.outer(np.hanning(40), np.hanning(36))[..., None] * np.ones(12) + 100
+    fine = smooth + np.random.default_rng(0).normal(0, 0.1, smooth.shape)
+    path = write_nifti(tmp_path / "in.nii.gz", fine.astype(np.float32))
+    assert run("restore", path, "--method", "wavelet", "--out", tmp_path / "a.nii") == 0
+    said = capfd.readouterr().err
+    assert "monai-medaug: note: the noise of an image is estimated at less than 0.1%" in said
+    assert str(tmp_path) not in said
 
 
 def test_an_unknown_method_is_said_with_those_there_are(tmp_path, capfd):

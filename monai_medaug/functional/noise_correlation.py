@@ -29,6 +29,7 @@ _COMMON = 0.5  # share of the greatest number of windows of like deviation that 
 _SLICES = 4  # neighbours that are compared
 _GROUPS = 8  # of slices, evenly over the volume
 _EMPTIEST = 0.02  # of the mean power: no frequency is quite without noise
+_EXACT_HU = 1e-2  # what rounding leaves of a constant window
 _CIRCLE = 256  # voxels, far more than any correlation reaches
 
 
@@ -47,7 +48,8 @@ def correlated_noise(
         within: HU of what may be flat.
 
     Returns:
-        The deviation, and for each axis the correlation at distances of 0, 1, .. voxels; None where too little is flat.
+        The deviation (0 where constant windows are common, as in a phantom), and for each axis the correlation at
+        distances of 0, 1, .. voxels; None where too little is flat.
 
     Example:
         >>> noise = torch.randn(1, 1, 200, 200, generator=torch.Generator().manual_seed(0))
@@ -63,7 +65,9 @@ def correlated_noise(
     count = len(volume)
     starts = np.unique(np.linspace(0, max(0, count - _SLICES), _GROUPS).round().astype(int))
     slices = sorted({s for start in starts for s in range(start, min(start + _SLICES, count))})
-    residuals, kept = _flat_residuals(volume[slices].float(), side, within)
+    residuals, kept, noiseless = _flat_residuals(volume[slices].float(), side, within)
+    if noiseless > _COMMON * int(kept.sum()) and noiseless >= _LEAST_FLAT:
+        return 0.0, [[1.0] for _ in image.shape]
     if int(kept.sum()) < _LEAST_FLAT:
         return None
     flat = residuals[kept]
@@ -89,25 +93,30 @@ def _share_of_surfaces(plane: Correlation, side: int) -> float:
     return float(np.einsum("ijk,il,lmk,mj->", surfaces, rows, surfaces, columns, optimize=True)) / side**2
 
 
-def _flat_residuals(slices: torch.Tensor, side: int, within: tuple[float, float]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Windows (S, n, side, side) less their quadratic surfaces, and which of them are flat, (S, n)."""
+def _flat_residuals(
+    slices: torch.Tensor, side: int, within: tuple[float, float]
+) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Windows (S, n, side, side) less their surfaces, which of them are flat, (S, n), and how many are constant."""
     windows = slices.unfold(1, side, side // 2).unfold(2, side, side // 2).flatten(1, 2)
     mean = windows.mean((2, 3))
     basis = torch.from_numpy(_surfaces(side)).to(slices).flatten(0, 1)
     values = windows.flatten(2) - mean[..., None]
     residuals = values - (values @ basis) @ basis.T
     deviation = residuals.square().mean(2).sqrt()
-    soft = (mean > within[0]) & (mean < within[1]) & (deviation > 0)
+    soft = (mean > within[0]) & (mean < within[1])
+    constant = soft & (deviation < _EXACT_HU)
+    noiseless = int(constant.sum())
+    soft &= ~constant
     ordered = deviation[soft].log().sort().values
     if len(ordered) == 0:
-        return residuals.unflatten(2, (side, side)), soft
+        return residuals.unflatten(2, (side, side)), soft, noiseless
     reach = torch.searchsorted(ordered, ordered + math.log(_SPREAD), right=True)
     count = reach - torch.arange(len(ordered), device=ordered.device)
     first = ordered[int((count >= _COMMON * count.max()).nonzero()[0])]  # anatomy only adds: the least of the modes
     near = torch.where(ordered <= first + math.log(_SPREAD), count, 0)
     least = ordered[near.argmax()].exp()
     kept = soft & (deviation >= 0.999 * least) & (deviation <= 1.001 * _SPREAD * least)
-    return residuals.unflatten(2, (side, side)), kept
+    return residuals.unflatten(2, (side, side)), kept, noiseless
 
 
 def _axis_correlation(flat: torch.Tensor, axis: int, power: torch.Tensor) -> list[float]:

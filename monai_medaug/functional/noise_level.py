@@ -90,8 +90,9 @@ def _over_neighbours(
 def mad_sigma(image: torch.Tensor) -> torch.Tensor:
     """Standard deviation of white Gaussian noise: the MAD of the finest diagonal band, median(|d|) / 0.6745.
 
-    Constant parts do not count (see `near_constant`); an image that has no other is noiseless. Anatomy fine enough to
-    be in the band counts as noise, in 3D, where the band is diagonal in all axes, less than in 2D.
+    Constant parts and what lies within 3 voxels of them do not count: where there is no noise, the rest would be edges
+    alone. An image that has no other voxels is noiseless. Anatomy fine enough to be in the band counts as noise, in 3D,
+    where the band is diagonal in all axes, less than in 2D.
 
     Args:
         image: (B, C, *spatial), 2D or 3D. Integers and half precision are computed in float32.
@@ -107,7 +108,23 @@ def mad_sigma(image: torch.Tensor) -> torch.Tensor:
         tensor([[5.]])
     """
     work = at_least_single(image)
-    return masked_mad(diagonal_details(work), ~near_constant(work))
+    return masked_mad(diagonal_details(work), noisy_parts(work))
+
+
+def noisy_parts(image: torch.Tensor) -> torch.Tensor:
+    """Where `diagonal_details` can be of noise: neither constant nor within 3 voxels of a constant block.
+
+    Example:
+        >>> step = (torch.arange(16) > 7).float().expand(1, 1, 16, 16)
+        >>> bool(noisy_parts(step).any()), bool(noisy_parts(torch.rand(1, 1, 8, 8)).all())
+        (False, True)
+    """
+    constant = near_constant(image)
+    for axis in range(2, image.ndim):
+        if image.shape[axis] > 1:
+            padded = F.pad(constant, (0, 0) * (image.ndim - 1 - axis) + (2, 2))
+            constant = _over_neighbours(padded, axis, 5, torch.logical_or)
+    return ~constant
 
 
 def at_least_single(image: torch.Tensor) -> torch.Tensor:
@@ -166,7 +183,7 @@ def noise_map(image: torch.Tensor, window: int | None = None) -> torch.Tensor:
     if window < 4:
         raise ValueError(f"window: expected at least 4 voxels, got {window}")
     band = diagonal_details(work).abs()
-    usable = ~near_constant(work)
+    usable = noisy_parts(work)
     overall = masked_mad(band, usable)
     details = torch.where(usable, band, torch.nan)
     centres = []

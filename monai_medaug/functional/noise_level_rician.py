@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from monai_medaug.functional.noise_level import at_least_single, diagonal_details, masked_mad, near_constant
+from monai_medaug.functional.noise_level import at_least_single, diagonal_details, masked_mad, noisy_parts
 
 RAYLEIGH_RATIO = math.pi / 4
 """E[m]² / E[m²] of a Rayleigh variable, whatever its σ."""
@@ -173,7 +173,7 @@ def foreground_sigma(image: torch.Tensor) -> torch.Tensor:
         >>> foreground_sigma(((20 + parts[0]).square() + parts[1].square()).sqrt()).round()
         tensor(2.)
     """
-    band, usable = diagonal_details(image), ~near_constant(image)
+    band, usable = diagonal_details(image), noisy_parts(image)
     sides = [min(3, n) for n in image.shape[2:]]
     pool = F.avg_pool3d if image.ndim == 5 else F.avg_pool2d
     local = pool(image, tuple(sides), stride=1)

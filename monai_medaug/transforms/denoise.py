@@ -26,8 +26,9 @@ _PATCHES, _THICK_PATCH = {2: (5, 10), 3: (3, 5)}, (5, 5)
 """Side and search distance of non-local means by the number of axes, and where slices are thick."""
 _THICK_STACK, _GRAINY_STACK = ((2, 5), (2, 7)), ((1, 8), (1, 9))
 """The collaborative filter's edge of the patches and search across and along thick slices."""
-_STRENGTH, _GRAINY_STRENGTH = {2: 0.8, 3: 0.7}, 1.1
-"""h in sigma: the best mean of what was tried on T1, T2 and CT slices, MR volumes, and with correlated noise."""
+_STRENGTH, _GRAINY_STRENGTH = {2: 0.8, 3: 0.7}, 0.9
+"""h in sigma: the best mean of what was tried on T1, T2 and CT slices and MR volumes. With the noise of CT 1.1 would
+leave an error 5 % smaller, and a third less of a lesion of 60 HU in noise of 20 HU."""
 
 
 class NonLocalMeansDenoise(NoiseRemoval):
@@ -42,7 +43,7 @@ class NonLocalMeansDenoise(NoiseRemoval):
         noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``, see `GaussianDenoise`.
         patch: side of the patches in voxels, odd; None for 5 in 2D and in thick slices, else 3 in 3D.
         distance: of the search to either side in voxels; None for 10 in 2D and 5 in 3D.
-        strength: h as a multiple of sigma; None for 0.8 in 2D, 0.7 in 3D, and 1.1 for the noise of CT.
+        strength: h as a multiple of sigma; None for 0.8 in 2D, 0.7 in 3D, and 0.9 for the noise of CT.
         passes: 1 or 2; None for 2, and 1 for the noise of CT, of which a first result keeps too much for a second.
         preset: ``"source"`` for the source's h 10 on a scale of 0 to 255, of the image's range, patch 7 and search 21.
 
@@ -78,6 +79,9 @@ class NonLocalMeansDenoise(NoiseRemoval):
         super().__init__(sigma, noise)
         self.source = is_source(preset)
         if self.source:
+            given = {"patch": patch, "distance": distance, "strength": strength, "passes": passes}
+            if any(v is not None for v in given.values()):
+                raise ValueError(f"preset 'source' excludes patch, distance, strength and passes, got {given}")
             patch, distance, passes = 7, 10, 1
         self.patch = None if patch is None else whole_number("patch", patch, 1, 31)
         if self.patch is not None and self.patch % 2 == 0:

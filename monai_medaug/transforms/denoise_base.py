@@ -18,7 +18,7 @@ from monai_medaug.transforms.base import Operation, number
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.ct import require_hu
 from monai_medaug.transforms.slices import slice_axis
-from monai_medaug.transforms.tensors import affine_of, computing_dtype, plain_tensor, say_once
+from monai_medaug.transforms.tensors import affine_of, computing_dtype, plain_tensor, require_finite, say_once
 
 NOISES = ("gaussian", "rician", "rician_squared", "ct")
 _FAINT = 0.5
@@ -74,7 +74,7 @@ class NoiseRemoval(Operation):
     @classmethod
     def needs_sigma(cls, params: Params) -> bool:
         """Whether a call asks for the noise level: without noise it then gives back the image as it is."""
-        return cls.by_level or _is_rician(params["noise"])
+        return cls.by_level or is_rician(params["noise"])
 
     def measured(self, image: torch.Tensor) -> tuple[float, list[list[float]] | None]:
         """Noise level, as stated or else as estimated on an image (1, *spatial), and correlation of CT noise.
@@ -86,6 +86,7 @@ class NoiseRemoval(Operation):
             5
         """
         flat = plain_tensor(image, "image")[None]
+        require_finite(flat[0], "image")
         grid = VoxelGrid(tuple(flat.shape[2:]), affine_of(image))
         single, across = _single_channels(flat.to(computing_dtype(flat.dtype)), [grid])
         levels, correlations = _noise_of(single, self.draw(), across)
@@ -93,8 +94,9 @@ class NoiseRemoval(Operation):
 
     def draw(self) -> Params:
         known = {} if self.correlation is None else {"correlation": self.correlation}
+        drawn = {"noise": self.noise, **known, **self.settings()}
         sigma = "estimated" if self.sigma is None else self.sigma
-        return {"sigma": sigma, "noise": self.noise, **known, **self.settings()}
+        return {"sigma": sigma, **drawn} if self.needs_sigma(drawn) else drawn
 
     @classmethod
     def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
@@ -149,7 +151,13 @@ def _faded(signal: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     return signal * seen.clamp(0, 1)
 
 
-def _is_rician(noise: str) -> bool:
+def is_rician(noise: str) -> bool:
+    """Whether a kind of noise is that of magnitude MR.
+
+    Example:
+        >>> is_rician("rician_squared"), is_rician("ct")
+        (True, False)
+    """
     return noise.startswith("rician")
 
 
@@ -179,7 +187,7 @@ def _noise_of(
             if estimated:
                 level[n] = sigma
     elif estimated:
-        rician = _is_rician(params["noise"])
+        rician = is_rician(params["noise"])
         level = (rician_sigma(single - zero_point(single)) if rician else mad_sigma(single))[:, 0].to(flat)
         low, high = single.flatten(1).aminmax(dim=1)
         if bool(((level > _NEGLIGIBLE * (high - low)) & (level < _FAINT_NOISE * (high - low))).any()):

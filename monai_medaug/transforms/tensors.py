@@ -14,6 +14,10 @@ from monai.data.meta_tensor import MetaTensor
 _said: set[str] = set()
 
 
+class Notice(UserWarning):
+    """What a user should know of a call: no value and no path is quoted."""
+
+
 def say_once(message: str) -> None:
     """Warn, once per process."""
     if message in _said:
@@ -22,7 +26,7 @@ def say_once(message: str) -> None:
     level, frame = 2, sys._getframe(1)  # the user's line, not ours
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("monai_medaug."):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, UserWarning, stacklevel=level)
+    warnings.warn(message, Notice, stacklevel=level)
 
 
 def plain_tensor(data: Any, name: str, batch: bool = False) -> torch.Tensor:

@@ -102,7 +102,13 @@ def test_a_noiseless_or_foreign_image_has_no_estimate():
     ramp = torch.linspace(-100, 100, 128).expand(128, 128)
     found = correlated_noise(ramp, None)
     assert found is None or found[0] < 1e-3
-    assert correlated_noise(torch.full((64, 64), 30.0), None) is None
+    assert correlated_noise(torch.full((64, 64), 30.0), None)[0] == 0
+    x, y = torch.meshgrid(torch.linspace(-1, 1, 256), torch.linspace(-1, 1, 256), indexing="ij")
+    phantom = torch.where(x**2 + y**2 < 0.8, 40.0, -1000.0)
+    for k in range(8):
+        phantom[(x - 0.1 * k + 0.4) ** 2 + (y - 0.5 * (-1) ** k * 0.1 * k) ** 2 < 0.004 * (k + 1)] = 40.0 + 10 * k
+    assert correlated_noise(phantom, None)[0] == 0
+    assert correlated_noise(phantom[..., None].expand(-1, -1, 6), 2)[0] == 0
     assert correlated_noise(torch.full((64, 64), -1000.0) + torch.randn(64, 64), None) is None
     assert correlated_noise(10 * torch.randn(6, 300), None) is None
     assert correlated_noise(10 * torch.randn(20, 20), None) is None  # four windows

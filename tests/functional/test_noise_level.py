@@ -72,6 +72,14 @@ class TestMad:
         image[..., 70:130, 70:130] = 40 + 10 * noise(60, 60)
         assert mad_sigma(image).item() == pytest.approx(10, rel=0.07)
 
+    @pytest.mark.parametrize("shape", [(64, 60), (40, 36, 30)])
+    def test_edges_between_constant_parts_are_no_noise(self, shape):
+        axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in shape], indexing="ij")
+        radius = torch.stack(axes).square().sum(0)
+        image = (100.0 * (radius < 0.5) + 40.0 * (radius < 0.2) - 1000.0)[None, None]
+        assert mad_sigma(image).item() == 0
+        assert rician_sigma(image + 1000).item() == 0
+
     def test_integers_of_little_noise(self):
         image = (0.8 * noise(1, 1, 256, 256)).round()
         assert mad_sigma(image.short()).item() == pytest.approx(image.std().item(), rel=0.35)
