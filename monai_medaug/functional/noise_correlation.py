@@ -29,6 +29,7 @@ _COMMON = 0.5  # share of the greatest number of windows of like deviation that 
 _SLICES = 4  # neighbours that are compared
 _GROUPS = 8  # of slices, evenly over the volume
 _EMPTIEST = 0.02  # of the mean power: no frequency is quite without noise
+_TEXTURE = 0.7
 _EXACT_HU = 1e-2  # what rounding leaves of a constant window
 _CIRCLE = 256  # voxels, far more than any correlation reaches
 
@@ -116,6 +117,9 @@ def _flat_residuals(
     near = torch.where(ordered <= first + math.log(_SPREAD), count, 0)
     least = ordered[near.argmax()].exp()
     kept = soft & (deviation >= 0.999 * least) & (deviation <= 1.001 * _SPREAD * least)
+    beyond = soft & (deviation > 1.001 * _SPREAD * least) & (deviation < _SPREAD**2 * least)
+    if int(beyond.sum()) > _TEXTURE * int(kept.sum()):  # deviations of noise end there, those of anatomy go on
+        kept = torch.zeros_like(kept)
     return residuals.unflatten(2, (side, side)), kept, noiseless
 
 

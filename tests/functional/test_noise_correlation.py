@@ -86,6 +86,16 @@ def test_the_flat_parts_of_a_textured_abdomen():
     assert 12 < sigma < 16  # as in its liver; its commonest windows, of fat and gut, have 31
 
 
+@pytest.mark.parametrize("slice_", range(12))
+def test_every_slice_of_a_head_is_about_alike_or_refused(slice_):
+    image = nib.load(real_scan("ct_head_ge_512.nii.gz")).get_fdata()[:, :, slice_]
+    found = correlated_noise(torch.from_numpy(image), None)
+    if slice_ < 4:  # muscles at the skull base are all that is soft
+        assert found is None
+    else:
+        assert 4.4 < found[0] < 6
+
+
 def test_a_volume_of_thick_slices():
     image = nib.load(real_scan("ct_head_ge_512.nii.gz"))
     head = MetaTensor(torch.from_numpy(image.get_fdata()).float()[None], affine=torch.from_numpy(image.affine))
