@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from monai_medaug.transforms.denoise import CollaborativeDenoise, NonLocalMeansDenoise, WaveletDenoise
-from monai_medaug.transforms.denoise_base import NoiseRemoval, is_rician
+from monai_medaug.transforms.denoise_base import NEGATIVE_MAGNITUDES, NoiseRemoval, is_rician
 from monai_medaug.transforms.denoise_classical import BilateralDenoise, GaussianDenoise, MedianDenoise
+from monai_medaug.transforms.tensors import say_once
 
 RESTORATIONS: dict[str, tuple[type[NoiseRemoval], Callable[[Any], int]]] = {
     "gaussian": (GaussianDenoise, lambda t: math.ceil(4 * t.width)),
@@ -85,6 +86,8 @@ def restored_scan(
         transform.correlation = correlation
     # what stands for no signal is the same for all slabs
     zero = min(0.0, float(np.asarray(image.cpu()).min())) if is_rician(noise) else 0.0
+    if zero < 0:
+        say_once(NEGATIVE_MAGNITUDES)
     if image.ndim == 3:
         return transform(image), level
     halo = RESTORATIONS[method][1](transform)

@@ -21,6 +21,7 @@ from monai_medaug.transforms.slices import slice_axis
 from monai_medaug.transforms.tensors import affine_of, computing_dtype, plain_tensor, require_finite, say_once
 
 NOISES = ("gaussian", "rician", "rician_squared", "ct")
+NEGATIVE_MAGNITUDES = "an image with Rician noise has negative values: the least of them is taken for no signal"
 _FAINT = 0.5
 """Signals of less than so many sigma are none, up to twice that they are faded: near zero the inverse is as steep as a
 square root, and would make a signal of the little noise that filters leave in an empty background."""
@@ -131,11 +132,11 @@ class NoiseRemoval(Operation):
 
         if own["noise"] == "rician":
             safe = torch.where(sigma > _NEGLIGIBLE * (high - low), sigma, (high - low).clamp_min(1))
-            zero = zero_point(flat)
+            zero = _no_signal(flat)
             stable = rician_stabilised(flat - zero, safe)
             out = _faded(rician_unstabilised(cleared(stable, torch.ones_like(sigma)), safe), safe) + zero
         elif own["noise"] == "rician_squared":
-            zero = zero_point(flat)
+            zero = _no_signal(flat)
             out = rician_bias_removed(cleared(flat - zero, sigma), sigma) + zero
         else:
             out = cleared(flat, sigma)
@@ -149,6 +150,14 @@ def _faded(signal: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """Signals below `_FAINT` as 0, up to twice that in part."""
     seen = signal / sigma.reshape(-1, *[1] * (signal.ndim - 1)) / _FAINT - 1
     return signal * seen.clamp(0, 1)
+
+
+def _no_signal(image: torch.Tensor) -> torch.Tensor:
+    """The value of no signal; what is said where magnitudes are negative."""
+    zero = zero_point(image)
+    if bool((zero < 0).any()):
+        say_once(NEGATIVE_MAGNITUDES)
+    return zero
 
 
 def is_rician(noise: str) -> bool:

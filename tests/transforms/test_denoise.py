@@ -249,6 +249,8 @@ def nothing_said(monkeypatch):
 def test_a_doubtful_estimate_is_said():
     with pytest.warns(UserWarning, match="too little flat soft tissue"):
         WaveletDenoise(noise="ct")(-1000 + noisy(torch.zeros(1, 64, 64), 10))
+    with pytest.warns(UserWarning, match="negative values"):
+        WaveletDenoise(noise="rician")(noisy(phantom((64, 64)), 20))
     fine = noisy(phantom((64, 64)), 0.2)
     with pytest.warns(UserWarning, match=r"less than 0\.1% of its range.*state sigma"):
         WaveletDenoise()(fine)
