@@ -73,6 +73,8 @@ class _Arguments(argparse.ArgumentParser):
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    from monai_medaug.restore import RESTORATIONS
+    from monai_medaug.transforms.denoise_base import NOISES
     from monai_medaug.version import __version__
 
     parser = _Arguments(prog="monai-medaug", description="Augment medical images, with proof of what was done.")
@@ -100,11 +102,11 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
     restore = commands.add_parser("restore", help="denoise a scan: NIfTI, a DICOM file, or the folder of a series")
     restore.add_argument("input", type=Path, metavar="INPUT", help=".nii, .nii.gz, a DICOM file, or a folder of them")
-    methods = ["gaussian", "median", "bilateral", "nlm", "wavelet", "collaborative"]
+    methods = list(RESTORATIONS)
     restore.add_argument("--method", choices=methods, required=True, metavar="METHOD", help=", ".join(methods))
     restore.add_argument(
         "--noise",
-        choices=["gaussian", "ct", "rician", "rician_squared"],
+        choices=list(NOISES),
         help="rician: magnitude MR; ct: correlated, in HU (default: ct for a CT, else gaussian)",
     )
     restore.add_argument("--sigma", type=float, help="noise level in the image's units; else estimated")

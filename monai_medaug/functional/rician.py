@@ -45,17 +45,16 @@ def rician_stabilised(image: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     return torch.where(z < _TABLE_END, _looked_up(z / _STEP, table), far)
 
 
-def rician_unstabilised(stabilised: torch.Tensor, sigma: torch.Tensor, *, floor: float = 0.0) -> torch.Tensor:
+def rician_unstabilised(stabilised: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     r"""Exact unbiased inverse of `rician_stabilised`: the signal ν whose expected stabilised value it is.
 
     The expectation :math:`\int f(z)\, p(z \mid \nu)\, dz` is integrated numerically. It has a least value, that of
-    pure noise: what lies below comes back as 0, which takes the background's bias away.
+    pure noise: what lies below comes back as 0, which takes the background's bias away. It starts out as a parabola, so
+    that a background 0.04 above the least value comes back as 0.3 sigma.
 
     Args:
         stabilised: (B, C, *spatial), denoised.
         sigma: (B,) as given to `rician_stabilised`.
-        floor: signals below so many sigma become 0. The expectation starts out as a parabola, so that a background
-            0.04 above its least value comes back as 0.3 sigma; 0.7 removes that, and weak signals with it.
 
     Returns:
         Signal in image units, at least 0.
@@ -76,13 +75,10 @@ def rician_unstabilised(stabilised: torch.Tensor, sigma: torch.Tensor, *, floor:
     end = _TABLE_END - 6
     rest = value - float(mean[-1] - end - 1 / (4 * end))
     far = 0.5 * (rest + (rest.square() - 1).clamp_min(0).sqrt())
-    signal = torch.where(value < float(mean[-1]), near, far)
-    return signal.masked_fill(signal < floor, 0) * _each_sample(sigma, stabilised)
+    return torch.where(value < float(mean[-1]), near, far) * _each_sample(sigma, stabilised)
 
 
-def rician_bias_removed(
-    denoised: torch.Tensor, sigma: torch.Tensor, *, squared: bool = False, floor: float = 0.0
-) -> torch.Tensor:
+def rician_bias_removed(denoised: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     r"""Signal from a denoised magnitude by its second moment, :math:`\nu = \sqrt{\max(d^2 - 2\sigma^2, 0)}`.
 
     This is right where d² is the mean of the squared magnitudes, :math:`E z^2 = \nu^2 + 2\sigma^2`; the square of a
@@ -90,11 +86,8 @@ def rician_bias_removed(
     it, where 1/2 σ²/ν is lost).
 
     Args:
-        denoised: (B, C, *spatial) denoised magnitude d, or its denoised square.
+        denoised: (B, C, *spatial) denoised magnitude d.
         sigma: (B,) standard deviation of the real and of the imaginary part.
-        squared: whether ``denoised`` is the square.
-        floor: signals below so many sigma become 0. The root makes much of small deviations of a background from
-            2σ²: in one smoothed to 1 % of it ν is still 0.1 σ on average.
 
     Returns:
         Signal in image units, at least 0.
@@ -104,8 +97,7 @@ def rician_bias_removed(
         tensor([[[0.0000, 2.6458]]])
     """
     value, s = _at_work(denoised), _each_sample(sigma, denoised)
-    excess = (value if squared else value.square()) - 2 * s.square()
-    return torch.where(excess > (floor * s).square(), excess, 0).clamp_min(0).sqrt()
+    return (value.square() - 2 * s.square()).clamp_min(0).sqrt()
 
 
 @functools.cache

@@ -8,14 +8,13 @@ import torch
 
 from monai_medaug.functional.collaborative import collaborative_filter
 from monai_medaug.functional.nlm import non_local_means
-from monai_medaug.functional.wavelet_shrinkage import wavelet_shrinkage
+from monai_medaug.functional.wavelet_shrinkage import SHRINKAGE_METHODS, wavelet_shrinkage
 from monai_medaug.transforms.base import number
 from monai_medaug.transforms.call import Params
 from monai_medaug.transforms.denoise_base import NoiseRemoval, equal_sides, is_source
 from monai_medaug.transforms.mri import whole_number
 from monai_medaug.transforms.twin import dictionary_twin
 
-METHODS = ("translation_invariant", "bayes", "universal")
 _DEFAULT_WAVELETS = {"translation_invariant": "haar", "bayes": "db4", "universal": "db4"}
 _THICK = 1.5
 """From so many times the finest spacing on slices are thick: a patch holds few of them, and more of the plane."""
@@ -159,8 +158,8 @@ class WaveletDenoise(NoiseRemoval):
         noise: str = "gaussian",
     ) -> None:
         super().__init__(sigma, noise)
-        if method not in METHODS:
-            raise ValueError(f"method must be one of {METHODS}, got {method!r}")
+        if method not in SHRINKAGE_METHODS:
+            raise ValueError(f"method must be one of {SHRINKAGE_METHODS}, got {method!r}")
         self.method = method
         self.wavelet = _DEFAULT_WAVELETS[method] if wavelet is None else _wavelet_name(wavelet)
         self.levels = whole_number("levels", levels, 1, 10)

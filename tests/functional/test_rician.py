@@ -50,16 +50,12 @@ def test_the_background_comes_back_as_nothing():
     background = magnitudes(0)
     mean = rician_stabilised(background, SIGMA).mean().reshape(1, 1, 1)
     assert float(rician_unstabilised(mean, SIGMA)) < 0.1 * 2.5
-    assert float(rician_unstabilised(mean, SIGMA, floor=0.3)) == 0
     assert float(rician_bias_removed(background.mean().reshape(1, 1, 1), SIGMA)) == 0
-    square = background.square().mean().reshape(1, 1, 1)
-    assert float(rician_bias_removed(square, SIGMA, squared=True, floor=0.1)) == 0
 
 
 @pytest.mark.parametrize("signal", [0.5, 1, 3, 10])
 def test_the_second_moment_gives_the_signal(signal):
     square = magnitudes(signal).square().mean().reshape(1, 1, 1)
-    assert float(rician_bias_removed(square, SIGMA, squared=True)) / 2.5 == pytest.approx(signal, abs=0.005)
     assert float(rician_bias_removed(square.sqrt(), SIGMA)) / 2.5 == pytest.approx(signal, abs=0.005)
 
 
