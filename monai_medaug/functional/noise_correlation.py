@@ -29,7 +29,7 @@ _COMMON = 0.5  # share of the greatest number of windows of like deviation that 
 _SLICES = 4  # neighbours that are compared
 _GROUPS = 8  # of slices, evenly over the volume
 _EMPTIEST = 0.02  # of the mean power: no frequency is quite without noise
-_TEXTURE = 0.7
+_TEXTURE = 0.7  # as many windows beyond the flat ones, for each of these, are of texture
 _EXACT_HU = 1e-2  # what rounding leaves of a constant window
 _CIRCLE = 256  # voxels, far more than any correlation reaches
 

@@ -192,9 +192,9 @@ def _noise_of(
             found = correlated_noise(image, axis)
             if found is None and float(image.max()) > float(image.min()):
                 say_once("noise='ct' finds too little flat soft tissue in an image: its noise is taken for white")
-            sigma, correlations[n] = found or (mad_sigma(image[None, None]), None)
+            correlations[n] = None if found is None else found[1]
             if estimated:
-                level[n] = sigma
+                level[n] = mad_sigma(image[None, None]) if found is None else found[0]
     elif estimated:
         rician = is_rician(params["noise"])
         level = (rician_sigma(single - zero_point(single)) if rician else mad_sigma(single))[:, 0].to(flat)

@@ -40,9 +40,8 @@ class GaussianDenoise(NoiseRemoval):
               background removed by the exact unbiased inverse (Foi 2011). Signals of half sigma to sigma can't be told
               from none and fade to 0.
             - ``"rician_squared"``: filtered as it is, then ``sqrt(max(y² - 2 sigma², 0))``, which is too little by
-              sigma² / 2y: 16 % of sigma at an SNR of 3, 6 % at 10. On five MR images of three
-              noise levels each 0.1 dB better for wavelets, 0.2 and 0.4 dB worse for the collaborative filter and
-              non-local means.
+              sigma² / 2y: a sixth of sigma at an SNR of 3, a twentieth at 10. On four MR images at three noise levels
+              0.2 dB better for wavelets, 0.1 and 0.4 dB worse for the collaborative filter and non-local means.
         sigma: noise level for Rician noise; None estimates it.
 
     Raises:
