@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from monai.utils.enums import TraceKeys
 
-from monai_medaug import cli, dicom, engines, figures, functional, gallery, planes, restore, scans, transforms
+from monai_medaug import cli, core, dicom, engines, figures, functional, gallery, planes, restore, scans, transforms
 from monai_medaug.version import __version__
 
 __all__ = [
     "__version__",
     "cli",
+    "core",
     "dicom",
     "engines",
     "figures",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from monai_medaug.core.arguments import choice
 from monai_medaug.transforms.denoise import CollaborativeDenoise, NonLocalMeansDenoise, WaveletDenoise
 from monai_medaug.transforms.denoise_base import NEGATIVE_MAGNITUDES, NoiseRemoval, is_rician
 from monai_medaug.transforms.denoise_classical import BilateralDenoise, GaussianDenoise, MedianDenoise
@@ -40,11 +41,9 @@ def restoration(method: str, sigma: float | None = None, noise: str = "gaussian"
         'WaveletDenoise'
         >>> restoration("blur")
         Traceback (most recent call last):
-        ValueError: method must be one of gaussian, median, bilateral, nlm, wavelet, collaborative, got 'blur'
+        ValueError: method must be one of 'gaussian', 'median', ..., got 'blur'
     """
-    if method not in RESTORATIONS:
-        raise ValueError(f"method must be one of {', '.join(RESTORATIONS)}, got {method!r}")
-    return RESTORATIONS[method][0](sigma=sigma, noise=noise)
+    return RESTORATIONS[choice("method", method, tuple(RESTORATIONS))][0](sigma=sigma, noise=noise)
 
 
 def restored_scan(

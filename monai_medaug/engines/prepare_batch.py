@@ -17,7 +17,7 @@ from monai.engines.utils import PrepareBatch, PrepareBatchDefault
 from monai.transforms.transform import Randomizable
 from monai.utils.misc import get_seed
 
-from monai_medaug.transforms.base import number
+from monai_medaug.core.arguments import number
 from monai_medaug.transforms.batch import Batched
 
 _SOURCE = "give it a dictionary with keys, as MONAI's dictionary pipelines yield it"

@@ -119,7 +119,7 @@ def wavelet_shrinkage(
         True
     """
     if method not in SHRINKAGE_METHODS:
-        raise ValueError(f"method: expected one of {', '.join(SHRINKAGE_METHODS)}, got {method!r}")
+        raise ValueError(f"method must be one of {', '.join(SHRINKAGE_METHODS)}, got {method!r}")
     if border not in BORDERS:
         raise ValueError(f"border: expected one of {', '.join(BORDERS)}, got {border!r}")
     if levels < 1:

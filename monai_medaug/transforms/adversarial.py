@@ -14,6 +14,7 @@ from monai.config import KeysCollection
 from monai.transforms.transform import Randomizable
 from monai.utils.misc import get_seed
 
+from monai_medaug.core.arguments import flag, number, whole_number
 from monai_medaug.functional.adversarial import (
     Loss,
     LossGradient,
@@ -34,9 +35,9 @@ from monai_medaug.transforms.adversarial_base import (
     NetworkAttack,
     RandomDictionaryAttack,
 )
-from monai_medaug.transforms.base import Operation, number
+from monai_medaug.transforms.base import Operation
 from monai_medaug.transforms.call import REGISTRY, Entry, KeyView, Params
-from monai_medaug.transforms.mri import MRImage, whole_number
+from monai_medaug.transforms.mri import MRImage
 
 
 class FGSMAttack(BallAttack):
@@ -137,7 +138,7 @@ class PGDAttack(BallAttack, Randomizable):
         super().__init__(network, epsilon, loss, value_range, norm)
         self.step_size = number("step_size", step_size, 0)
         self.num_steps = whole_number("num_steps", num_steps, 1, 1000)
-        self.random_start = bool(random_start)
+        self.random_start = flag("random_start", random_start)
         self.set_random_state(get_seed())
 
     def steps(self) -> tuple[float, int]:

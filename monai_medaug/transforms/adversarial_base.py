@@ -15,6 +15,7 @@ from monai.transforms.inverse import InvertibleTransform
 from monai.transforms.transform import MapTransform, Randomizable
 from monai.utils.enums import TransformBackends
 
+from monai_medaug.core.arguments import choice, number, wide_span
 from monai_medaug.functional.adversarial import (
     Loss,
     LossGradient,
@@ -26,7 +27,6 @@ from monai_medaug.functional.adversarial_ball import (
     rounded_toward,
     start_radius,
 )
-from monai_medaug.transforms.base import number, span
 from monai_medaug.transforms.batch import require_one_batch
 from monai_medaug.transforms.call import Entry, Params, plain_grid, share_affines
 from monai_medaug.transforms.tensors import plain_tensor, require_finite, restored, with_meta
@@ -151,14 +151,8 @@ class BallAttack(NetworkAttack):
     ) -> None:
         super().__init__(network, loss)
         self.epsilon = number("epsilon", epsilon, 0)
-        if norm not in ("linf", "l2"):
-            raise ValueError(f"norm must be 'linf' or 'l2', got {norm!r}")
-        self.norm = norm
-        self.value_range: tuple[float, float] | None = None
-        if value_range is not None:
-            self.value_range = span("value_range", value_range)
-            if self.value_range[0] == self.value_range[1]:
-                raise ValueError(f"value_range must be a pair (low, high), got {value_range!r}")
+        self.norm = choice("norm", norm, ("linf", "l2"))
+        self.value_range = None if value_range is None else wide_span("value_range", value_range)
 
     def __call__(self, image: Any, target: Any, mask: Any = None) -> Any:
         """Attack a batch (B, C, *spatial), an array, Tensor or collated MetaTensor; returns the same kind.

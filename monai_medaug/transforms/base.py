@@ -45,6 +45,7 @@ from monai.transforms.transform import RandomizableTransform
 from monai.utils.enums import TransformBackends
 from monai.utils.misc import get_seed
 
+from monai_medaug.core.arguments import number
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.transforms.call import REGISTRY, Entry, KeyView, Params, apply_record, run_operation
 from monai_medaug.transforms.tensors import affine_of, plain_tensor, require_finite, with_meta
@@ -167,9 +168,7 @@ class RandomOperation(Operation, RandomizableTransform):
 
     def __init__(self, prob: float) -> None:
         Operation.__init__(self)
-        if not 0 <= prob <= 1:
-            raise ValueError(f"prob must be within [0, 1], got {prob}")
-        RandomizableTransform.__init__(self, float(prob))
+        RandomizableTransform.__init__(self, number("prob", prob, 0, 1))
         self.strength = 1.0
         self.set_random_state(get_seed())
 
@@ -204,55 +203,6 @@ def toward_identity(params: Params, identity: Params, strength: float) -> Params
 def per_sample(image: torch.Tensor, params: Sequence[Params], name: str) -> torch.Tensor:
     """One parameter of all samples as a tensor (B, 1, ...) that broadcasts over the batch."""
     return image.new_tensor([p[name] for p in params]).reshape(-1, *[1] * (image.ndim - 1))
-
-
-def span(
-    name: str, value: float | Sequence[float], low: float = -np.inf, high: float = np.inf, signed: bool = False
-) -> tuple[float, float]:
-    """A range argument as (low, high).
-
-    A pair is the range. A single number v means (-v, v) for a ``signed`` quantity, and exactly v for one that cannot
-    be negative.
-
-    Raises:
-        ValueError: not a number or an ordered pair, or outside [low, high].
-
-    Example:
-        >>> span("rotate_degrees", 5, signed=True), span("noise_hu", 12.3), span("snr", (5, 40))
-        ((-5.0, 5.0), (12.3, 12.3), (5.0, 40.0))
-    """
-    ends = [*value] if isinstance(value, Sequence) and not isinstance(value, str) else [value, value]
-    if len(ends) != 2:
-        raise ValueError(f"{name} must be a number or a pair (low, high), got {value!r}")
-    first, last = (number(name, v) for v in ends)
-    if signed and not isinstance(value, Sequence):
-        first = -first
-    if first > last:
-        raise ValueError(f"{name} must be a pair (low, high) in that order, got {value!r}")
-    if first < low or last > high:
-        raise ValueError(f"{name} must lie within [{low}, {high}], got {value!r}")
-    return first, last
-
-
-def number(name: str, value: Any, low: float = -np.inf, high: float = np.inf) -> float:
-    """A finite number argument within [low, high].
-
-    Raises:
-        ValueError: it is none.
-
-    Example:
-        >>> number("elastic_sigma", 8, 0)
-        8.0
-    """
-    try:
-        if isinstance(value, (bool, str)):
-            raise TypeError
-        result = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a number, got {value!r}") from None
-    if not np.isfinite(result) or not low <= result <= high:
-        raise ValueError(f"{name} must be finite and within [{low}, {high}], got {value!r}")
-    return result
 
 
 def invert_entry(operation: Operation, data: Any, name: str) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.functional.ct import hu_contrast, hu_window
-from monai_medaug.transforms.base import Operation, RandomOperation, number, per_sample, span
+from monai_medaug.transforms.base import Operation, RandomOperation, per_sample
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.tensors import require_finite
 from monai_medaug.transforms.twin import dictionary_twin
@@ -88,9 +89,7 @@ class HUWindow(CTImage, Operation):
     ) -> None:
         super().__init__()
         if preset is not None:
-            preset = preset.replace(" ", "_")
-            if preset not in HU_PRESETS:
-                raise ValueError(f"preset must be one of {sorted(HU_PRESETS)}, got {preset!r}")
+            preset = choice("preset", preset.replace(" ", "_"), sorted(HU_PRESETS))
             if center is not None or width is not None:
                 raise ValueError(f"preset {preset!r} excludes center and width, got {center!r} and {width!r}")
             center, width = HU_PRESETS[preset]

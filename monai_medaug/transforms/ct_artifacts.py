@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.functional.ct import PADDING_HU
 from monai_medaug.functional.ct_acquisition import apparent_shift, beam_hardening, motion_artefact, ring_artefact
 from monai_medaug.functional.projection import ParallelBeam
-from monai_medaug.transforms.base import RandomOperation, number, span
+from monai_medaug.transforms.base import RandomOperation
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.ct import CTImage
 from monai_medaug.transforms.slices import SliceStack, change_slices
@@ -82,11 +83,9 @@ class RandCTMotion(SinogramOperation):
         prob: float = 0.3,
     ) -> None:
         super().__init__(prob)
-        if trajectory is not None and trajectory not in TRAJECTORIES:
-            raise ValueError(f"trajectory must be one of {TRAJECTORIES} or None, got {trajectory!r}")
         self.shift_mm = span("shift_mm", shift_mm, 0)
         self.rotate_degrees = span("rotate_degrees", rotate_degrees, 0, 90)
-        self.trajectory = trajectory
+        self.trajectory = choice("trajectory", trajectory, (*TRAJECTORIES, None))
 
     def draw(self) -> Params:
         chosen = TRAJECTORIES[self.R.randint(len(TRAJECTORIES))]

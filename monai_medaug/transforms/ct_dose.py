@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.functional.ct import (
     APODISATION,
     PADDING_HU,
@@ -17,7 +18,7 @@ from monai_medaug.functional.ct import (
     half_spectrum_shape,
 )
 from monai_medaug.functional.ct_acquisition import thinning_noise
-from monai_medaug.transforms.base import RandomOperation, number, per_sample, span
+from monai_medaug.transforms.base import RandomOperation, per_sample
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.ct import CTImage
 from monai_medaug.transforms.slices import SliceStack, change_slices, slice_stacks
@@ -78,12 +79,9 @@ class RandCTDose(CTImage, RandomOperation):
         electronic_noise: float = 5,
     ) -> None:
         super().__init__(prob)
-        if domain not in ("image", "projection"):
-            raise ValueError(f"domain must be 'image' or 'projection', got {domain!r}")
+        self.domain = choice("domain", domain, ("image", "projection"))
         kernels = (*APODISATION, "white") if domain == "image" else tuple(_WINDOWS)
-        if kernel not in kernels:
-            raise ValueError(f"kernel must be one of {kernels} in the {domain} domain, got {kernel!r}")
-        self.domain, self.kernel = domain, kernel
+        self.kernel = choice(f"kernel in the {domain} domain", kernel, kernels)
         self.identity = {"noise_hu": 0.0} if domain == "image" else {"dose_fraction": 1.0}  # type: ignore[misc]
         self.noise_hu = span("noise_hu", noise_hu, 0)
         self.slice_correlation = number("slice_correlation", slice_correlation, 0, 0.5)

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from monai.data.meta_tensor import MetaTensor
 
+from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.functional.ct import PADDING_HU
 from monai_medaug.functional.ct_acquisition import METALS, metal_artefact
 from monai_medaug.functional.grid import VoxelGrid
-from monai_medaug.transforms.base import RandomOperation, number, span
+from monai_medaug.transforms.base import RandomOperation
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.ct import CTImage
 from monai_medaug.transforms.slices import SliceStack, change_slices, slice_axis, slice_stacks
@@ -67,11 +68,8 @@ class RandCTMetal(CTImage, RandomOperation):
         prob: float = 0.2,
     ) -> None:
         super().__init__(prob)
-        if material is not None and material not in METALS:
-            raise ValueError(f"material must be one of {tuple(METALS)} or None, got {material!r}")
-        if rods not in (None, 1, 2):
-            raise ValueError(f"rods must be 1, 2 or None, got {rods!r}")
-        self.material, self.rods = material, rods
+        self.material = choice("material", material, (*METALS, None))
+        self.rods = choice("rods", rods, (1, 2, None))
         self.radius_mm = span("radius_mm", radius_mm, 0)
         self.photons = number("photons", photons, 1)
         self.scatter = number("scatter", scatter, 0, 1)

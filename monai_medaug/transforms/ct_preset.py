@@ -8,7 +8,7 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.utils import ensure_tuple
 
-from monai_medaug.transforms.base import span
+from monai_medaug.core.arguments import span
 from monai_medaug.transforms.ct import HUWindowd, RandHUContrastd
 from monai_medaug.transforms.ct_artifacts import RandCTBeamHardeningd, RandCTMotiond, RandCTRingd
 from monai_medaug.transforms.ct_dose import RandCTDosed

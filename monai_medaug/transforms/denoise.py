@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 
+from monai_medaug.core.arguments import choice, number, odd_number, whole_number
 from monai_medaug.functional.collaborative import collaborative_filter
 from monai_medaug.functional.nlm import non_local_means
 from monai_medaug.functional.wavelet_shrinkage import SHRINKAGE_METHODS, wavelet_shrinkage
-from monai_medaug.transforms.base import number
 from monai_medaug.transforms.call import Params
 from monai_medaug.transforms.denoise_base import NoiseRemoval, equal_sides, is_source
-from monai_medaug.transforms.mri import whole_number
 from monai_medaug.transforms.twin import dictionary_twin
 
 _DEFAULT_WAVELETS = {"translation_invariant": "haar", "bayes": "db4", "universal": "db4"}
@@ -82,9 +81,7 @@ class NonLocalMeansDenoise(NoiseRemoval):
             if any(v is not None for v in given.values()):
                 raise ValueError(f"preset 'source' excludes patch, distance, strength and passes, got {given}")
             patch, distance, passes = 7, 10, 1
-        self.patch = None if patch is None else whole_number("patch", patch, 1, 31)
-        if self.patch is not None and self.patch % 2 == 0:
-            raise ValueError(f"patch must be odd, got {patch!r}")
+        self.patch = None if patch is None else odd_number("patch", patch, 1, 31)
         self.distance = None if distance is None else whole_number("distance", distance, 1, 50)
         self.strength = None if strength is None else number("strength", strength, 1e-3)
         self.passes = None if passes is None else whole_number("passes", passes, 1, 2)
@@ -158,9 +155,7 @@ class WaveletDenoise(NoiseRemoval):
         noise: str = "gaussian",
     ) -> None:
         super().__init__(sigma, noise)
-        if method not in SHRINKAGE_METHODS:
-            raise ValueError(f"method must be one of {SHRINKAGE_METHODS}, got {method!r}")
-        self.method = method
+        self.method = choice("method", method, SHRINKAGE_METHODS)
         self.wavelet = _DEFAULT_WAVELETS[method] if wavelet is None else _wavelet_name(wavelet)
         self.levels = whole_number("levels", levels, 1, 10)
 

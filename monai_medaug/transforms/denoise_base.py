@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 import torch
 
+from monai_medaug.core.arguments import choice, number
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.functional.mri import zero_point
 from monai_medaug.functional.noise_correlation import correlated_noise
 from monai_medaug.functional.noise_level import mad_sigma
 from monai_medaug.functional.noise_level_rician import rician_sigma
 from monai_medaug.functional.rician import rician_bias_removed, rician_stabilised, rician_unstabilised
-from monai_medaug.transforms.base import Operation, number
+from monai_medaug.transforms.base import Operation
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.ct import require_hu
 from monai_medaug.transforms.slices import slice_axis
@@ -41,10 +42,8 @@ class NoiseRemoval(Operation):
 
     def __init__(self, sigma: float | None, noise: str) -> None:
         super().__init__()
-        if noise not in NOISES:
-            raise ValueError(f"noise must be one of {NOISES}, got {noise!r}")
         self.sigma = None if sigma is None else number("sigma", sigma, 0)
-        self.noise = noise
+        self.noise = choice("noise", noise, NOISES)
         self.correlation: list[list[float]] | None = None
         """Of CT noise, where it is known already: one list for each axis of more than one voxel."""
 
@@ -240,6 +239,4 @@ def equal_sides(size: int, spacing: Sequence[float]) -> list[int]:
 
 def is_source(preset: str | None) -> bool:
     """Whether a preset argument asks for the source's settings."""
-    if preset not in (None, "source"):
-        raise ValueError(f"preset must be 'source' or None, got {preset!r}")
-    return preset == "source"
+    return choice("preset", preset, ("source", None)) == "source"

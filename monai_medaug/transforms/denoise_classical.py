@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 
+from monai_medaug.core.arguments import choice, number, odd_number
 from monai_medaug.functional.smoothing import gaussian_smooth
 from monai_medaug.functional.smoothing_bilateral import bilateral_smooth
 from monai_medaug.functional.smoothing_median import median_smooth
-from monai_medaug.transforms.base import number
 from monai_medaug.transforms.call import Params
 from monai_medaug.transforms.denoise_base import NoiseRemoval, equal_sides, is_rician, is_source
-from monai_medaug.transforms.mri import whole_number
 from monai_medaug.transforms.twin import dictionary_twin
 
 UNITS = ("mm", "voxel")
@@ -64,8 +63,7 @@ class GaussianDenoise(NoiseRemoval):
         sigma: float | None = None,
     ) -> None:
         super().__init__(sigma, noise)
-        if unit not in UNITS:
-            raise ValueError(f"unit must be one of {UNITS}, got {unit!r}")
+        choice("unit", unit, UNITS)
         source = is_source(preset)
         self.width = 1.1 if source else number("width", width, 0, 100)
         self.unit = "voxel" if source else unit
@@ -113,9 +111,7 @@ class MedianDenoise(NoiseRemoval):
         self, size: int = 3, preset: str | None = None, noise: str = "gaussian", sigma: float | None = None
     ) -> None:
         super().__init__(sigma, noise)
-        self.size = 5 if is_source(preset) else whole_number("size", size, 1, 31)
-        if self.size % 2 == 0:
-            raise ValueError(f"size must be odd, got {size!r}")
+        self.size = 5 if is_source(preset) else odd_number("size", size, 1, 31)
 
     def settings(self) -> Params:
         return {"size": self.size}
@@ -171,14 +167,12 @@ class BilateralDenoise(NoiseRemoval):
         self.source = is_source(preset)
         self.range_sigma = None if range_sigma is None else number("range_sigma", range_sigma, 0)
         self.space_sigma = 75.0 if self.source else number("space_sigma", space_sigma, 1e-3)
-        self.diameter = 9 if self.source else whole_number("diameter", diameter, 1, 31)
+        self.diameter = 9 if self.source else odd_number("diameter", diameter, 1, 31)
         self.range_factor = number("range_factor", range_factor, 0)
         if self.source and range_sigma is not None:
             raise ValueError(f"preset 'source' excludes range_sigma, got {range_sigma!r}")
         if noise == "rician" and range_sigma is not None:
             raise ValueError("range_sigma is in the image's units, which stabilised data have lost: give range_factor")
-        if self.diameter % 2 == 0:
-            raise ValueError(f"diameter must be odd, got {diameter!r}")
 
     def settings(self) -> Params:
         rest = {"space_sigma": self.space_sigma, "diameter": self.diameter, "range_factor": self.range_factor}

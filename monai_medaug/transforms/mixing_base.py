@@ -15,9 +15,9 @@ from monai.transforms.transform import RandomizableTransform
 from monai.utils.enums import TransformBackends
 from monai.utils.misc import ensure_tuple, get_seed
 
+from monai_medaug.core.arguments import choice, flag, number, whole_number
 from monai_medaug.functional.acceleration import one_thread
 from monai_medaug.functional.mixing import blended, box_of_share, mixed, soft_labels, soft_masks
-from monai_medaug.transforms.base import number
 from monai_medaug.transforms.call import REGISTRY
 from monai_medaug.transforms.mixing_items import MixedBatch, MixEntry, Mixture, require_equal_batches, without_record
 from monai_medaug.transforms.mixing_plan import BatchLesions, SampleMix, pastes_on
@@ -59,19 +59,15 @@ class BatchMixing(InvertibleTransform, RandomizableTransform):
     ) -> None:
         self.uid = uuid.uuid4().hex
         RandomizableTransform.__init__(self, number("prob", prob, 0, 1))
-        if target_form not in _FORMS:
-            raise ValueError(f"target_form must be one of {_FORMS}, got {target_form!r}")
-        if lesions not in _LESIONS:
-            raise ValueError(f"lesions must be one of {_LESIONS}, got {lesions!r}")
         self.alpha = number("alpha", alpha, 1e-3)
         self.cutmix_prob = number("cutmix_prob", cutmix_prob, 0, 1)
-        self.per_sample = bool(per_sample)
-        self.target_form = target_form
+        self.per_sample = flag("per_sample", per_sample)
+        self.target_form = choice("target_form", target_form, _FORMS)
         self.num_classes = class_count("num_classes", num_classes)
         self.num_mask_classes = class_count("num_mask_classes", num_mask_classes)
-        self.lesions = lesions
-        self.lesion_labels = tuple(int(number("lesion_labels", v)) for v in ensure_tuple(lesion_labels))
-        self.tries = int(number("tries", tries, 1))
+        self.lesions = choice("lesions", lesions, _LESIONS)
+        self.lesion_labels = tuple(whole_number("lesion_labels", v) for v in ensure_tuple(lesion_labels))
+        self.tries = whole_number("tries", tries, 1)
         self.set_random_state(get_seed())
 
     @property
@@ -233,8 +229,4 @@ class BatchMixing(InvertibleTransform, RandomizableTransform):
 
 def class_count(name: str, value: Any) -> int | None:
     """A number of classes argument, which may be None."""
-    if value is None:
-        return None
-    if number(name, value, 1) != int(value):
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
-    return int(value)
+    return None if value is None else whole_number(name, value, 1)

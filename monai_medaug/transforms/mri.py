@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from monai_medaug.core.arguments import choice, span, whole_number
 from monai_medaug.functional.acceleration import over_rows
 from monai_medaug.functional.mri import (
     EXPONENTS,
@@ -18,7 +19,7 @@ from monai_medaug.functional.mri import (
     zero_point,
 )
 from monai_medaug.functional.noise import white_noise
-from monai_medaug.transforms.base import RandomOperation, number, per_sample, span
+from monai_medaug.transforms.base import RandomOperation, per_sample
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.tensors import require_finite, say_once
 from monai_medaug.transforms.twin import dictionary_twin
@@ -148,9 +149,7 @@ class RandMRINoise(MRImage, RandomOperation):
         super().__init__(prob)
         self.snr = span("snr", snr, 0.1)
         self.coils = whole_number("coils", coils, 1, 64)
-        if signal not in SIGNALS:
-            raise ValueError(f"signal must be one of {SIGNALS}, got {signal!r}")
-        self.signal = signal
+        self.signal = choice("signal", signal, SIGNALS)
 
     def draw(self) -> Params:
         return {
@@ -186,13 +185,6 @@ def _signal(image: torch.Tensor, params: Sequence[Params]) -> torch.Tensor:
         deviation = image.std(tuple(range(2, image.ndim)), correction=0, keepdim=True)
         signal = torch.where(whole.reshape(-1, *[1] * (image.ndim - 1)), deviation, signal)
     return signal
-
-
-def whole_number(name: str, value: Any, low: int, high: int) -> int:
-    """An integer argument within [low, high], or a ValueError that names it."""
-    if number(name, value, low, high) != int(value):
-        raise ValueError(f"{name} must be a whole number, got {value!r}")
-    return int(value)
 
 
 def _normal_into(pair: Sequence[torch.Tensor], seeds: Sequence[int]) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from monai_medaug.core.arguments import choice, number, span, whole_number, whole_span
 from monai_medaug.functional.mri_kspace import ghost_weights, sampled_lines, spiked, weight_lines
 from monai_medaug.functional.mri_motion import breathing_path, drift_path, motion, step_path
-from monai_medaug.transforms.base import RandomOperation, number, span
+from monai_medaug.transforms.base import RandomOperation
 from monai_medaug.transforms.call import KeyView, Params
-from monai_medaug.transforms.mri import MRImage, whole_number
+from monai_medaug.transforms.mri import MRImage
 from monai_medaug.transforms.twin import dictionary_twin
 
 ANY_AXIS = "any"
@@ -70,7 +71,7 @@ class RandMRIMotion(MRImage, RandomOperation):
         self.translate_mm = span("translate_mm", translate_mm, 0)
         self.rotate_degrees = span("rotate_degrees", rotate_degrees, 0, 90)
         self.movements = whole_number("movements", movements, 1, 20)
-        self.trajectory = _choice("trajectory", trajectory, TRAJECTORIES)
+        self.trajectory = choice("trajectory", trajectory, TRAJECTORIES)
         self.phase_axis = _axis_argument(phase_axis)
 
     def draw(self) -> Params:
@@ -215,7 +216,7 @@ class RandMRIUndersampling(MRImage, RandomOperation):
         super().__init__(prob)
         self.acceleration = span("acceleration", acceleration, 1)
         self.centre_fraction = number("centre_fraction", centre_fraction, 0, 1)
-        self.pattern = _choice("pattern", pattern, PATTERNS)
+        self.pattern = choice("pattern", pattern, PATTERNS)
         self.phase_axis = _axis_argument(phase_axis)
 
     def draw(self) -> Params:
@@ -298,18 +299,6 @@ class RandMRISpike(MRImage, RandomOperation):
 
 RandMRISpiked = dictionary_twin(RandMRISpike)
 RandMRISpikeD = RandMRISpikeDict = RandMRISpiked
-
-
-def _choice(name: str, value: str, allowed: Sequence[str]) -> str:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
-    return value
-
-
-def whole_span(name: str, value: int | Sequence[int], low: int, high: int) -> tuple[int, int]:
-    """A range of whole numbers, ends included."""
-    first, last = span(name, value, low, high)
-    return whole_number(name, first, low, high), whole_number(name, last, low, high)
 
 
 def _axis_argument(value: int | str) -> int | str:

@@ -13,7 +13,7 @@ from monai.transforms.compose import execute_compose
 from monai.transforms.transform import MapTransform
 from monai.utils import ensure_tuple
 
-from monai_medaug.transforms.base import number
+from monai_medaug.core.arguments import choice, number
 from monai_medaug.transforms.seeded import SeededContainer, keys_of, map_transforms, random_operations, seed_children
 from monai_medaug.transforms.tensors import affine_of, plain_tensor, say_once
 from monai_medaug.transforms.verdict import Limits, judge
@@ -77,12 +77,10 @@ class PreservingCompose(SeededContainer, MapTransform):
         on_violation: str = "shrink",
         min_contrast_kept: float = 0.5,
     ) -> None:
-        if on_violation not in ("shrink", "reject", "warn"):
-            raise ValueError(f"on_violation must be 'shrink', 'reject' or 'warn', got {on_violation!r}")
         self.transforms = ensure_tuple(transforms)
         self.label_keys: tuple = () if label_key is None else ensure_tuple(label_key)
         self.lesion_key = lesion_key
-        self.on_violation = on_violation
+        self.on_violation = choice("on_violation", on_violation, ("shrink", "reject", "warn"))
         self.limits = Limits(
             number("max_volume_change", max_volume_change, 0),
             number("min_lesion_kept", min_lesion_kept, 0, 1),

@@ -10,6 +10,7 @@ from monai.config import KeysCollection
 from monai.transforms.compose import Compose, execute_compose
 from monai.utils import ensure_tuple
 
+from monai_medaug.core.arguments import choice
 from monai_medaug.functional.ct import PADDING_HU
 from monai_medaug.transforms.preserving import PreservingCompose
 from monai_medaug.transforms.sample_seed import SampleSeeds
@@ -148,9 +149,7 @@ def range_check(image: Any, name: str) -> dict[str, Any]:
 
 def chosen_strength(table: Mapping[str, Any], strength: str) -> Any:
     """The entry of a preset's table, or a ValueError."""
-    if strength not in STRENGTHS:
-        raise ValueError(f"strength must be one of {STRENGTHS}, got {strength!r}")
-    return table[strength]
+    return table[choice("strength", strength, STRENGTHS)]
 
 
 def build_preset(

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from monai_medaug.core.arguments import choice, span
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.functional.noise import white_noise
 from monai_medaug.functional.resolution import PROFILES, along_axis, thick_slice_matrices
-from monai_medaug.transforms.base import RandomOperation, per_sample, span
+from monai_medaug.transforms.base import RandomOperation, per_sample
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.twin import dictionary_twin
 
@@ -65,13 +66,9 @@ class RandThickSlice(RandomOperation):
         prob: float = 0.3,
     ) -> None:
         super().__init__(prob)
-        if axis not in (_SLICE, _THROUGH, _RANDOM) and (isinstance(axis, bool) or axis not in (0, 1, 2)):
-            raise ValueError(f"axis must be 'slice', 'through', 'random', 0, 1 or 2, got {axis!r}")
-        if profile not in PROFILES:
-            raise ValueError(f"profile must be one of {PROFILES}, got {profile!r}")
         self.thickness_mm = span("thickness_mm", thickness_mm, 0)
-        self.axis = axis
-        self.profile = profile
+        self.axis = choice("axis", axis, (_SLICE, _THROUGH, _RANDOM, 0, 1, 2))
+        self.profile = choice("profile", profile, PROFILES)
         self.noise = span("noise", noise, 0)
 
     def draw(self) -> Params:

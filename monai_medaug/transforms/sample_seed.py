@@ -12,7 +12,7 @@ from monai.transforms.inverse import InvertibleTransform
 from monai.transforms.traits import RandomizableTrait
 from monai.transforms.transform import MapTransform
 
-from monai_medaug.transforms.base import number
+from monai_medaug.core.arguments import whole_number
 from monai_medaug.transforms.seeded import SEEDED_CALL, keys_of, map_transforms, seed_children
 
 
@@ -36,7 +36,7 @@ class SampleSeeds:
 
     def __init__(self, sample_key: Any, seed: int = 0) -> None:
         self.sample_key = sample_key
-        self.seed = int(number("seed", seed))
+        self.seed = whole_number("seed", seed)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __deepcopy__(self, memo: dict) -> SampleSeeds:
@@ -56,7 +56,7 @@ class SampleSeeds:
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch begins, in the main process, before its loader is iterated."""
-        self._epoch.fill_(int(number("epoch", epoch, 0)))
+        self._epoch.fill_(whole_number("epoch", epoch, 0))
 
     def of(self, data: Mapping, sample: int | None = None) -> int:
         """The integer of a sample, or of one of a collated batch, below 2**31 - 1.

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.functional.grid import VoxelGrid
 from monai_medaug.functional.maps import AnatomyMaps, anatomy_maps, moved_points
 from monai_medaug.functional.warp import MODES, PADDING_MODES
-from monai_medaug.transforms.base import RandomOperation, number, span
+from monai_medaug.transforms.base import RandomOperation
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.twin import dictionary_twin
 
@@ -87,16 +88,14 @@ class RandAffineElastic(RandomOperation):
                 f"scale_fraction must leave the volume factor (1 + scale)^-3 above min_jacobian {min_jacobian}, "
                 f"got {scale_fraction!r}"
             )
-        if elastic_unit not in ("voxel", "mm"):
-            raise ValueError(f"elastic_unit must be 'voxel' or 'mm', got {elastic_unit!r}")
-        if mode not in MODES:
-            raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
+        self.elastic_unit = choice("elastic_unit", elastic_unit, ("voxel", "mm"))
+        self.mode = choice("mode", mode, MODES)
         if isinstance(padding_mode, str):
             if padding_mode not in PADDING_MODES:
                 raise ValueError(f"padding_mode must be one of {PADDING_MODES} or a number, got {padding_mode!r}")
         else:
             padding_mode = number("padding_mode", padding_mode)
-        self.elastic_unit, self.mode, self.padding_mode = elastic_unit, mode, padding_mode
+        self.padding_mode = padding_mode
 
     def draw(self) -> Params:
         axis = self.R.normal(size=3)

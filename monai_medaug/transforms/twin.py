@@ -14,6 +14,7 @@ from monai.transforms.lazy.functional import apply_pending_transforms
 from monai.transforms.transform import MapTransform, RandomizableTransform
 from monai.utils import ensure_tuple, ensure_tuple_rep
 
+from monai_medaug.core.arguments import choice
 from monai_medaug.transforms.base import Operation, RandomOperation, invert_entry
 from monai_medaug.transforms.call import REGISTRY, Entry, run_operation
 from monai_medaug.transforms.points import move_companions
@@ -45,9 +46,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
         count = len(self.keys)
         self.point_keys: tuple = ensure_tuple(arguments.pop("point_keys", ()))
         self.box_keys: tuple = ensure_tuple(arguments.pop("box_keys", ()))
-        self.point_space: str = arguments.pop("point_space", "world")
-        if self.point_space not in ("world", "voxel"):
-            raise ValueError(f"point_space must be 'world' or 'voxel', got {self.point_space!r}")
+        self.point_space = choice("point_space", arguments.pop("point_space", "world"), ("world", "voxel"))
         self.guide_key = arguments.pop("guide_key", None)
         self.modes: tuple = (None,) * count
         self.paddings: tuple = ("border",) * count

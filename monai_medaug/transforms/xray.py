@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from monai_medaug.core.arguments import flag, number, span, wide_span
 from monai_medaug.functional.noise import white_noise
 from monai_medaug.functional.xray import (
     DisplayScale,
@@ -16,7 +17,7 @@ from monai_medaug.functional.xray import (
     scatter_change,
     scatter_share,
 )
-from monai_medaug.transforms.base import RandomOperation, number, per_sample, span
+from monai_medaug.transforms.base import RandomOperation, per_sample
 from monai_medaug.transforms.call import KeyView, Params
 from monai_medaug.transforms.twin import dictionary_twin
 
@@ -33,17 +34,11 @@ class Radiograph:
         self, max_attenuation: float, inverted: bool, value_range: Sequence[float] | None, linear: bool
     ) -> None:
         """Check and keep the arguments that the radiographic operations share."""
-        for name, value in (("inverted", inverted), ("linear", linear)):
-            if not isinstance(value, bool):
-                raise ValueError(f"{name} must be True or False, got {value!r}")
-        if inverted and linear:
+        self.inverted, self.linear = flag("inverted", inverted), flag("linear", linear)
+        if self.inverted and self.linear:
             raise ValueError("inverted must be False with linear: photons are bright where little is attenuated")
-        self.linear = linear
         self.max_attenuation = number("max_attenuation", max_attenuation, 0.1, 20)
-        self.inverted = inverted
-        self.value_range = None if value_range is None else span("value_range", value_range)
-        if self.value_range is not None and self.value_range[0] == self.value_range[1]:
-            raise ValueError(f"value_range must be a pair of two values, got {value_range!r}")
+        self.value_range = None if value_range is None else wide_span("value_range", value_range)
 
     def display_params(self) -> Params:
         """Those arguments as part of the draw."""
@@ -152,7 +147,7 @@ class RandXRayExposure(Radiograph, RandomOperation):
         self.factor = span("factor", factor, 1e-3)
         self.photons = photon_span("photons", photons)
         self.read_noise = number("read_noise", read_noise, 0)
-        self.compensate = bool(compensate)
+        self.compensate = flag("compensate", compensate)
 
     def draw(self) -> Params:
         return {
@@ -239,7 +234,7 @@ class RandXRayScatter(Radiograph, RandomOperation):
         self.scatter_to_primary = span("scatter_to_primary", scatter_to_primary, 0, 100)
         self.fwhm_mm = span("fwhm_mm", fwhm_mm, 1e-3)
         self.photons = photon_span("photons", photons)
-        self.compensate = bool(compensate)
+        self.compensate = flag("compensate", compensate)
 
     def draw(self) -> Params:
         return {
