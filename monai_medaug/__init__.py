@@ -4,27 +4,20 @@ Importing the package imports every public module, so that MONAI bundles find th
 ``imports: ["$import monai_medaug"]``.
 """
 
+import importlib
+import pkgutil
+
 import numpy as np
 import torch
 from monai.utils.enums import TraceKeys
 
-from monai_medaug import cli, core, dicom, engines, figures, functional, gallery, planes, restore, scans, transforms
 from monai_medaug.version import __version__
 
-__all__ = [
-    "__version__",
-    "cli",
-    "core",
-    "dicom",
-    "engines",
-    "figures",
-    "functional",
-    "gallery",
-    "planes",
-    "restore",
-    "scans",
-    "transforms",
-]
+__all__ = ["__version__"]
+
+for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    if not any(part.startswith("_") for part in _module.name.split(".")):
+        importlib.import_module(_module.name)
 
 # PersistentDataset(track_meta=True) loads its cache with weights_only=True: these are what MONAI itself writes there.
 torch.serialization.add_safe_globals(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 if TYPE_CHECKING:
-    from monai_medaug.scans import Scan
+    from monai_medaug.scans.files import Scan
     from monai_medaug.transforms import AugmentationPreset, Report
 
 _AIR_HU = -200.0
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         >>> main(["augment", "missing.nii.gz", "--modality", "ct", "--out", "results"])
         2
     """
-    from monai_medaug.transforms.tensors import Notice
+    from monai_medaug.core.tensors import Notice
 
     try:
         with warnings.catch_warnings():
@@ -73,8 +73,8 @@ class _Arguments(argparse.ArgumentParser):
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    from monai_medaug.restore import RESTORATIONS
-    from monai_medaug.transforms.denoise_base import NOISES
+    from monai_medaug.scans.restore import RESTORATIONS
+    from monai_medaug.transforms.denoise.base import NOISES
     from monai_medaug.version import __version__
 
     parser = _Arguments(prog="monai-medaug", description="Augment medical images, with proof of what was done.")
@@ -137,7 +137,7 @@ def _whole_number(least: int) -> Callable[[str], int]:
 def _run_augment(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from monai_medaug.scans import read_scan, require_same_place
+    from monai_medaug.scans.files import read_scan, require_same_place
 
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ValueError("--out must be a folder, and there is a file of that name")
@@ -185,9 +185,9 @@ def _run_demo(arguments: argparse.Namespace) -> None:
 
 
 def _run_restore(arguments: argparse.Namespace) -> None:
-    from monai_medaug.figures import restoration_figure
-    from monai_medaug.restore import restored_scan
+    from monai_medaug.figures.augmentation import restoration_figure
     from monai_medaug.scans import read_scan, staged, write_scan
+    from monai_medaug.scans.restore import restored_scan
 
     out = arguments.out
     stem = re.sub(r"\.nii(\.gz)?$", "", out.name)
@@ -214,7 +214,7 @@ def _run_restore(arguments: argparse.Namespace) -> None:
 
 
 def _run_gallery(arguments: argparse.Namespace) -> None:
-    from monai_medaug.gallery import write_gallery
+    from monai_medaug.figures.gallery import write_gallery
 
     files = write_gallery(arguments.out)
     print(f"{len(files)} files written; open the page in a browser")
@@ -238,7 +238,7 @@ def _augment_and_write(
     names: Mapping[str, str],
 ) -> Report:
     """Augment once, and write all files of the sample or none; what an earlier run left of it goes."""
-    from monai_medaug.figures import augmentation_figure
+    from monai_medaug.figures.augmentation import augmentation_figure
     from monai_medaug.scans import staged, write_scan
     from monai_medaug.transforms import augmentation_report
 
@@ -292,7 +292,7 @@ def _demo_scans() -> dict[str, Scan]:
     from pydicom.data import get_testdata_file
     from scipy.ndimage import binary_fill_holes, label
 
-    from monai_medaug.scans import ScanError, read_scan
+    from monai_medaug.scans.files import ScanError, read_scan
 
     for name in _DEMO_FILES:
         path = get_testdata_file(name, download=False)

@@ -13,7 +13,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from monai_medaug import cli, scans
-from monai_medaug.scans import read_scan
+from monai_medaug.scans.files import read_scan
 from monai_medaug.transforms import replay
 from tests.scan_files import AFFINE, CT_SMALL, ct_files, ct_volume, dicom_folder, dicom_slice, real_scan, write_nifti
 

@@ -11,7 +11,7 @@ from monai.data import CacheDataset, DataLoader, MetaTensor
 
 import monai_medaug
 from tests.scan_files import write_nifti
-from tests.transforms.test_preserving import body
+from tests.transforms.safety.test_preserving import body
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -18,7 +18,7 @@ from monai.transforms.transform import Randomizable
 from monai.utils.misc import get_seed
 
 from monai_medaug.core.arguments import number
-from monai_medaug.transforms.batch import Batched
+from monai_medaug.core.batch import Batched
 
 _SOURCE = "give it a dictionary with keys, as MONAI's dictionary pipelines yield it"
 

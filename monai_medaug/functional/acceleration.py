@@ -39,7 +39,7 @@ def torch_only() -> Iterator[None]:
 
     Example:
         >>> with torch_only():
-        ...     compiled("_numba_warp", torch.device("cpu")) is None
+        ...     compiled("geometry._numba_warp", torch.device("cpu")) is None
         True
     """
     global _enabled

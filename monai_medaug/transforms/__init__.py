@@ -1,6 +1,10 @@
 """Array transforms and their dictionary twins. Type checkers read the generated ``__init__.pyi``."""
 
-from monai_medaug.transforms.adversarial import (
+from monai_medaug.core.batch import Batched
+from monai_medaug.core.replay import replay
+from monai_medaug.core.report import Report, augmentation_report
+from monai_medaug.core.sample_seed import SampleSeeded
+from monai_medaug.transforms.adversarial.ball import (
     AdversarialBiasField,
     AdversarialBiasFieldD,
     AdversarialBiasFieldd,
@@ -14,22 +18,7 @@ from monai_medaug.transforms.adversarial import (
     PGDAttackd,
     PGDAttackDict,
 )
-from monai_medaug.transforms.batch import Batched
-from monai_medaug.transforms.ct import (
-    HUWindow,
-    HUWindowD,
-    HUWindowd,
-    HUWindowDict,
-    RandHUContrast,
-    RandHUContrastD,
-    RandHUContrastd,
-    RandHUContrastDict,
-    RandHUWindow,
-    RandHUWindowD,
-    RandHUWindowd,
-    RandHUWindowDict,
-)
-from monai_medaug.transforms.ct_artifacts import (
+from monai_medaug.transforms.ct.acquisition import (
     RandCTBeamHardening,
     RandCTBeamHardeningD,
     RandCTBeamHardeningd,
@@ -43,16 +32,29 @@ from monai_medaug.transforms.ct_artifacts import (
     RandCTRingd,
     RandCTRingDict,
 )
-from monai_medaug.transforms.ct_dose import RandCTDose, RandCTDoseD, RandCTDosed, RandCTDoseDict
-from monai_medaug.transforms.ct_metal import (
+from monai_medaug.transforms.ct.dose import RandCTDose, RandCTDoseD, RandCTDosed, RandCTDoseDict
+from monai_medaug.transforms.ct.hu import (
+    HUWindow,
+    HUWindowD,
+    HUWindowd,
+    HUWindowDict,
+    RandHUContrast,
+    RandHUContrastD,
+    RandHUContrastd,
+    RandHUContrastDict,
+    RandHUWindow,
+    RandHUWindowD,
+    RandHUWindowd,
+    RandHUWindowDict,
+)
+from monai_medaug.transforms.ct.metal import (
     RandCTMetal,
     RandCTMetalD,
     RandCTMetald,
     RandCTMetalDict,
     inserted_metal,
 )
-from monai_medaug.transforms.ct_preset import ct_augmentation
-from monai_medaug.transforms.denoise import (
+from monai_medaug.transforms.denoise.nlm import (
     CollaborativeDenoise,
     CollaborativeDenoiseD,
     CollaborativeDenoised,
@@ -66,7 +68,7 @@ from monai_medaug.transforms.denoise import (
     WaveletDenoised,
     WaveletDenoiseDict,
 )
-from monai_medaug.transforms.denoise_classical import (
+from monai_medaug.transforms.denoise.smoothing import (
     BilateralDenoise,
     BilateralDenoiseD,
     BilateralDenoised,
@@ -80,7 +82,8 @@ from monai_medaug.transforms.denoise_classical import (
     MedianDenoised,
     MedianDenoiseDict,
 )
-from monai_medaug.transforms.mixing import (
+from monai_medaug.transforms.mixing.items import MixedBatch
+from monai_medaug.transforms.mixing.mix import (
     BatchCutMix,
     BatchCutMixD,
     BatchCutMixd,
@@ -94,8 +97,7 @@ from monai_medaug.transforms.mixing import (
     BatchMixUpd,
     BatchMixUpDict,
 )
-from monai_medaug.transforms.mixing_items import MixedBatch
-from monai_medaug.transforms.mri import (
+from monai_medaug.transforms.mri.coil import (
     RandMRIBiasField,
     RandMRIBiasFieldD,
     RandMRIBiasFieldd,
@@ -105,7 +107,7 @@ from monai_medaug.transforms.mri import (
     RandMRINoised,
     RandMRINoiseDict,
 )
-from monai_medaug.transforms.mri_kspace import (
+from monai_medaug.transforms.mri.kspace import (
     RandMRIGhosting,
     RandMRIGhostingD,
     RandMRIGhostingd,
@@ -123,18 +125,17 @@ from monai_medaug.transforms.mri_kspace import (
     RandMRIUndersamplingd,
     RandMRIUndersamplingDict,
 )
-from monai_medaug.transforms.mri_preset import mri_augmentation
-from monai_medaug.transforms.preserving import PreservingCompose
-from monai_medaug.transforms.presets import AugmentationPreset
-from monai_medaug.transforms.replay import replay
-from monai_medaug.transforms.report import Report, augmentation_report
+from monai_medaug.transforms.presets.base import AugmentationPreset
+from monai_medaug.transforms.presets.ct import ct_augmentation
+from monai_medaug.transforms.presets.mri import mri_augmentation
+from monai_medaug.transforms.presets.xray import xray_augmentation
 from monai_medaug.transforms.resolution import (
     RandThickSlice,
     RandThickSliceD,
     RandThickSliced,
     RandThickSliceDict,
 )
-from monai_medaug.transforms.sample_seed import SampleSeeded
+from monai_medaug.transforms.safety.preserving import PreservingCompose
 from monai_medaug.transforms.spatial import (
     RandAffineElastic,
     RandAffineElasticD,
@@ -155,7 +156,6 @@ from monai_medaug.transforms.xray import (
     RandXRayScatterd,
     RandXRayScatterDict,
 )
-from monai_medaug.transforms.xray_preset import xray_augmentation
 
 __all__ = [
     "AdversarialBiasField",

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from monai_medaug.core.arguments import choice, span
-from monai_medaug.functional.grid import VoxelGrid
-from monai_medaug.functional.noise import white_noise
-from monai_medaug.functional.resolution import PROFILES, along_axis, thick_slice_matrices
-from monai_medaug.transforms.base import RandomOperation, per_sample
-from monai_medaug.transforms.call import KeyView, Params
-from monai_medaug.transforms.twin import dictionary_twin
+from monai_medaug.core.call import KeyView, Params
+from monai_medaug.core.operation import RandomOperation, per_sample
+from monai_medaug.core.twin import dictionary_twin
+from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.geometry.resolution import PROFILES, along_axis, thick_slice_matrices
+from monai_medaug.functional.noise.white import white_noise
 
 _SLICE, _THROUGH, _RANDOM = "slice", "through", "random"
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from monai_medaug.core.arguments import choice, number, span
-from monai_medaug.functional.grid import VoxelGrid
-from monai_medaug.functional.maps import AnatomyMaps, anatomy_maps, moved_points
-from monai_medaug.functional.warp import MODES, PADDING_MODES
-from monai_medaug.transforms.base import RandomOperation
-from monai_medaug.transforms.call import KeyView, Params
-from monai_medaug.transforms.twin import dictionary_twin
+from monai_medaug.core.call import KeyView, Params
+from monai_medaug.core.operation import RandomOperation
+from monai_medaug.core.twin import dictionary_twin
+from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.geometry.maps import AnatomyMaps, anatomy_maps, moved_points
+from monai_medaug.functional.geometry.warp import MODES, PADDING_MODES
 
 
 class RandAffineElastic(RandomOperation):

@@ -9,7 +9,10 @@ from typing import Any
 import torch
 
 from monai_medaug.core.arguments import flag, number, span, wide_span
-from monai_medaug.functional.noise import white_noise
+from monai_medaug.core.call import KeyView, Params
+from monai_medaug.core.operation import RandomOperation, per_sample
+from monai_medaug.core.twin import dictionary_twin
+from monai_medaug.functional.noise.white import white_noise
 from monai_medaug.functional.xray import (
     DisplayScale,
     collimation_change,
@@ -17,9 +20,6 @@ from monai_medaug.functional.xray import (
     scatter_change,
     scatter_share,
 )
-from monai_medaug.transforms.base import RandomOperation, per_sample
-from monai_medaug.transforms.call import KeyView, Params
-from monai_medaug.transforms.twin import dictionary_twin
 
 
 class Radiograph:

@@ -9,9 +9,9 @@ from monai.transforms import GaussianSmooth, MedianSmooth
 from scipy.ndimage import gaussian_filter, median_filter
 
 from monai_medaug.functional.acceleration import torch_only
-from monai_medaug.functional.smoothing import gaussian_smooth
-from monai_medaug.functional.smoothing_bilateral import bilateral_smooth
-from monai_medaug.functional.smoothing_median import median_smooth
+from monai_medaug.functional.denoise.bilateral import bilateral_smooth
+from monai_medaug.functional.denoise.median import median_smooth
+from monai_medaug.functional.denoise.smoothing import gaussian_smooth
 from tests.benchmarks.harness import Call, Row
 from tests.benchmarks.peers import ellipsoid, monai
 

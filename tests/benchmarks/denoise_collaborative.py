@@ -9,7 +9,7 @@ import torch
 from skimage.restoration import denoise_nl_means
 
 from monai_medaug.functional.acceleration import torch_only
-from monai_medaug.functional.collaborative import collaborative_filter
+from monai_medaug.functional.denoise.collaborative import collaborative_filter
 from tests.benchmarks.harness import Call, Row
 
 GAUSSIAN, VOLUME = 25 / 255, 0.07

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.acceleration import torch_only
-from monai_medaug.functional.nlm import non_local_means
+from monai_medaug.functional.denoise.nlm import non_local_means
 from tests.benchmarks.denoise_wavelet import SIGMA, noisy
 from tests.benchmarks.harness import Call, Row
 from tests.benchmarks.peers import ellipsoid

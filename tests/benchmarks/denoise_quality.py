@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from monai_medaug.functional import collaborative
+from monai_medaug.functional.denoise import collaborative
 from monai_medaug.transforms import (
     CollaborativeDenoise,
     NonLocalMeansDenoise,

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from monai_medaug.functional.noise_level import mad_sigma, noise_map
-from monai_medaug.functional.noise_level_rician import rician_sigma
-from monai_medaug.functional.wavelet_shrinkage import wavelet_shrinkage
+from monai_medaug.functional.denoise.wavelet_shrinkage import wavelet_shrinkage
+from monai_medaug.functional.noise.level import mad_sigma, noise_map
+from monai_medaug.functional.noise.level_rician import rician_sigma
 from tests.benchmarks.harness import Call, Row
 from tests.benchmarks.peers import ellipsoid, size
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from monai.transforms import CutMix, MixUp
 
-from monai_medaug.transforms.mixing import BatchCutMix, BatchMix, BatchMixUp
+from monai_medaug.transforms.mixing.mix import BatchCutMix, BatchMix, BatchMixUp
 from tests.benchmarks.harness import Call, Row
 
 SIZE, SIDE, PLANE = 8, 96, 512

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from monai.data import MetaTensor
 
-from monai_medaug.functional.ct import hu_contrast
+from monai_medaug.functional.ct.hu import hu_contrast
 from monai_medaug.transforms import RandHUContrast, RandHUContrastd
 from tests.benchmarks.harness import Call, Row
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from monai_medaug.functional.projection import ParallelBeam
+from monai_medaug.functional.ct.projection import ParallelBeam
 from tests.benchmarks.harness import Call, Row
 from tests.benchmarks.peers import size
 

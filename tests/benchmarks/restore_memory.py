@@ -13,7 +13,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from monai_medaug.restore import RESTORATIONS
+from monai_medaug.scans.restore import RESTORATIONS
 
 SHAPE = (512, 512, 300)
 LIMIT_GB = 8.0

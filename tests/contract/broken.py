@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_medaug.functional.noise import white_noise
-from monai_medaug.transforms.base import Operation, RandomOperation, per_sample
+from monai_medaug.core.operation import Operation, RandomOperation, per_sample
+from monai_medaug.core.twin import dictionary_twin
+from monai_medaug.functional.noise.white import white_noise
 from monai_medaug.transforms.spatial import RandAffineElastic
-from monai_medaug.transforms.twin import dictionary_twin
 
 
 class Sound(RandomOperation):

@@ -25,8 +25,8 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug import transforms
-from monai_medaug.transforms.base import Operation, RandomOperation
-from monai_medaug.transforms.twin import DictionaryOperation, dictionary_twin
+from monai_medaug.core.operation import Operation, RandomOperation
+from monai_medaug.core.twin import DictionaryOperation, dictionary_twin
 
 DTYPES = (
     torch.float16,

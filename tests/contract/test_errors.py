@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_medaug.transforms import tensors
+from monai_medaug.core import tensors
 
 from .cases import (
     AFFINE,

@@ -14,9 +14,9 @@ import pytest
 
 import monai_medaug
 from monai_medaug import transforms
-from monai_medaug.transforms.base import Operation
-from monai_medaug.transforms.call import REGISTRY
-from monai_medaug.transforms.twin import DictionaryOperation
+from monai_medaug.core.call import REGISTRY
+from monai_medaug.core.operation import Operation
+from monai_medaug.core.twin import DictionaryOperation
 
 from .cases import CASES, Case, contract, public
 

@@ -10,6 +10,7 @@ from monai.engines import SupervisedTrainer
 from monai.transforms import Compose, OneOf
 from torch import nn
 
+from monai_medaug.core.trace import samples_of
 from monai_medaug.engines import (
     AdversarialPrepareBatch,
     AugmentingPrepareBatch,
@@ -30,7 +31,6 @@ from monai_medaug.transforms import (
     augmentation_report,
     xray_augmentation,
 )
-from monai_medaug.transforms.trace import samples_of
 
 from .radiographs import radiographs, small_net
 

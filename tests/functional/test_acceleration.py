@@ -12,20 +12,20 @@ CPU = torch.device("cpu")
 
 
 def test_compiled_loops_serve_the_cpu_only():
-    assert compiled("_numba_warp", CPU) is not None
-    assert compiled("_numba_warp", torch.device("cuda")) is None
+    assert compiled("geometry._numba_warp", CPU) is not None
+    assert compiled("geometry._numba_warp", torch.device("cuda")) is None
     assert compiled("_no_such_module", CPU) is None
 
 
 def test_torch_only_ends_with_its_block_even_on_an_error():
     def fails() -> None:
         with torch_only():
-            assert compiled("_numba_warp", CPU) is None
+            assert compiled("geometry._numba_warp", CPU) is None
             raise KeyError
 
     with pytest.raises(KeyError):
         fails()
-    assert compiled("_numba_warp", CPU) is not None
+    assert compiled("geometry._numba_warp", CPU) is not None
 
 
 @pytest.mark.parametrize("rows", [1, 1023, 2048, 5000])

@@ -9,8 +9,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_medaug.functional.resolution import profile_weights, thick_slice_matrices
-from monai_medaug.transforms.batch import Batched
+from monai_medaug.core.batch import Batched
+from monai_medaug.functional.geometry.resolution import profile_weights, thick_slice_matrices
 from monai_medaug.transforms.resolution import RandThickSlice
 
 PROFILES = ["gaussian", "trapezoid"]

@@ -12,8 +12,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from monai_medaug.core.batch import Batched
 from monai_medaug.functional.xray import scatter_share
-from monai_medaug.transforms.batch import Batched
 from monai_medaug.transforms.xray import RandXRayCollimation, RandXRayExposure, RandXRayScatter
 
 DEPTH = 4.0

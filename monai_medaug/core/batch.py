@@ -1,0 +1,213 @@
+"""The batch face: ``Batched(transform)`` on a batch after collation, one kernel call for all samples.
+
+A call has two phases. First every sample makes its draws, in order, through the whole tree of containers; then the
+tree is run once, each operation on all samples that drew it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import decollate_batch, list_data_collate
+from monai.transforms.compose import Compose, OneOf, RandomOrder, SomeOf
+from monai.transforms.inverse import InvertibleTransform
+from monai.transforms.transform import MapTransform, Randomizable
+
+from monai_medaug.core.call import ABSENT, Entry, run_operation
+from monai_medaug.core.operation import Operation
+from monai_medaug.core.sample_seed import SampleSeeded
+from monai_medaug.core.seeded import SeededContainer, keys_of, map_transforms, seed_children
+from monai_medaug.core.tensors import plain_tensor, say_once
+from monai_medaug.core.trace import push_batch_records, with_new_trace
+from monai_medaug.core.twin import DictionaryOperation
+
+
+class Batched(Randomizable, InvertibleTransform, MapTransform):
+    """Apply a transform to a batch: each sample has its own decision and draw, each operation runs once.
+
+    Sample i of the result equals the transform on sample i for the same draw. A Compose, OneOf or preset draws as if
+    the samples came one after another; SomeOf and RandomOrder draw as they do, but each of their children may have
+    drawn for the samples in another order. MONAI's own transforms and `PreservingCompose` inside are applied sample by
+    sample, with a notice. Each sample's trace receives its own record, so that the report, `replay`, and
+    ``decollate_batch`` then ``inverse`` work as they do on a sample.
+
+    An operation holds its result and at most about twice as much again while it works: a batch that would need more is
+    taken in pieces of whole samples, which changes no value.
+
+    Args:
+        transform: one of our array transforms or a Compose of them (for a tensor (B, C, *spatial)), a dictionary twin,
+            a preset, or a Compose, OneOf, SomeOf or RandomOrder of such (for a dictionary after ``list_data_collate``).
+
+    Raises:
+        ValueError: the batch was not collated, or its keys hold different numbers of samples.
+
+    Example:
+        >>> import torch
+        >>> from monai_medaug.transforms import RandCTDose
+        >>> noisy = Batched(RandCTDose(prob=0.6)).set_random_state(0)(torch.zeros(4, 1, 32, 32))
+        >>> [bool(n) for n in noisy.flatten(1).std(dim=1) > 0]
+        [True, False, False, False]
+    """
+
+    def __init__(self, transform: Any) -> None:
+        self.transform: Any = transform.transform if isinstance(transform, Batched) else transform
+        self.keys: tuple = keys_of([self.transform])
+
+    @property
+    def allow_missing_keys(self) -> bool:
+        return all(part.allow_missing_keys for part in map_transforms([self.transform]))
+
+    @allow_missing_keys.setter
+    def allow_missing_keys(self, value: bool) -> None:
+        for part in map_transforms([self.transform]):
+            part.allow_missing_keys = value
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Batched:
+        """Pass the seed to the transform, unchanged."""
+        if isinstance(self.transform, Randomizable):
+            self.transform.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Any) -> Any:
+        """Apply to a tensor (B, C, *spatial) or a dictionary of them."""
+        if isinstance(data, Mapping):
+            size = next((len(data[key]) for key in self.keys if key in data), 0)
+        else:
+            size = len(plain_tensor(data, "batch", batch=True))
+        return _run(self.transform, [_drawn(self.transform, data, sample, False) for sample in range(size)], data)
+
+    def inverse(self, data: Any) -> Any:
+        """Undo on one sample after ``decollate_batch``: the records on it are those of the transform itself."""
+        return self.transform.inverse(data)
+
+
+# ---- the draws of one sample -----------------------------------------------------------------------------------
+
+
+def _drawn(transform: Any, data: Any, sample: int, reseeded: bool) -> Any:
+    """What a sample draws, in the form that `_run` takes; ``reseeded`` where the next sample seeds all anew."""
+    if _has_batch_face(transform):
+        return (transform.operation if isinstance(transform, DictionaryOperation) else transform).next_params()
+    if isinstance(transform, SeededContainer):
+        return transform.batch_draw(data, sample, lambda child: _drawn(child, data, sample, True))
+    if isinstance(transform, SampleSeeded):
+        seed_children([transform.transform], transform.seeds.of(data, sample))
+        return _drawn(transform.transform, data, sample, True)
+    if type(transform) is Compose:
+        return [_drawn(t, data, sample, reseeded) for t in transform.transforms]
+    if isinstance(transform, (OneOf, SomeOf, RandomOrder)):
+        order = _order(transform) if transform.transforms else []
+        return [(index, _drawn(transform.transforms[index], data, sample, reseeded)) for index in order]
+    return deepcopy(transform) if reseeded else transform
+
+
+def _has_batch_face(transform: Any) -> bool:
+    if isinstance(transform, DictionaryOperation):
+        return not (transform.point_keys or transform.box_keys)
+    return isinstance(transform, Operation)
+
+
+def _order(container: OneOf | SomeOf | RandomOrder) -> list[int]:
+    """Which children a sample passes, in order, drawn as the container draws it."""
+    count = len(container.transforms)
+    if isinstance(container, OneOf):
+        return [int(container.R.multinomial(1, container.weights).argmax())]
+    if isinstance(container, RandomOrder):
+        return [int(i) for i in container.R.permutation(range(count))]
+    size = container.R.randint(container.min_num_transforms, container.max_num_transforms + 1)
+    return [int(i) for i in container.R.choice(count, size, replace=container.replace, p=container.weights)]
+
+
+# ---- the calls -------------------------------------------------------------------------------------------------
+
+
+def _run(transform: Any, draws: list[Any], data: Any) -> Any:
+    """Apply to the samples that drew something; the others are ABSENT and stay as they are."""
+    if _has_batch_face(transform):
+        return _run_operation_once(transform, draws, data)
+    if isinstance(transform, SeededContainer) and transform.runs_on_batches:
+        return transform.run_batch(data, draws, _run)
+    if isinstance(transform, SampleSeeded):
+        return _run(transform.transform, draws, data)
+    if type(transform) is Compose:
+        for i, child in enumerate(transform.transforms):
+            data = _run(child, [d if d is ABSENT else d[i] for d in draws], data)
+        return data
+    if isinstance(transform, (OneOf, SomeOf, RandomOrder)):
+        return _run_choice(transform, draws, data)
+    return _run_each(transform, draws, data)
+
+
+def _run_operation_once(transform: Any, draws: list[Any], data: Any) -> Any:
+    name = type(transform).__name__
+    if not isinstance(transform, DictionaryOperation):
+        if isinstance(data, Mapping):
+            raise TypeError(f"{name} takes a tensor, got a dictionary: use {name}d")
+        entry = transform.entry(data, "batch", batched=True)
+        require_one_batch([entry])
+        return run_operation(type(transform), name, [entry], draws, transform.trace_uid)[0]
+    entries = transform.entries(data, batched=True)
+    if not entries:
+        return dict(data)
+    require_one_batch(entries)
+    operation = transform.operation
+    results = run_operation(type(operation), name, entries, draws, operation.trace_uid)
+    return {**data, **{transform.keys[e.index]: r for e, r in zip(entries, results, strict=True)}}
+
+
+def require_one_batch(entries: Sequence[Entry]) -> None:
+    """Raise unless all keys hold as many samples, and MetaTensors are collated: a meta data entry a sample."""
+    for entry in entries:
+        if isinstance(entry.data, MetaTensor) and not entry.data.is_batch:
+            raise ValueError(f"{entry.name} must be collated by list_data_collate, got a MetaTensor of a single sample")
+        if len(entry.tensor) != len(entries[0].tensor):
+            raise ValueError(
+                f"{entry.name} must have the batch size of {entries[0].name}, {len(entries[0].tensor)}, "
+                f"got {len(entry.tensor)}"
+            )
+
+
+def _run_choice(container: OneOf | SomeOf | RandomOrder, draws: list[Any], data: Any) -> Any:
+    """Position by position, each child on the samples that pass it there; then the container's record on these."""
+    for position in range(max((len(d) for d in draws if d is not ABSENT), default=0)):
+        here = [d[position] if d is not ABSENT and position < len(d) else (None, ABSENT) for d in draws]
+        for index, child in enumerate(container.transforms):
+            if any(chosen == index for chosen, _ in here):
+                data = _run(child, [draw if chosen == index else ABSENT for chosen, draw in here], data)
+    one = isinstance(container, OneOf)
+    infos = [
+        ABSENT if d is ABSENT else {"index": d[0][0]} if one and d else {"applied_order": [i for i, _ in d]}
+        for d in draws
+    ]
+    return _with_container_records(data, container, infos) if container.transforms else data
+
+
+def _with_container_records(data: Any, container: Any, infos: list[Any]) -> Any:
+    """MONAI's record of a container on each sample of each MetaTensor of the batch, as its `__call__` pushes it."""
+    out = dict(data) if isinstance(data, Mapping) else {None: data}
+    for key, item in out.items():
+        if isinstance(item, MetaTensor) and container.tracing:
+            own = container.get_transform_info() | {"orig_size": tuple(item.shape[2:])}
+            out[key] = with_new_trace(item)
+            push_batch_records(out[key], [i if i is ABSENT else own | {"extra_info": i} for i in infos])
+    return out if isinstance(data, Mapping) else out[None]
+
+
+def _run_each(transform: Any, draws: list[Any], data: Any) -> Any:
+    """Sample by sample: for what has no batch face."""
+    say_once(f"Batched applies {type(transform).__name__} sample by sample: it has no batch face")
+
+    def result(sample: Any, draw: Any) -> Any:
+        if draw is ABSENT:
+            return sample
+        return transform.run_seeded(sample, draw) if isinstance(transform, SeededContainer) else draw(sample)
+
+    if isinstance(data, Mapping):
+        samples = decollate_batch(dict(data))
+    else:
+        samples = decollate_batch(data) if isinstance(data, MetaTensor) else list(data)
+    return list_data_collate([result(s, d) for s, d in zip(samples, draws, strict=True)])

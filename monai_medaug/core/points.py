@@ -1,0 +1,69 @@
+"""Landmarks and boxes that follow a geometric operation."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+
+from monai_medaug.core.call import REGISTRY
+from monai_medaug.functional.geometry.grid import VoxelGrid
+
+_BOX_SAMPLES = 25  # a side: the image of a box is bounded by its deformed faces, not by its eight corners
+
+
+def move_companions(record: dict[str, Any], data: Any, name: str, boxes: bool, space: str, inverse: bool) -> Any:
+    """Points (N, D) or boxes (N, 2 D) moved as a record's operation moved the anatomy.
+
+    Args:
+        record: an applied record of a geometric operation.
+        data: numpy array or tensor; returned as the same kind and floating type.
+        name: key for error messages.
+        boxes: whether these are boxes, lower corner then upper; the result bounds the deformed box.
+        space: ``"world"`` (mm) or ``"voxel"`` (index of the reference grid).
+        inverse: move back.
+    """
+    values = np.asarray(data.detach().cpu() if isinstance(data, torch.Tensor) else data, dtype=np.float64)
+    extra = record["extra_info"]
+    grid = VoxelGrid(tuple(extra["grid"]["shape"]), extra["grid"].get("affine"))
+    axes = len(grid.shape)
+    widths = [axes * (1 + boxes)] + ([3 * (1 + boxes)] if space == "world" else [])
+    if values.ndim != 2 or values.shape[1] not in widths:
+        raise ValueError(f"{name} must have shape (N, {widths[0]}), got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite, got NaN or Inf")
+    dims = values.shape[1] // (1 + boxes)
+    corners = values.reshape(len(values), 1 + boxes, dims)
+    if boxes:
+        share = np.array(list(product(np.linspace(0, 1, _BOX_SAMPLES), repeat=dims)))
+        share = share[((share == 0) | (share == 1)).any(axis=1)]
+        points = corners[:, :1] + share * (corners[:, 1:] - corners[:, :1])
+    else:
+        points = corners
+    moved = _move(record, points.reshape(-1, dims), grid, space, inverse).reshape(points.shape)
+    result = np.concatenate([moved.min(1), moved.max(1)], axis=1) if boxes else moved[:, 0]
+    if isinstance(data, torch.Tensor):
+        kind = data.dtype if data.dtype.is_floating_point else torch.float32
+        return torch.from_numpy(result).to(data.device, kind)
+    kept = np.asarray(data).dtype
+    return result.astype(kept if kept.kind == "f" else np.float32)
+
+
+def _move(record: dict[str, Any], points: np.ndarray, grid: VoxelGrid, space: str, inverse: bool) -> np.ndarray:
+    matrix, dims = grid.matrix, points.shape[1]
+    if space == "voxel":
+        index = np.zeros((len(points), 3))
+        index[:, 3 - dims :] = points
+        world = index @ matrix[:3, :3].T + matrix[:3, 3]
+    else:
+        world = np.tile(matrix[:3, 3], (len(points), 1))
+        world[:, :dims] = points
+    cls: Any = REGISTRY[record["class"]]
+    extra = record["extra_info"]
+    moved = cls.move_points(extra["params"], extra["figures"], grid, world, inverse)
+    if space == "voxel":
+        back = np.linalg.inv(matrix)
+        return (moved @ back[:3, :3].T + back[:3, 3])[:, 3 - dims :]
+    return moved[:, :dims]

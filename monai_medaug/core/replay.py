@@ -1,0 +1,121 @@
+"""Exact repetition of what a report says: `replay`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from monai.data.meta_tensor import MetaTensor
+
+from monai_medaug.core.call import REGISTRY, Entry, run_operation
+from monai_medaug.core.report import _ITEM
+from monai_medaug.core.seeded import SeededContainer
+
+_CONTAINERS = ("OneOf", "SomeOf", "RandomOrder", "Compose")
+
+
+def replay(data: Any, report: Any, transform: Any = None) -> Any:
+    """Apply again what a report says was applied.
+
+    Bit for bit on the same kind of device. The report is data: class names are looked up in a fixed list and only
+    numbers, strings and lists reach a kernel.
+
+    Args:
+        data: the dictionary or image as it was before our first step.
+        report: a `Report`, a dictionary or JSON text.
+        transform: the preset or `PreservingCompose` that was used, built alike: it is run with the recorded seed, which
+            repeats MONAI's random steps inside it too.
+
+    Raises:
+        ValueError: the report is not one of ours, names an unknown operation or an applied step of MONAI (whose trace
+            does not suffice: give ``transform``), or does not fit the data.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_medaug.transforms import RandCTDose, augmentation_report
+        >>> image = MetaTensor(torch.randn(1, 16, 16) * 100)
+        >>> noisy = RandCTDose(prob=1.0)(image)
+        >>> torch.equal(replay(image, augmentation_report(noisy).to_json()), noisy)
+        True
+    """
+    content = _content(report)
+    if transform is not None:
+        if not isinstance(transform, SeededContainer):
+            raise ValueError(f"transform must be a preset or PreservingCompose, got {type(transform).__name__}")
+        if not isinstance(content.get("seed"), int):
+            raise ValueError("report must hold the seed of a preset or PreservingCompose to replay with a transform")
+        return transform.run_seeded(data, content["seed"])
+    if content.get("untraced"):
+        raise ValueError(
+            f"step {content['untraced'][0]} leaves no trace and cannot be replayed from it: give transform"
+        )
+    single = not isinstance(data, Mapping)
+    out = {_ITEM: data} if single else dict(data)
+    for step in content["steps"]:
+        if step.get("applied"):
+            _repeat(out, step, content)
+    return out[_ITEM] if single else out
+
+
+def _content(report: Any) -> dict[str, Any]:
+    if isinstance(report, str):
+        try:
+            report = json.loads(report)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"report must be JSON text, a Report or a dictionary: {error}") from None
+    if not isinstance(report, Mapping) or not isinstance(report.get("steps"), list):
+        raise ValueError("report must be one of monai_medaug, with a list of steps")
+    return dict(report)
+
+
+def _repeat(out: dict[Any, Any], step: Any, report: Mapping) -> None:
+    """Run one applied step on the data, in place of its entries in ``out``."""
+    if not isinstance(step, Mapping) or not isinstance(step.get("keys"), Mapping) or "name" not in step:
+        raise ValueError(f"report has a malformed step: {step!r}")
+    name = step["name"]
+    if name not in REGISTRY:
+        if name in _CONTAINERS:
+            return
+        raise ValueError(f"step {name} is none of monai_medaug and cannot be replayed from its trace: give transform")
+    names = {str(k): k for k in out}
+    entries = {}
+    for key, role in sorted(step["keys"].items(), key=lambda item: item[1].get("key", 0)):
+        if key not in names:
+            raise ValueError(f"data must have the key {key!r} that the report names, got {sorted(names)}")
+        mode = role.get("mode") if REGISTRY[name].geometric else None
+        guide = role.get("guide")
+        if guide is not None and guide not in names:
+            raise ValueError(f"data must have the key {guide!r} that guided the step {name}, got {sorted(names)}")
+        entry = Entry(
+            *(out[names[key]], repr(key), role.get("key", 0), mode, role.get("padding", "border")),
+            guide=None if guide is None else (guide, out[names[guide]]),
+        )
+        expected = report.get("images", {}).get(key, {}).get("shape")
+        if expected is not None and list(entry.shape) != list(expected):
+            raise ValueError(f"{key!r} must have the spatial shape {expected} of the report, got {list(entry.shape)}")
+        entries[names[key]] = entry
+    params, known = _plain(step.get("params"), name), [step["figures"]] if step.get("figures") else None
+    traced = any(isinstance(e.data, MetaTensor) for e in entries.values())
+    try:
+        results = run_operation(
+            REGISTRY[name], name, list(entries.values()), [params], "replay" if traced else None, known
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"step {name} of the report does not hold what it needs: {error!r}") from error
+    out |= zip(entries, results, strict=True)
+
+
+def _is_plain(value: Any) -> bool:
+    return all(map(_is_plain, value)) if isinstance(value, list) else isinstance(value, (int, float, str))
+
+
+def _plain(params: Any, name: str) -> dict[str, Any]:
+    """The parameters of a step, which must be numbers, strings and lists of numbers."""
+    if not isinstance(params, Mapping):
+        raise ValueError(f"step {name} of the report has no parameters")
+    for key, value in params.items():
+        if not _is_plain(value):
+            raise ValueError(f"step {name}: {key} must be a number, a string or a list of numbers, got {value!r}")
+    return dict(params)

@@ -1,0 +1,139 @@
+"""The same sample whatever the workers: draws that depend on seed, sample and epoch alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms.inverse import InvertibleTransform
+from monai.transforms.traits import RandomizableTrait
+from monai.transforms.transform import MapTransform
+
+from monai_medaug.core.arguments import whole_number
+from monai_medaug.core.seeded import keys_of, map_transforms, own_in_thread, seed_children
+
+
+class SampleSeeds:
+    """Integers for the calls of a transform: a stable hash of (seed, sample id, epoch).
+
+    The epoch lies in shared memory, so that `set_epoch` reaches worker processes that already run.
+
+    Args:
+        sample_key: key of the sample's id, a string or whole number, in the data.
+        seed: of the experiment.
+
+    Example:
+        >>> seeds = SampleSeeds("id", seed=1)
+        >>> seeds.of({"id": "case_07"}), seeds.of({"id": "case_07"}), seeds.of({"id": "case_08"})
+        (2072850398, 2072850398, 1970622505)
+        >>> seeds.set_epoch(1)
+        >>> seeds.of({"id": "case_07"}) == 2072850398
+        False
+    """
+
+    def __init__(self, sample_key: Any, seed: int = 0) -> None:
+        self.sample_key = sample_key
+        self.seed = whole_number("seed", seed)
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __deepcopy__(self, memo: dict) -> SampleSeeds:
+        twin = SampleSeeds(self.sample_key, self.seed)
+        twin.set_epoch(self.epoch)
+        return twin
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        if not self._epoch.is_shared():  # from a file; a worker gets the memory itself
+            self._epoch.share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next draws are for."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins, in the main process, before its loader is iterated."""
+        self._epoch.fill_(whole_number("epoch", epoch, 0))
+
+    def of(self, data: Mapping, sample: int | None = None) -> int:
+        """The integer of a sample, or of one of a collated batch, below 2**31 - 1.
+
+        Raises:
+            KeyError: the data has no id.
+            ValueError: the id is neither a string nor a whole number.
+        """
+        if self.sample_key not in data:
+            raise KeyError(f"key {self.sample_key!r} of the sample's id is missing in the data")
+        value = data[self.sample_key]
+        if sample is not None:
+            value = value[sample]
+        if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and np.prod(value.shape) == 1:
+            value = value.item()
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise ValueError(f"{self.sample_key!r} must be a string or a whole number, got {type(value).__name__}")
+        text = f"{self.seed}\0{self.epoch}\0{value}".encode()
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") % (2**31 - 1)
+
+
+class SampleSeeded(MapTransform, InvertibleTransform, RandomizableTrait):
+    """Run any transform with draws that depend on (seed, sample id, epoch) alone.
+
+    How many workers there are, in which order they come, which rank a sample falls to and where a run was resumed then
+    makes no difference. Each call seeds the transform, MONAI's steps too, with a stable hash of the three. There is no
+    `set_random_state`: MONAI's loaders would give every worker another seed through it.
+
+    Args:
+        transform: a dictionary transform or a Compose.
+        sample_key: key of the sample's id, a string or whole number, such as an index or a name.
+        seed: of the experiment.
+
+    Raises:
+        KeyError: a sample has no id.
+        ValueError: its id is neither a string nor a whole number.
+
+    Example:
+        >>> from monai.transforms import Compose, RandFlipd
+        >>> from monai_medaug.transforms import RandCTDosed
+        >>> chain = Compose([RandFlipd("image", prob=0.5), RandCTDosed("image", prob=1.0)])
+        >>> stable = SampleSeeded(chain, sample_key="id", seed=1)
+        >>> first = stable({"image": torch.zeros(1, 8, 8), "id": "case_07"})["image"]
+        >>> _ = stable({"image": torch.zeros(1, 8, 8), "id": "case_08"})
+        >>> torch.equal(first, stable({"image": torch.zeros(1, 8, 8), "id": "case_07"})["image"])
+        True
+        >>> stable.set_epoch(1)
+        >>> torch.equal(first, stable({"image": torch.zeros(1, 8, 8), "id": "case_07"})["image"])
+        False
+    """
+
+    def __init__(self, transform: Any, sample_key: Any = "id", seed: int = 0) -> None:
+        self.transform = transform
+        self.keys = keys_of([transform])
+        self.seeds = SampleSeeds(sample_key, seed)
+
+    @property
+    def allow_missing_keys(self) -> bool:
+        return all(part.allow_missing_keys for part in map_transforms([self.transform]))
+
+    @allow_missing_keys.setter
+    def allow_missing_keys(self, value: bool) -> None:
+        for part in map_transforms([self.transform]):
+            part.allow_missing_keys = value
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins, before its loader is iterated; workers that run already hear of it."""
+        self.seeds.set_epoch(epoch)
+
+    def __call__(self, data: Mapping) -> Any:
+        """Apply to one sample."""
+        if not isinstance(data, Mapping):
+            raise TypeError(f"data must be a dictionary with the sample's id, got {type(data).__name__}")
+        transform = own_in_thread(self).transform
+        seed_children([transform], self.seeds.of(data))
+        return transform(data)
+
+    def inverse(self, data: Any) -> Any:
+        """Undo the last call, as the transform does."""
+        return self.transform.inverse(data)

@@ -1,0 +1,189 @@
+"""Containers that draw one integer per call, seed everything inside with it and record it, for exact repetition."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, TypeVar
+
+import numpy as np
+from monai.data.meta_obj import get_track_meta
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.inverse import InvertibleTransform
+from monai.transforms.transform import MapTransform, Randomizable, RandomizableTransform
+from monai.utils.misc import MAX_SEED, get_seed
+
+from monai_medaug.core.operation import RandomOperation
+from monai_medaug.core.trace import Record, new_record, pop_record, push_record, with_new_trace
+
+T = TypeVar("T")
+_copies = threading.local()
+
+
+def own_in_thread(transform: T) -> T:
+    """The transform itself on the main thread, elsewhere a copy that this thread alone uses.
+
+    To seed children and to run them are two steps, between which another thread would seed them anew.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return transform
+    if not hasattr(_copies, "of"):
+        _copies.of = weakref.WeakKeyDictionary()
+    if transform not in _copies.of:
+        _copies.of[transform] = deepcopy(transform)
+    return _copies.of[transform]
+
+
+class SeededContainer(Randomizable, InvertibleTransform):
+    """Base of the presets and of `PreservingCompose`: everything inside depends on one integer per call.
+
+    Attributes:
+        transforms: the children.
+        keys: the keys that get a container record.
+    """
+
+    transforms: Sequence[Any]
+    keys: tuple
+    label = "container"
+
+    def __init__(self) -> None:
+        self.uid = uuid.uuid4().hex
+        self.set_random_state(get_seed())
+
+    def run_seeded(self, data: Mapping, seed: int) -> dict:
+        """The call with a given integer: what `__call__` does after drawing, and replay without."""
+        raise NotImplementedError
+
+    def __call__(self, data: Any) -> Any:
+        """Apply to a dictionary."""
+        if not isinstance(data, Mapping):
+            raise TypeError(f"data must be a dictionary, got {type(data).__name__}")
+        return own_in_thread(self).run_seeded(data, self.call_seed(data))
+
+    def call_seed(self, data: Any, sample: int | None = None) -> int:
+        """The integer of the next call, on one sample or one of a collated batch."""
+        return int(self.R.randint(2**31 - 1))
+
+    @property
+    def runs_on_batches(self) -> bool:
+        """Whether `batch_draw` and `run_batch` take the children one by one; else `Batched` goes sample by sample."""
+        return False
+
+    def batch_draw(self, data: Any, sample: int, drawn: Callable[[Any], Any]) -> Any:
+        """What one sample of a collated batch draws, in the form that `run_batch` takes.
+
+        Args:
+            data: the batch.
+            sample: which of it.
+            drawn: gives what the sample draws from a child.
+        """
+        return self.call_seed(data, sample)
+
+    def run_batch(self, data: Any, draws: Sequence[Any], run: Callable[[Any, list[Any], Any], Any]) -> Any:
+        """Apply to a collated batch.
+
+        Args:
+            data: the batch.
+            draws: what `batch_draw` gave for each sample, or ABSENT.
+            run: runs a child, given draws of it, on a batch.
+        """
+        raise NotImplementedError
+
+    def with_records(self, data: dict, applied: bool, infos: Mapping[Any, dict[str, Any]]) -> dict:
+        """A copy of the data whose MetaTensors under ``keys`` end with a record of this container.
+
+        Args:
+            data: after the children.
+            applied: False where the input was returned instead.
+            infos: ``extra_info`` for each key, besides the uid.
+        """
+        out = dict(data)
+        untraced = untraced_steps(self.transforms) if applied else []
+        for key in self.keys:
+            item = out.get(key)
+            if isinstance(item, MetaTensor) and get_track_meta() and self.tracing:
+                out[key] = with_new_trace(item)
+                info = {**infos[key], **({"untraced": untraced} if untraced else {})}
+                push_record(out[key], self.record(applied, item.shape[1:], info))
+        return out
+
+    def record(self, applied: bool, shape: Sequence[int], info: Mapping[str, Any]) -> Record:
+        """A record of a call: what it was and ``info``."""
+        return new_record(self.label, applied, shape, {"uid": self.uid, "container": True, **info})
+
+    def inverse(self, data: Any) -> Any:
+        """Undo the last call: the children's inverses in reverse, unless the call returned its input."""
+        out = dict(data)
+        record: Record | None = None
+        for key in self.keys:
+            item = out.get(key)
+            if isinstance(item, MetaTensor):
+                out[key] = with_new_trace(item)
+                record = pop_record(out[key], self.uid) or record
+        if record is not None and not record["do_transforms"]:
+            return out
+        for child in reversed(list(self.transforms)):
+            if isinstance(child, InvertibleTransform):
+                out = child.inverse(out)
+        return out
+
+
+def seed_children(transforms: Iterable[Any], seed: int) -> None:
+    """Give each random child a seed of its own, derived from one integer."""
+    source = np.random.RandomState(seed)
+    for child in transforms:
+        if isinstance(child, Randomizable):
+            child.set_random_state(int(source.randint(MAX_SEED, dtype="uint32")))
+
+
+def untraced_steps(transforms: Iterable[Any]) -> list[str]:
+    """The random steps of MONAI among these that the last call applied and that leave no record.
+
+    Those inside another container of ours stand in its own record.
+    """
+    found: list[str] = []
+    for transform in transforms:
+        if isinstance(transform, SeededContainer):
+            continue
+        if hasattr(transform, "transforms"):
+            found += untraced_steps(transform.transforms)
+        elif isinstance(transform, RandomizableTransform) and not isinstance(transform, InvertibleTransform):
+            found += [type(transform).__name__] if transform._do_transform else []
+    return found
+
+
+def random_operations(transforms: Iterable[Any]) -> Iterator[RandomOperation]:
+    """All random operations of this package among these transforms, however deep."""
+    for transform in transforms:
+        if isinstance(transform, RandomOperation):
+            yield transform
+        elif hasattr(transform, "operation"):
+            yield from random_operations([transform.operation])
+        elif hasattr(transform, "transforms"):
+            yield from random_operations(transform.transforms)
+        elif hasattr(transform, "transform"):
+            yield from random_operations([transform.transform])
+
+
+def keys_of(transforms: Iterable[Any]) -> tuple:
+    """The keys of all map transforms among these, however deep, each once."""
+    found: dict[Any, None] = {}
+    for transform in transforms:
+        own = getattr(transform, "keys", None)
+        if own is not None and not callable(own):
+            found |= dict.fromkeys(own)
+        elif hasattr(transform, "transforms"):
+            found |= dict.fromkeys(keys_of(transform.transforms))
+    return tuple(found)
+
+
+def map_transforms(transforms: Iterable[Any]) -> list[MapTransform]:
+    """The map transforms among these, also those inside a Compose."""
+    found = []
+    for transform in transforms:
+        inside = () if isinstance(transform, MapTransform) else getattr(transform, "transforms", ())
+        found += [transform] if isinstance(transform, MapTransform) else map_transforms(inside)
+    return found

@@ -1,0 +1,188 @@
+"""A denoiser in the gallery: a real image, the same with noise that is known, the results, and what each took away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+
+from monai_medaug.core.tensors import affine_of
+from monai_medaug.figures.gallery.images import GalleryImage
+from monai_medaug.figures.gallery.rows import (
+    RowPicture,
+    draw_lines,
+    png_content,
+    round_scale,
+    row_window_text,
+    setting_text,
+)
+from monai_medaug.figures.planes import DisplayPlane
+from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.mri.coil import magnitude_noise
+from monai_medaug.functional.noise.white import white_noise
+from monai_medaug.transforms.ct.dose import RandCTDose
+from monai_medaug.transforms.denoise.base import NoiseRemoval
+
+RESTORATION_TEXT = (
+    "Noise of a known σ is added to a real slice; a part of it is shown at twice its size. Below each result stands "
+    "what was taken away, noisy − denoised: it should look like the noise on its left, and anatomy that can be "
+    "recognised in it was lost; where it stays dark, as at the skull, noise was left. (Rician noise brightens what is "
+    "dark: to darken it again is right.) PSNR compares the part shown with the slice as it came, values cut to the "
+    "window shown, whose width is the peak. The slice as it came has noise of its own, which these figures count as "
+    "signal: a denoiser that removes it too is marked down for it. The noise of CT is correlated: an estimate as of "
+    "white noise comes out far too low, so that nearly nothing happens; 'ct' estimates it on the whole slice, with the "
+    "slice's own. The slices, their white noise and their CT noise are the same for all."
+)
+_SEED = 0
+_ZOOM = 2
+_SIGMAS = 2.5
+"""As far as the scale of the residuals goes."""
+
+
+@dataclass(frozen=True)
+class NoiseTrial:
+    """Noise that is added to an image, and what is tried against it.
+
+    Attributes:
+        modality: of the image.
+        title: of the noisy image.
+        sigma: in the image's units, several times what the image has of its own.
+        added: takes the image and sigma, gives the noisy image.
+        centre: of the part that is shown, as shares of the picture's height and width.
+        window: of the display; None for the image's own.
+        settings: arguments of the denoiser, which is told sigma unless they say otherwise; None is an estimate.
+    """
+
+    modality: str
+    title: str
+    sigma: int
+    added: Callable[[MetaTensor, int], MetaTensor]
+    centre: tuple[float, float]
+    window: tuple[float, float] | None
+    settings: tuple[Mapping[str, Any], ...]
+
+
+_SETTINGS: dict[str, tuple[Mapping[str, Any], ...]] = {
+    "BilateralDenoise": ({"range_factor": 1.5}, {"range_factor": 3}, {"range_factor": 6}),
+    "CollaborativeDenoise": ({"sigma": 20}, {"sigma": 40}, {"sigma": 80}),
+    "GaussianDenoise": ({"width": 0.5}, {"width": 0.8}, {"width": 1.6}),
+    "MedianDenoise": ({"size": 3}, {"size": 5}, {"size": 7}),
+    "NonLocalMeansDenoise": ({"strength": 0.4}, {"strength": 0.8}, {"strength": 1.6}),
+    "WaveletDenoise": ({"method": "translation_invariant"}, {"method": "bayes"}, {"method": "universal"}),
+}
+_RICIAN: tuple[Mapping[str, Any], ...] = (
+    {"noise": "gaussian"},
+    {"noise": "rician"},
+    {"noise": "rician", "sigma": None},
+)
+_CT_SIGMA = 12
+_CORRELATED: tuple[Mapping[str, Any], ...] = (
+    {"noise": "gaussian", "sigma": None},
+    {"noise": "ct", "sigma": None},
+    {"noise": "ct", "sigma": _CT_SIGMA},
+)
+_CLASSICAL = ("BilateralDenoise", "GaussianDenoise", "MedianDenoise")
+
+
+def noise_trials(name: str) -> list[NoiseTrial]:
+    """What a denoiser is tried on: white noise on MR, for all but the classical ones Rician noise, and noise on CT.
+
+    Example:
+        >>> [trial.title for name in ("MedianDenoise", "WaveletDenoise") for trial in noise_trials(name)]
+        ['with white noise', 'with CT noise', 'with white noise', 'with Rician noise', 'with CT noise']
+    """
+    settings = _SETTINGS.get(name, ({},))
+    classical = name in _CLASSICAL
+    white = NoiseTrial("mri", "with white noise", 40, _with_white, (0.5, 0.55), None, settings)
+    rician = NoiseTrial("mri", "with Rician noise", 40, _with_rician, (1, 0), None, _RICIAN)
+    against_ct = settings if classical else _CORRELATED
+    ct = NoiseTrial("ct", "with CT noise", _CT_SIGMA, _with_ct, (0.62, 0.5), (-45, 105), against_ct)
+    return [white, ct] if classical else [white, rician, ct]
+
+
+def _with_white(image: MetaTensor, sigma: int) -> MetaTensor:
+    return image + sigma * white_noise(image.shape, [_SEED], image.device)[0]
+
+
+def _with_rician(image: MetaTensor, sigma: int) -> MetaTensor:
+    real, imaginary = white_noise((2, *image.shape), [_SEED], image.device)[0]
+    return magnitude_noise(image[None], torch.tensor(sigma), real[None], imaginary.square()[None])[0]
+
+
+def _with_ct(image: MetaTensor, sigma: int) -> MetaTensor:
+    return RandCTDose(noise_hu=sigma, prob=1.0).set_random_state(_SEED)(image)
+
+
+def draw_restoration(
+    cls: type[NoiseRemoval], trials: Sequence[NoiseTrial], images: Mapping[str, GalleryImage | None]
+) -> tuple[bytes, list[dict[str, Any]]]:
+    """The pictures of a denoiser as the content of a PNG, and the arguments of its calls."""
+    shown = [(trial, image) for trial in trials if (image := images[trial.modality]) is not None]
+    side = max(max(image.image.shape) for _, image in shown)
+    lines, calls = [], []
+    for trial, source in shown:
+        own = [({"sigma": trial.sigma} if cls.by_level else {}) | dict(s) for s in trial.settings]
+        lines += trial_lines(trial, source, [cls(**c) for c in own], side)
+        calls += own
+    return png_content(draw_lines(lines, side, side)), calls
+
+
+def trial_lines(
+    trial: NoiseTrial, source: GalleryImage, denoisers: list[NoiseRemoval], side: int
+) -> list[list[RowPicture]]:
+    """The line of images, and below it that of what was added and taken away."""
+    from skimage.metrics import peak_signal_noise_ratio
+
+    low, high = window = trial.window or source.window
+    unit = " HU" if trial.modality == "ct" else ""
+    noisy = trial.added(source.image, trial.sigma)
+    results = [denoiser(noisy) for denoiser in denoisers]
+
+    plane = DisplayPlane.through(VoxelGrid(tuple(source.image.shape[1:]), affine_of(source.image)))
+    whole, *others = (plane.cut(i.as_tensor()[0].numpy()) for i in (source.image, noisy, *results))
+    part = _shown_part(whole.shape, trial.centre, side // _ZOOM)
+    clean, before, *after = (picture[part] for picture in (whole, *others))
+
+    def graded(values: np.ndarray) -> str:
+        ratio = peak_signal_noise_ratio(clean.clip(low, high), values.clip(low, high), data_range=high - low)
+        return f"PSNR {ratio:.1f} dB"
+
+    half = round_scale(_SIGMAS * trial.sigma)
+    scale_text = [f"blue −{half:g}, red +{half:g}{unit} in this line"]
+    above = [
+        RowPicture("as it came", clean, row_window_text(source, window), window),
+        RowPicture(trial.title, before, [f"σ {trial.sigma}{unit}, seed {_SEED}", graded(before)], window),
+    ]
+    below = [
+        RowPicture("where it lies", _located(whole, part, side), [], window),
+        RowPicture("noisy − as it came", before - clean, scale_text, (-half, half), colours=True),
+    ]
+    for setting, result, values in zip(trial.settings, results, after, strict=True):
+        caption = [graded(values)]
+        if setting.get("sigma", trial.sigma) is None:
+            level = result.applied_operations[-1]["extra_info"]["figures"]["noise_level"]
+            caption.append(f"σ estimated as {level:.1f}{unit}")
+        title = setting_text({n: "estimated" if v is None else v for n, v in setting.items()})
+        above.append(RowPicture(title, values, caption, window))
+        below.append(RowPicture("noisy − denoised", before - values, [], (-half, half), colours=True))
+    return [above, below]
+
+
+def _shown_part(shape: tuple[int, ...], centre: tuple[float, float], side: int) -> tuple[slice, ...]:
+    """A square about the centre, or as near to it as the picture allows."""
+    side = min(side, *shape)
+    first = [int(np.clip(round(c * n - side / 2), 0, n - side)) for c, n in zip(centre, shape, strict=True)]
+    return tuple(slice(f, f + side) for f in first)
+
+
+def _located(whole: np.ndarray, part: tuple[slice, ...], side: int) -> np.ndarray:
+    """The whole picture with a frame round the part, in the middle of a square."""
+    framed = whole.copy()
+    inside = framed[part]
+    inside[[0, -1]] = inside[:, [0, -1]] = whole.max()
+    pads = [((side - n) // 2, side - n - (side - n) // 2) for n in whole.shape]
+    return np.pad(framed, pads, constant_values=np.nan)

@@ -1,0 +1,1 @@
+"""Kernels of CT: HU, projections, and what the acquisition does to them."""

@@ -1,0 +1,249 @@
+"""What happens in a CT scanner between the patient and the slice, as changes of the sinogram.
+
+A reprojected slice is not the raw sinogram: a round trip costs tens of HU. So each function reconstructs only the
+*change* that it makes to the line integrals, and the caller adds it to the slice; where nothing changes, nothing is
+touched. Stacks are HU slices (N, 1, rows, columns), per-slice parameters broadcast as (N, 1, 1, 1).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from monai_medaug.functional.ct.hu import PADDING_HU
+from monai_medaug.functional.ct.projection import WATER_PER_MM, ParallelBeam, hu_to_attenuation
+
+# Attenuation per mm at these photon energies, and the share of each in a 120 kV spectrum behind the patient's entry
+SPECTRUM_KEV = (40.0, 55.0, 70.0, 85.0, 105.0)
+_REFERENCE = 2  # 70 keV, at which HU are defined here
+SPECTRUM = (0.12, 0.28, 0.30, 0.20, 0.10)
+WATER = (0.0268, 0.0214, 0.0192, 0.0180, 0.0167)
+BONE = (0.128, 0.070, 0.049, 0.0398, 0.0331)
+METALS = {
+    "titanium": (0.997, 0.428, 0.245, 0.163, 0.115),
+    "steel": (2.86, 1.22, 0.65, 0.42, 0.27),
+}
+"""From the mass attenuation of titanium (4.5 g/cm³) and iron (7.87 g/cm³), Hubbell & Seltzer 1995."""
+SCANNER_HU = 3071.0
+"""Greatest value that a scanner of 12 bit stores."""
+BONE_HU = (150.0, 400.0)
+"""Between these a voxel goes from water-like to bone-like."""
+
+
+def line_integrals(hu: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
+    """Line integrals of the attenuation, padding taken as air."""
+    return beam.project(hu_to_attenuation(torch.where(hu > PADDING_HU, hu, -1000.0)))
+
+
+def hu_change(sinogram_change: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:
+    """The change in HU that a change of the line integrals makes."""
+    return beam.fbp(sinogram_change, window) * (1000 / WATER_PER_MM)
+
+
+def thinning_noise(
+    hu: torch.Tensor,
+    white: torch.Tensor,
+    fraction: torch.Tensor,
+    photons: torch.Tensor,
+    electronic: torch.Tensor,
+    beam: ParallelBeam,
+    window: str,
+) -> torch.Tensor:
+    """The noise that a scan of full dose lacks to look like one at a fraction of it, in HU.
+
+    Of N0 photons a ray lets N0 exp(-p) through, so that p has the variance exp(p) / N0 + e² exp(2 p) / N0² with the
+    electronic noise e. At the dose fraction a N0 becomes a N0; the difference of the two variances is inserted. For
+    e = 0 that is sigma0² (1 / a - 1) (Yu et al. 2012; Zabic et al. 2013).
+
+    Args:
+        hu: slices.
+        white: standard normal (N, 1, views, detectors).
+        fraction: a in (0, 1].
+        photons: N0 per ray of the scan at hand.
+        electronic: e in photons.
+        beam: geometry.
+        window: apodisation of the reconstruction.
+    """
+    transmission = torch.exp(-line_integrals(hu, beam))
+    quantum = (1 / fraction - 1) / (photons * transmission)
+    readout = (1 / fraction**2 - 1) * (electronic / (photons * transmission)) ** 2
+    return hu_change(white * torch.sqrt(quantum + readout), beam, window)
+
+
+def beam_hardening(hu: torch.Tensor, amount: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:
+    """The cupping and dark bands of a polychromatic beam after the scanner's water correction, in HU.
+
+    Each ray crosses the lengths Lw of water and Lb of bone (Joseph & Spital 1978); the detector sees ``-ln sum_e w_e
+    exp(-mu_w,e Lw - mu_b,e Lb)``. The scanner maps that to the line integral of the water that would give it. What
+    remains against the monochromatic truth is times ``amount`` reconstructed. Water alone is corrected exactly.
+    """
+    water, bone = tissue_lengths(hu, beam)
+    measured = polychromatic([(water, WATER), (bone, BONE)])
+    return hu_change(amount * (water_corrected(measured) - monochromatic(water, bone)), beam, window)
+
+
+def tissue_lengths(hu: torch.Tensor, beam: ParallelBeam) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lengths in mm of water and of bone along each ray, from the HU of the slices."""
+    clean = torch.where(hu > PADDING_HU, hu, -1000.0)
+    share = ((clean - BONE_HU[0]) / (BONE_HU[1] - BONE_HU[0])).clamp(0, 1)
+    attenuation = hu_to_attenuation(clean)
+    # as one stack, whose slices share the work
+    water, bone = beam.project(torch.cat([attenuation * (1 - share), attenuation * share])).chunk(2)
+    return water.clamp_min(0) / WATER[_REFERENCE], bone / BONE[_REFERENCE]
+
+
+def monochromatic(water: torch.Tensor, bone: torch.Tensor) -> torch.Tensor:
+    """Line integrals at 70 keV of these lengths."""
+    return water * WATER[_REFERENCE] + bone * BONE[_REFERENCE]
+
+
+def metal_artefact(
+    hu: torch.Tensor,
+    metal: torch.Tensor,
+    white: torch.Tensor,
+    attenuation: tuple[float, ...],
+    photons: torch.Tensor,
+    scatter: torch.Tensor,
+    beam: ParallelBeam,
+    window: str,
+) -> torch.Tensor:
+    """Slices with metal in them, as a scanner reconstructs them, in HU up to 3071.
+
+    Rays are traced at each energy through tissue, bone and metal; of N0 photons few are left behind the metal, a floor
+    of scattered ones joins them, and their Poisson noise (taken as normal, at least one photon counted) makes the
+    starvation streaks. The water-corrected result against the clean monochromatic one is reconstructed and added, so
+    that slices without metal come out as they were.
+
+    Args:
+        hu: slices.
+        metal: share of each pixel that is metal, of the same shape.
+        white: standard normal (N, 1, views, detectors).
+        attenuation: of the metal per mm at each energy, see `METALS`.
+        photons: N0 per ray.
+        scatter: scattered photons as a share of N0.
+        beam: geometry.
+        window: apodisation of the reconstruction.
+    """
+    inserted = torch.lerp(hu, torch.full_like(hu, -1000.0), metal)
+    (water, clean_water), (bone, clean_bone) = (x.chunk(2) for x in tissue_lengths(torch.cat([inserted, hu]), beam))
+    clean = monochromatic(clean_water, clean_bone)
+    length = beam.project(metal)
+    measured = polychromatic([(water, WATER), (bone, BONE), (length, attenuation)])
+    counts = photons * (torch.exp(-measured) + scatter)
+    counts = torch.where(length > 0, counts + torch.sqrt(counts) * white, photons * torch.exp(-measured)).clamp_min(1)
+    seen = torch.log(photons / counts)
+    touched = length.flatten(1).amax(1).reshape(-1, 1, 1, 1) > 0
+    # beam hardening of bone alone is not metal's doing: only rays through metal change
+    change = torch.where(length > 0, water_corrected(seen), monochromatic(water, bone)) - clean
+    added = torch.where(touched, hu_change(change, beam, window), 0.0)
+    return torch.where(touched, (hu + added).clamp_max(SCANNER_HU), hu)
+
+
+def polychromatic(lengths: list[tuple[torch.Tensor, tuple[float, ...]]]) -> torch.Tensor:
+    """-ln of the transmission of the spectrum through lengths (mm) of materials with these attenuations."""
+    # against the highest energy, which is attenuated least: no exponential overflows
+    total = torch.full_like(lengths[0][0], SPECTRUM[-1])
+    for e, weight in enumerate(SPECTRUM[:-1]):
+        total.add_(_weighted((length, mu[-1] - mu[e]) for length, mu in lengths).exp_(), alpha=weight)
+    return _weighted((length, mu[-1]) for length, mu in lengths).sub_(total.log_())
+
+
+def _weighted(terms: Iterable[tuple[torch.Tensor, float]]) -> torch.Tensor:
+    """Sum of tensors times factors, a new tensor."""
+    (first, factor), *others = terms
+    total = first * factor
+    for tensor, factor in others:
+        total.add_(tensor, alpha=factor)
+    return total
+
+
+def water_corrected(measured: torch.Tensor) -> torch.Tensor:
+    """The monochromatic line integral of the water that gives a polychromatic measurement, by a table to 1200 mm.
+
+    Example:
+        >>> seen = polychromatic([(torch.tensor([0.0, 100.0, 300.0]), WATER)])
+        >>> (water_corrected(seen) / WATER[2]).round()
+        tensor([  0., 100., 300.])
+    """
+    table, step = _water_table(measured.device, measured.dtype)
+    place = measured.clamp_min(0) / step
+    node = place.long().clamp_max(len(table) - 2)
+    return torch.lerp(table[node], table[node + 1], place - node)
+
+
+@functools.lru_cache(maxsize=8)
+def _water_table(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
+    """Monochromatic line integrals at polychromatic 0, step, 2 step ... of up to 1200 mm of water, and the step."""
+    length = torch.linspace(0, 1200, 2**15 + 1, dtype=torch.float64)
+    measured = polychromatic([(length, WATER)]).numpy()
+    even = np.linspace(0, measured[-1], 2**15 + 1)
+    table = np.interp(even, measured, length.numpy() * WATER[_REFERENCE])
+    return torch.from_numpy(table).to(device, dtype), float(even[1])
+
+
+def ring_artefact(gain: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:
+    """The rings of detector elements whose gain is off, in HU: p changes by -ln(1 + gain) in all or some views.
+
+    Args:
+        gain: relative gain error (N, 1, views or 1, detectors).
+        beam: geometry.
+        window: apodisation of the reconstruction.
+    """
+    change = -torch.log1p(gain).expand(-1, -1, beam.views, -1)
+    return hu_change(change, beam, window)
+
+
+def motion_artefact(
+    hu: torch.Tensor, shift: torch.Tensor, turn: torch.Tensor, beam: ParallelBeam, window: str
+) -> torch.Tensor:
+    """The change in HU when the patient moves during the scan.
+
+    View theta of an object that is turned by phi and shifted by d sees the sinogram at theta - phi, displaced by
+    d · (cos, sin)(theta).
+
+    Args:
+        hu: slices.
+        shift: (N, views, 2) along x (columns) and y (rows) in mm at each view.
+        turn: (N, views) in degrees at each view.
+        beam: geometry.
+        window: apodisation of the reconstruction.
+    """
+    sinogram = line_integrals(hu, beam)
+    angles = torch.from_numpy(beam.angles).to(shift)
+    row = torch.arange(beam.views, device=hu.device, dtype=torch.float64) - turn.double() * (beam.views / 180)
+    below = torch.floor(row).long()
+    seen = torch.lerp(_views(sinogram, below), _views(sinogram, below + 1), (row - below).to(hu)[..., None])
+    offset = (shift[..., 0] * torch.cos(angles) + shift[..., 1] * torch.sin(angles)).double() / beam.pitch
+    return hu_change(_displaced(seen, offset)[:, None] - sinogram, beam, window)
+
+
+def _views(sinogram: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Views (N, views, detectors) of any index (N, views): over 180° a sinogram goes on as its mirror image."""
+    views = sinogram.shape[2]
+    rows = torch.take_along_dim(sinogram[:, 0], (index % views)[..., None], 1)
+    mirrored = torch.div(index, views, rounding_mode="floor") % 2 == 1
+    return torch.where(mirrored[..., None], rows.flip(-1), rows)
+
+
+def _displaced(rows: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+    """Rows (N, views, detectors) displaced by an offset (N, views) in detectors, linearly interpolated, 0 outside."""
+    width = rows.shape[-1]
+    start = torch.floor(-offset)
+    index = torch.arange(width, device=rows.device) + start.long()[..., None]
+    padded = torch.nn.functional.pad(rows, (1, 1))
+    near, far = (torch.gather(padded, 2, (index + step).clamp(-1, width) + 1) for step in (0, 1))
+    return torch.lerp(near, far, (-offset - start).to(rows)[..., None])
+
+
+def apparent_shift(shift: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
+    """Where a moving object appears: the shift (N, 2) that explains its shifts (N, views, 2) best.
+
+    A view sees the component along its detector direction n, and least squares over the views gives (2 / V) sum n (n ·
+    d): a movement counts where it is seen.
+    """
+    angles = torch.from_numpy(beam.angles).to(shift)
+    normal = torch.stack([torch.cos(angles), torch.sin(angles)], dim=-1)
+    return 2 * (normal * (shift * normal).sum(-1, keepdim=True)).mean(1)

@@ -1,0 +1,1 @@
+"""Kernels of geometry: voxel grids, deformations that do not fold, warps, resolution."""

@@ -1,0 +1,211 @@
+"""Resampling through an affine map and a lattice of displacements, in one pass.
+
+Every output voxel ``i`` of an image takes the value at
+
+    source(i) = S i + P u(L i)
+
+where ``u`` is the trilinear interpolation of a coarse displacement lattice (see `deformation.py`) and L, S and P are
+affine maps from output index to lattice index, from output index to source index, and from lattice displacement to
+source index. The same lattice so serves an image and a mask on grids of their own. On the CPU one compiled loop does
+all of it; elsewhere torch does the same in two steps. Images of two dimensions are volumes of one plane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import grid_sample, interpolate
+
+from monai_medaug.functional.acceleration import compiled, over_rows
+from monai_medaug.functional.geometry.deformation import determinant, node_positions, sample_lattice
+
+MODES = ("bilinear", "nearest")
+PADDING_MODES = ("border", "zeros", "reflection")
+_PADDING_CODES = {"border": 0, "zeros": 1, "reflection": 2}  # as in _numba_warp; a number is code 1
+_BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+
+
+@dataclass(frozen=True)
+class PullBack:
+    """The map from output index to source index, for a batch.
+
+    Attributes:
+        lattice: L, float64 (B, 3, 4).
+        source: S, float64 (B, 3, 4).
+        mix: P, float64 (B, 3, 3); zero for an affine map alone.
+        displacement: u, (B, 3, Gz, Gy, Gx), in lattice steps.
+    """
+
+    lattice: torch.Tensor
+    source: torch.Tensor
+    mix: torch.Tensor
+    displacement: torch.Tensor
+    _last: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def coordinates(self, size: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Source coordinates (B, 3, Z, Y, X) in voxels; the last ones are kept, an image and its mask share them."""
+        if self._last.get("for") != (size, dtype):
+            self._last.update({"for": (size, dtype), "coordinates": self._computed(size, dtype)})
+        return self._last["coordinates"]
+
+    def _computed(self, size: tuple[int, int, int], dtype: torch.dtype) -> torch.Tensor:
+        u = self.displacement.to(dtype)
+        device, batch = u.device, len(u)
+        index = node_positions(u.new_empty(1, 1, *size))
+        flat = index.reshape(3, -1)
+
+        def affine(matrix: torch.Tensor) -> torch.Tensor:
+            m = matrix.to(device, dtype)
+            return (m[:, :, :3] @ flat + m[:, :, 3:]).reshape(batch, 3, *size)
+
+        if not bool(self.mix.any()):
+            return affine(self.source)
+        if self._spans(size):
+            dense = interpolate(u, size=size, mode="trilinear", align_corners=True)
+        else:
+            dense = sample_lattice(u, affine(self.lattice))
+        return affine(self.source) + (self.mix.to(device, dtype) @ dense.flatten(2)).reshape(batch, 3, *size)
+
+    def _spans(self, size: tuple[int, int, int]) -> bool:
+        """Whether the first and last node lie on the first and last output voxel, axis by axis."""
+        nodes = self.displacement.shape[2:]
+        expected = torch.zeros(3, 4, dtype=torch.float64)
+        for axis, (g, n) in enumerate(zip(nodes, size, strict=True)):
+            expected[axis, axis] = (g - 1) / (n - 1) if n > 1 else 0.0
+        axes = torch.tensor([n > 1 for n in size])
+        return bool(torch.allclose(self.lattice.cpu()[:, axes], expected[axes], atol=1e-9))
+
+
+def warp(
+    image: torch.Tensor, pull_back: PullBack, mode: str = "bilinear", padding_mode: str | float = "border"
+) -> torch.Tensor:
+    """Pull an image back: out(i) = image(source(i)).
+
+    Args:
+        image: (B, C, H, W) or (B, C, D, H, W). Float32 or float64 for ``"bilinear"``, any type for ``"nearest"``.
+        pull_back: the map, for the same batch size.
+        mode: ``"bilinear"`` (trilinear in 3D) or ``"nearest"`` (values are copied, never computed).
+        padding_mode: what lies outside: ``"border"``, ``"zeros"``, ``"reflection"`` about the outer voxel edges, or a
+            number, -1000 for air in HU.
+
+    Returns:
+        The warped image, of the shape and type of the input.
+
+    Example:
+        >>> import torch
+        >>> eye = torch.eye(3, 4, dtype=torch.float64)[None]
+        >>> shift = eye.clone()
+        >>> shift[0, 2, 3] = 1.0
+        >>> step = PullBack(eye, shift, torch.eye(3, dtype=torch.float64)[None], torch.zeros(1, 3, 1, 2, 2))
+        >>> warp(torch.arange(6.0).reshape(1, 1, 2, 3), step, padding_mode=-1000.0)[0, 0]
+        tensor([[    1.,     2., -1000.],
+                [    4.,     5., -1000.]])
+    """
+    volume = image.unsqueeze(2) if image.ndim == 4 else image
+    if not image.requires_grad and (loops := compiled("geometry._numba_warp", image.device)) is not None:
+        out = _warp_compiled(loops, volume.contiguous(), pull_back, mode, padding_mode)
+    else:
+        out = _warp_torch(volume, pull_back, mode, padding_mode)
+    return out.reshape(image.shape)
+
+
+def _warp_compiled(loops, volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float):  # type: ignore[no-untyped-def]
+    out = torch.empty_like(volume)
+    fill = torch.full((), 0 if isinstance(padding_mode, str) else padding_mode, dtype=volume.dtype)
+    code = _PADDING_CODES[padding_mode] if isinstance(padding_mode, str) else 1
+    if mode == "nearest":
+        bits = _BITS[volume.element_size()]
+        kernel, source, target = loops.warp_nearest, _as_bits(volume, bits), _as_bits(out, bits)
+        value = _as_bits(fill.reshape(1), bits)[0]
+    else:
+        kernel, source, target, value = loops.warp_linear, volume.numpy(), out.numpy(), fill.item()
+    rows = out.shape[2] * out.shape[3]
+    for s in range(len(volume)):
+        maps = (m[s].cpu().numpy() for m in (pull_back.lattice, pull_back.source, pull_back.mix))
+        fixed = (source[s], target[s], *maps, pull_back.displacement[s].numpy(), code, value)
+        over_rows(lambda first, last, fixed=fixed: kernel(*fixed, first, last), rows)  # type: ignore[misc]
+    return out
+
+
+def _as_bits(tensor: torch.Tensor, bits: type) -> np.ndarray:
+    """The same memory as unsigned integers, so that one compiled loop copies labels of any type."""
+    return tensor.view(torch.uint8).numpy().view(bits) if bits is not np.uint8 else tensor.view(torch.uint8).numpy()
+
+
+def _warp_torch(volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float) -> torch.Tensor:
+    size = volume.shape[2:]
+    double = volume.dtype == torch.float64
+    where = pull_back.coordinates((size[0], size[1], size[2]), torch.float64 if double else torch.float32)
+    if mode == "nearest":
+        return _gather_nearest(volume, where, padding_mode)
+    extent = where.new_tensor(size).reshape(1, 3, 1, 1, 1)
+    normalised = torch.movedim((2 * where + 1) / extent - 1, 1, -1).flip(-1)
+    if isinstance(padding_mode, str):
+        return grid_sample(volume, normalised, padding_mode=padding_mode, align_corners=False)
+    return grid_sample(volume - padding_mode, normalised, padding_mode="zeros", align_corners=False) + padding_mode
+
+
+def _gather_nearest(volume: torch.Tensor, where: torch.Tensor, padding_mode: str | float) -> torch.Tensor:
+    """Nearest neighbour by index, exact for every type."""
+    size = volume.shape[2:]
+    flat = torch.zeros(where[:, 0].shape, dtype=torch.int64, device=volume.device)
+    outside = torch.zeros_like(flat, dtype=torch.bool)
+    for axis, n in enumerate(size):
+        c = where[:, axis]
+        if padding_mode == "reflection":
+            c = torch.remainder(c + 0.5, 2 * n)
+            c = torch.minimum(c, 2 * n - c) - 0.5
+        i = torch.round(c).to(torch.int64)
+        outside |= (i < 0) | (i >= n)
+        flat = flat * n + i.clamp(0, n - 1)
+    index = flat.flatten(1)[:, None].expand(-1, volume.shape[1], -1)
+    out = torch.gather(_signed(volume).flatten(2), 2, index).reshape(volume.shape).view(volume.dtype)
+    if padding_mode in ("border", "reflection"):
+        return out
+    value = 0.0 if isinstance(padding_mode, str) else padding_mode
+    return torch.where(outside[:, None], torch.full((), value, dtype=out.dtype, device=out.device), out)
+
+
+def _signed(volume: torch.Tensor) -> torch.Tensor:
+    """Unsigned integers wider than 8 bit, which torch cannot gather, looked at as signed ones."""
+    twins = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+    return volume.view(twins.get(volume.dtype, volume.dtype))
+
+
+def sampled_determinants(pull_back: PullBack, size: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least and greatest Jacobian determinant of the map as sampled at the output voxels, (B,) each.
+
+    Central differences over the inner voxels, on the unclamped map. Axes of up to two voxels are taken as rigid.
+    """
+    if (loops := compiled("geometry._numba_warp", pull_back.displacement.device)) is not None and size[2] > 2:
+        figures = []
+        for s in range(len(pull_back.displacement)):
+            maps = tuple(m[s].cpu().numpy() for m in (pull_back.lattice, pull_back.source, pull_back.mix))
+            found: list[np.ndarray] = []
+
+            def planes(first: int, last: int, s: int = s, maps: tuple = maps, found: list = found) -> None:
+                extrema = np.empty(2)
+                loops.sampled_determinants(*maps, pull_back.displacement[s].numpy(), size, first, last, extrema)
+                found.append(extrema)
+
+            over_rows(planes, size[0], least=16)
+            figures.append([min(f[0] for f in found), max(f[1] for f in found)])
+        low, high = torch.tensor(figures, dtype=torch.float64).unbind(1)
+        return low, high
+    where = pull_back.coordinates(size)
+    columns = []
+    for axis, n in enumerate(size):
+        if n > 2:
+            column = (where.narrow(2 + axis, 2, n - 2) - where.narrow(2 + axis, 0, n - 2)) / 2
+        else:
+            column = torch.zeros_like(where)
+            column[:, axis] = 1
+        for other, m in enumerate(size):
+            if other != axis and m > 2:
+                column = column.narrow(2 + other, 1, m - 2)
+        columns.append(column.unbind(1))
+    det = determinant(columns).flatten(1)
+    return det.amin(1).double().cpu(), det.amax(1).double().cpu()

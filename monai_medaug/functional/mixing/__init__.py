@@ -1,0 +1,1 @@
+"""Kernels of mixing the samples of a batch."""

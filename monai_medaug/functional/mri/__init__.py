@@ -1,0 +1,1 @@
+"""Kernels of MRI: receive coil, k-space, motion."""

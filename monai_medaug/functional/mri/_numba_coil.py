@@ -1,0 +1,66 @@
+"""Compiled loops of the coil field (see `bias` in `mri.py`)."""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator"
+from __future__ import annotations
+
+import numpy as np
+
+from monai_medaug.functional.geometry._numba_warp import _njit
+
+_ONE = np.float32(1)
+_FAR = np.float32(3e38)
+
+
+@_njit(fastmath=True)
+def field_statistics(image, level, rows, x, table, first, last):
+    """Count, sum, min and max of the field over the foreground of the rows first..last.
+
+    image: (channels, rows, n); level: (channels,); rows: (rows, 4) coefficients of the field's cubic along each row, as
+    powers of x (n,). Counts and sums go to the table (rows, 4) row by row; min and max are taken voxel by voxel of a
+    row, which vectorises, and go to row ``first`` alone.
+    """
+    channels, _, n = image.shape
+    low, high, above = np.full(n, _FAR), np.full(n, -_FAR), np.empty(n, np.float32)
+    for r in range(first, last):
+        a, b, c, d = rows[r, 0], rows[r, 1], rows[r, 2], rows[r, 3]
+        for i in range(n):
+            above[i] = image[0, r, i] - level[0]
+        for k in range(1, channels):
+            for i in range(n):
+                above[i] = max(above[i], image[k, r, i] - level[k])
+        count = total = np.float32(0)
+        for i in range(n):
+            field = a + x[i] * (b + x[i] * (c + x[i] * d))
+            inside = above[i] > 0
+            count += _ONE if inside else np.float32(0)
+            total += field if inside else np.float32(0)
+            below, over = field if inside else _FAR, field if inside else -_FAR
+            low[i] = below if below < low[i] else low[i]
+            high[i] = over if over > high[i] else high[i]
+        table[r, 0], table[r, 1], table[r, 2], table[r, 3] = count, total, _FAR, -_FAR
+    table[first, 2], table[first, 3] = low.min(), high.max()
+
+
+@_njit(fastmath=True)
+def multiply_field(image, zero, rows, x, out, first, last):
+    """``zero + (image - zero) exp(field)`` for the rows first..last.
+
+    ``e = exp(f) - 1`` is the Taylor series at f / 16, of which four times ``e (e + 2)`` is taken: no call of a library,
+    and 0 where the field is.
+    """
+    channels, _, n = image.shape
+    for r in range(first, last):
+        a, b, c, d = rows[r] / np.float32(16)
+        for k in range(channels):
+            source, target, base = image[k, r], out[k, r], zero[k]
+            for i in range(n):
+                t = a + x[i] * (b + x[i] * (c + x[i] * d))
+                e = t * np.float32(1 / 720)
+                e = t * (np.float32(1 / 120) + e)
+                e = t * (np.float32(1 / 24) + e)
+                e = t * (np.float32(1 / 6) + e)
+                e = t * (np.float32(1 / 2) + e)
+                e = t * (_ONE + e)
+                for _ in range(4):
+                    e *= e + np.float32(2)
+                target[i] = source[i] + (source[i] - base) * e

@@ -1,0 +1,212 @@
+"""Kernels of MR acquisition in image space: coil fields and magnitude noise."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from types import ModuleType
+
+import numpy as np
+import torch
+
+from monai_medaug.functional.acceleration import compiled, one_thread, over_rows
+from monai_medaug.functional.geometry.grid import VoxelGrid
+
+FOREGROUND = 0.1
+"""Foreground begins at this share of the 99th percentile above the zero point."""
+
+EXPONENTS = tuple(e for e in itertools.product(range(4), repeat=3) if 1 <= sum(e) <= 3)
+"""Degrees along the three world axes of the terms of a cubic polynomial without its constant, 19 of them."""
+
+
+def zero_point(image: torch.Tensor) -> torch.Tensor:
+    """The value that stands for no signal, (B, C, 1, ...): 0, or the minimum where there are negative values."""
+    return image.amin(tuple(range(2, image.ndim)), keepdim=True).clamp_max(0)
+
+
+def foreground(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+    """Where there is signal, a mask of the image's shape: see `foreground_level`.
+
+    Example:
+        >>> image = torch.tensor([0.0, 1.0, 80.0, 100.0]).reshape(1, 1, 2, 2)
+        >>> foreground(image, zero_point(image)).flatten().tolist()
+        [False, False, True, True]
+    """
+    return image > foreground_level(image, zero)
+
+
+def foreground_level(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+    """Above this is foreground, (B, C, 1, ...): a tenth of the way from the zero point to the 99th percentile.
+
+    The percentile is that of an even subgrid of 32 to 63 voxels along each axis, 180 to 359 in 2D, or all of a shorter
+    axis.
+    """
+    side = 32 if image.ndim == 5 else 180
+    few = image
+    for axis in range(2, image.ndim):
+        step = max(1, image.shape[axis] // side)
+        few = few[(slice(None),) * axis + (slice(step // 2, None, step),)]
+    few = few.flatten(2)
+    high = few.kthvalue(1 + round(0.99 * (few.shape[-1] - 1))).values.reshape(zero.shape)
+    return zero + FOREGROUND * (high - zero)
+
+
+def foreground_mean(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+    """Mean signal above the zero point over the foreground, (B, C, 1, ...); 0 where there is no signal."""
+    mask = foreground(image, zero)
+    axes = tuple(range(2, image.ndim))
+    count = mask.sum(axes, keepdim=True).to(image.dtype)
+    total = torch.where(mask, image, zero).sub_(zero).sum(axes, keepdim=True)
+    return total / count.clamp_min(1)
+
+
+def index_polynomial(coefficients: Sequence[float], grid: VoxelGrid) -> np.ndarray:
+    """A cubic polynomial in world positions as one of the array index, (4, 4, 4).
+
+    World positions count from the grid's centre, in half its longest side; the index of each axis is scaled to
+    [-1, 1]. Entry (a, b, c) belongs to ``z**a * y**b * x**c``.
+
+    Args:
+        coefficients: of products of Legendre polynomials, in the order of `EXPONENTS`.
+        grid: the grid, embedded as a volume.
+    """
+    size, spacing = np.asarray(grid.size), np.asarray(grid.embedded_spacing)
+    radius = float((size * spacing)[size > 1].max(initial=1e-6)) / 2
+    to_world = grid.matrix[:3, :3] * ((size - 1) / 2) / radius
+    nodes = np.linspace(-1, 1, 4)
+    where = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1) @ to_world.T
+    powers = np.polynomial.legendre.legvander(where, 3)
+    values = sum(
+        c * powers[..., 0, i] * powers[..., 1, j] * powers[..., 2, k]
+        for c, (i, j, k) in zip(coefficients, EXPONENTS, strict=True)
+    )
+    solve = np.linalg.inv(np.vander(nodes, 4, increasing=True))
+    return np.einsum("ai,bj,ck,ijk->abc", solve, solve, solve, values)
+
+
+def polynomial_field(coefficients: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Evaluate (B, 4, 4, 4) of `index_polynomial` on a grid, (B, 1, *shape)."""
+    rows, x = _row_cubics(coefficients, shape)
+    return (rows @ _monomials(x).T).to(coefficients).reshape(-1, 1, *shape)
+
+
+def _row_cubics(coefficients: torch.Tensor, shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The field as a cubic along each row of voxels, (B, rows, 4), and the positions (n,) along a row; float64."""
+    size = (1, *shape) if len(shape) == 2 else tuple(shape)
+    device = coefficients.device
+    z, y, x = (torch.linspace(-1, 1, n, dtype=torch.float64, device=device).mul(n > 1) for n in size)
+    planes = (_monomials(y) @ coefficients.double()).flatten(2)
+    return (_monomials(z) @ planes).reshape(len(coefficients), -1, 4), x
+
+
+def _monomials(positions: torch.Tensor) -> torch.Tensor:
+    return positions[:, None].pow(torch.arange(4, device=positions.device))
+
+
+def bias(image: torch.Tensor, coefficients: torch.Tensor, peak_to_peak: torch.Tensor) -> torch.Tensor:
+    """Multiply by exp(s (field - mean)), of geometric mean 1 and a given max - min over the foreground.
+
+    Args:
+        image: (B, C, *spatial).
+        coefficients: (B, 4, 4, 4) of `index_polynomial`, of any scale.
+        peak_to_peak: max - min of the factor over the foreground, broadcasts to (B, 1, ...).
+
+    Without foreground the whole image counts as such; without any variation of the field nothing happens.
+    """
+    batch, channels = image.shape[:2]
+    lines = image.reshape(batch, channels, -1, image.shape[-1]).contiguous()
+    zero = zero_point(image)
+    level = foreground_level(image, zero).flatten(1)
+    with one_thread():
+        cubics, x = _row_cubics(coefficients, image.shape[2:])
+        fields = cubics.to(image)
+    table = _field_statistics(lines, level, fields, x.to(image))
+    if bool((empty := table[:, 0] == 0).any()):
+        level = torch.where(empty[:, None].to(level.device), -1e38, level)
+        table = _field_statistics(lines, level, fields, x.to(image))
+    with one_thread():
+        ranges = peak_to_peak.flatten().expand(batch).tolist()
+        for cubic, figures, wanted in zip(cubics, table.tolist(), ranges, strict=True):
+            mean = figures[1] / figures[0]
+            cubic[:, 0] -= mean
+            cubic *= _exponent_scale(figures[2] - mean, figures[3] - mean, wanted)
+        fields = cubics.to(image)
+    return _multiplied(lines, zero.flatten(1), fields, x.to(image)).reshape(image.shape)
+
+
+def _exponent_scale(low: float, high: float, wanted: float) -> float:
+    """The s of exp(s high) - exp(s low) = wanted, by Newton's method; 0 where low and high are the same."""
+    if high - low <= 1e-6:
+        return 0.0
+    scale = wanted / (high - low)
+    for _ in range(8):
+        up, down = math.exp(scale * high), math.exp(scale * low)
+        scale -= (up - down - wanted) / (high * up - low * down)
+    return scale
+
+
+def _field_statistics(lines: torch.Tensor, level: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Count, sum, min and max of the field where any channel is above its level, float64 (B, 4) on the CPU."""
+    table = []
+    loops = _field_loops(lines)
+    for image, above, cubic in zip(lines, level, cubics, strict=True):
+        if loops is not None:
+            each = np.empty((len(cubic), 4))
+            fixed = (image.numpy(), above.numpy(), cubic.numpy(), x.numpy(), each)
+            over_rows(functools.partial(loops.field_statistics, *fixed), len(cubic))
+            figures = torch.from_numpy(each)
+        else:
+            parts = []
+            for rows in _slabs(lines):
+                field = cubic[rows] @ _monomials(x).T
+                mask = (image[:, rows] > above[:, None, None]).any(0)
+                extrema = [torch.where(mask, field, torch.inf).amin(), torch.where(mask, field, -torch.inf).amax()]
+                parts.append(torch.stack([mask.sum().double(), (field * mask).sum().double(), *extrema]))
+            figures = torch.stack(parts).cpu()
+        table.append(torch.cat([figures[:, :2].sum(0), figures[:, 2].amin(0)[None], figures[:, 3].amax(0)[None]]))
+    return torch.stack(table)
+
+
+def _multiplied(lines: torch.Tensor, zero: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """``zero + (lines - zero) exp(field)``, and the very same value where the field is 0."""
+    out = torch.empty_like(lines)
+    loops = _field_loops(lines)
+    for image, base, cubic, target in zip(lines, zero, cubics, out, strict=True):
+        if loops is not None:
+            fixed = (image.numpy(), base.numpy(), cubic.numpy(), x.numpy(), target.numpy())
+            over_rows(functools.partial(loops.multiply_field, *fixed), len(cubic))
+            continue
+        for rows in _slabs(lines):
+            part, gain = image[:, rows], torch.expm1(cubic[rows] @ _monomials(x).T)
+            target[:, rows] = torch.addcmul(part, part - base[:, None, None], gain)
+    return out
+
+
+def _slabs(lines: torch.Tensor) -> list[slice]:
+    """All rows in slabs that stay in the cache of a CPU."""
+    step = max(1, 2**16 // lines.shape[-1]) if lines.device.type == "cpu" else lines.shape[2]
+    return [slice(i, i + step) for i in range(0, lines.shape[2], step)]
+
+
+def _field_loops(image: torch.Tensor) -> ModuleType | None:
+    """The compiled loops, which take float32 on the CPU."""
+    ready = image.dtype == torch.float32 and not image.requires_grad
+    return compiled("mri._numba_coil", image.device) if ready else None
+
+
+def magnitude_noise(image: torch.Tensor, sigma: torch.Tensor, real: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
+    """Magnitude of the signal plus complex Gaussian noise: Rice distributed, or non-central chi.
+
+    ``sqrt((x + sigma n)² + sigma² rest)`` with x the signal above the zero point, which comes back afterwards.
+
+    Args:
+        image: (B, C, *spatial).
+        sigma: of each component, broadcasts to (B, C, ...).
+        real: standard normal n of the image's shape; used up.
+        rest: the sum of the squares of the 2 L - 1 other components for L coils; used up.
+    """
+    zero = zero_point(image)
+    real.mul_(sigma).add_(image - zero if image.device.type != "cpu" or bool((zero < 0).any()) else image)
+    return real.square_().add_(rest.mul_(sigma**2)).sqrt_().add_(zero)

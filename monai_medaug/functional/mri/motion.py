@@ -1,0 +1,139 @@
+"""Kernels of rigid motion during an MR scan: paths of poses, and lines of k-space that see different ones."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from monai_medaug.functional.geometry.grid import VoxelGrid, rotation_matrix
+from monai_medaug.functional.geometry.warp import PullBack, warp
+from monai_medaug.functional.mri.coil import zero_point
+from monai_medaug.functional.mri.kspace import line_matrix, line_positions, matrix_along
+
+SEGMENTS = 8
+"""Poses by which a continuous movement is approximated."""
+
+
+def step_path(knots: np.ndarray, times: np.ndarray, lines: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rest, then a jump to the next pose at each time: poses (K, 6) and the pose of each line."""
+    when = (np.arange(lines) + 0.5) / lines
+    return np.concatenate([np.zeros((1, 6)), knots]), np.searchsorted(np.sort(times), when)
+
+
+def drift_path(knots: np.ndarray, lines: int) -> tuple[np.ndarray, np.ndarray]:
+    """From rest through the poses at constant pace."""
+    way = np.concatenate([np.zeros((1, 6)), knots])
+    middle = (np.arange(SEGMENTS) + 0.5) / SEGMENTS * len(knots)
+    poses = np.stack([np.interp(middle, np.arange(len(way)), column) for column in way.T], 1)
+    return poses, np.arange(lines) * SEGMENTS // lines
+
+
+def breathing_path(knot: np.ndarray, cycles: float, phase: float, lines: int) -> tuple[np.ndarray, np.ndarray]:
+    """To and fro between rest and a pose as cos⁶, which rests longest at the end of exhaling (Lujan et al. 1999)."""
+    when = (np.arange(lines) + 0.5) / lines
+    depth = np.cos(math.pi * (cycles * when + phase)) ** 6
+    return np.linspace(0, 1, SEGMENTS)[:, None] * knot, np.round(depth * (SEGMENTS - 1)).astype(int)
+
+
+def pose_matrix(pose: np.ndarray, grid: VoxelGrid) -> np.ndarray:
+    """World matrix (4, 4) of a pose: shift in mm and rotation vector in degrees, both along the grid's own axes.
+
+    The anatomy turns about the grid's centre. A single slice moves in its plane, as far and by as much.
+    """
+    shift, turn = pose[:3].copy(), pose[3:].copy()
+    plane = grid.plane_axis
+    if plane is not None:
+        length, size = float(np.linalg.norm(shift)), float(np.linalg.norm(turn))
+        shift[plane] = 0
+        shift *= length / max(float(np.linalg.norm(shift)), 1e-9)
+        sign = math.copysign(1, turn[plane])
+        turn[:] = 0
+        turn[plane] = sign * size
+    directions = grid.matrix[:3, :3] / np.asarray(grid.embedded_spacing)
+    angle = float(np.linalg.norm(turn))
+    linear = rotation_matrix((directions @ turn).tolist(), angle)
+    moved = np.eye(4)
+    moved[:3, :3] = linear
+    moved[:3, 3] = grid.centre - linear @ grid.centre + directions @ shift
+    return moved
+
+
+def line_shares(image: torch.Tensor, axis: int) -> np.ndarray:
+    """How much each k-space line says on where the anatomy is, in the order of `line_positions`, sum 1.
+
+    The root of the line's amplitude in an image (C, *spatial), times a Gaussian about the centre with a sigma of 6
+    lines: the energy would leave the say to the centre line alone, which sees no shift along the axis. Power and width
+    are a compromise found on a phantom: no theory gives them.
+    """
+    columns = torch.movedim(image, axis + 1, -1)
+    for other in range(1, columns.ndim - 1):
+        columns = columns[(slice(None),) * other + (slice(None, None, max(1, columns.shape[other] // 48)),)]
+    energy = torch.fft.fft(columns).abs().square().flatten(0, -2).sum(0).double()
+    amplitude = torch.fft.fftshift(energy.pow(0.25)).cpu().numpy()
+    shares = amplitude * np.exp(-0.5 * (line_positions(len(amplitude)) / 6) ** 2)
+    return shares / max(float(shares.sum()), 1e-30)
+
+
+def motion(
+    image: torch.Tensor, poses: np.ndarray, pose_of_line: np.ndarray, axis: int, grid: VoxelGrid
+) -> torch.Tensor:
+    """Magnitude image of which each k-space line was acquired in another pose, zero point kept.
+
+    The mean of the poses, weighted by `line_shares`, is taken off first: it would move the anatomy
+    away from its labels.
+
+    Args:
+        image: one sample (C, *spatial).
+        poses: (K, 6) shift in mm and rotation vector in degrees, see `pose_matrix`.
+        pose_of_line: index of the pose of each line, in the order of `line_positions`.
+        axis: phase-encoding axis.
+        grid: of the image.
+    """
+    zero = zero_point(image[None])[0]
+    x = image - zero
+    shares = line_shares(x, axis)
+    placed = np.stack([pose_matrix(p, grid) for p in poses])
+    held = np.bincount(pose_of_line, shares, len(poses))
+    total = held.sum()
+    if total <= 0:
+        return image.clone()
+    back = np.linalg.inv(_mean_pose(placed, held / total, grid))
+    used = [k for k in np.argsort(-held, kind="stable") if (pose_of_line == k).any()]
+    first = _moved(x, placed[used[0]] @ back, grid)
+    real, imaginary = first.clone(), None
+    for k in used[1:]:
+        change = _moved(x, placed[k] @ back, grid) - first
+        a, b = line_matrix((pose_of_line == k).astype(float))
+        real += matrix_along(a, change, axis)
+        if b is not None:
+            part = matrix_along(b, change, axis)
+            imaginary = part if imaginary is None else imaginary.add_(part)
+    magnitude = real.abs_() if imaginary is None else torch.hypot(real, imaginary)
+    return magnitude.add_(zero)
+
+
+def _mean_pose(placed: np.ndarray, weights: np.ndarray, grid: VoxelGrid) -> np.ndarray:
+    """The rigid matrix amid others: the rotation nearest to their mean, and the mean of where the centre goes."""
+    u, _, v = np.linalg.svd(np.tensordot(weights, placed[:, :3, :3], 1))
+    linear = u @ v
+    centre = np.append(grid.centre, 1.0)
+    mean = np.eye(4)
+    mean[:3, :3] = linear
+    mean[:3, 3] = np.tensordot(weights, placed @ centre, 1)[:3] - linear @ grid.centre
+    return mean
+
+
+def _moved(image: torch.Tensor, pose: np.ndarray, grid: VoxelGrid) -> torch.Tensor:
+    """An image (C, *spatial) whose anatomy was moved by a world matrix, by linear interpolation."""
+    if np.abs(pose - np.eye(4)).max() < 1e-9:
+        return image
+    own = grid.matrix
+    source = (np.linalg.inv(own) @ np.linalg.inv(pose) @ own)[:3]
+    if grid.plane_axis is not None:
+        source[grid.plane_axis] = 0.0
+    eye = torch.eye(3, 4, dtype=torch.float64)[None]
+    still = torch.zeros(1, 3, 1, 2, 2, device=image.device)
+    pull_back = PullBack(eye, torch.from_numpy(source)[None], torch.zeros(1, 3, 3, dtype=torch.float64), still)
+    return warp(image[None], pull_back)[0]

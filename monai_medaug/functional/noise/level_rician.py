@@ -1,0 +1,209 @@
+"""How noisy a magnitude image is: σ of the two channels behind Rician noise."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from monai_medaug.functional.noise.level import at_least_single, diagonal_details, masked_mad, noisy_parts
+
+RAYLEIGH_RATIO = math.pi / 4
+"""E[m]² / E[m²] of a Rayleigh variable, whatever its σ."""
+
+_LEAST_BACKGROUND = 0.01  # share of the windows
+_LEAST_WINDOWS = 30
+_DARKER = 0.03  # of the background's windows; the noise itself makes 0.001
+
+
+def koay_factor(snr: torch.Tensor) -> torch.Tensor:
+    """Variance of a Rician variable over σ², ξ(θ) for the signal-to-noise ratio θ = A / σ: 0.43 at 0, 1 at infinity.
+
+    ξ(θ) = 2 + θ² - π/8 exp(-θ²/2) ((2 + θ²) I0(θ²/4) + θ² I1(θ²/4))².
+
+    Source: Koay and Basser 2006.
+
+    Example:
+        >>> koay_factor(torch.tensor([0.0, 3.0, 50.0])).round(decimals=2)
+        tensor([0.4300, 0.9300, 1.0000])
+    """
+    square = snr.double().clamp(max=1e4).square()
+    bessel = (2 + square) * torch.special.i0e(square / 4) + square * torch.special.i1e(square / 4)
+    exact = 2 + square - math.pi / 8 * bessel.square()
+    return torch.where(square > 1e4, 1 - 0.5 / square.clamp_min(1), exact).to(snr.dtype)  # the exact form cancels
+
+
+def koay_sigma(mean: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
+    """σ of Rician noise from mean and standard deviation of the magnitude: deviation / sqrt(ξ(θ)).
+
+    θ solves mean / deviation = sqrt((2 + θ²) / ξ(θ) - 1), by bisection, as Koay and Basser's fixed point converges
+    slowly near 0. At or below the ratio of Rayleigh noise, 1.913, there is no signal: θ = 0.
+
+    Example:
+        >>> koay_sigma(torch.tensor(3.1726), torch.tensor(0.967)).round(decimals=2)
+        tensor(1.)
+    """
+    wanted = (mean / deviation.clamp_min(torch.finfo(deviation.dtype).tiny)).double().square()
+    low, high = torch.zeros_like(wanted), wanted.sqrt().clamp_max(1e3) + 1
+    for _ in range(50):
+        middle = (low + high) / 2
+        over = (2 + middle.square()) / koay_factor(middle) - 1 > wanted
+        low, high = torch.where(over, low, middle), torch.where(over, middle, high)
+    return deviation / koay_factor(low).sqrt().to(deviation.dtype)
+
+
+def rician_sigma(image: torch.Tensor) -> torch.Tensor:
+    """σ of the two channels behind a magnitude image with Rician noise, from its background or else its foreground.
+
+    Background is where there is no signal: E[m²] = 2σ² there. Windows of 5² or 3³ voxels whose E[m]² / E[m²] suits
+    Rayleigh noise are gathered, the commonest level of their mean square is taken, and with it the windows that the
+    Gamma distribution of that level holds. The gathered voxels must be Rayleigh distributed: E[m]² / E[m²] - π/4 in
+    -0.01 .. 0.003, E[m⁴] / E[m²]² - 2 in -0.03 .. 0.12, more in small images, and their windows 1 % of all. The bounds
+    are narrow on the side of signal: tissue of A = σ passes for background but for 0.014 and -0.11, and would make σ
+    22 % too great; uneven backgrounds lie on the other side. Nothing may be darker but few windows and what is exactly
+    0. Otherwise (masked background, a narrow field of
+    view) σ comes from the MAD of the finest diagonal band over the foreground, corrected for its signal-to-noise
+    ratio after Koay and Basser.
+
+    Args:
+        image: (B, C, *spatial), 2D or 3D, no values below 0. Several coils combined give another distribution, whose
+            background is refused; the foreground's σ is right there.
+
+    Returns:
+        (B, C) in image units.
+
+    Source: Sijbers et al. 2007 and Koay et al. 2009 (background); Coupé et al. 2010 (foreground).
+
+    Example:
+        >>> parts = torch.randn(2, 1, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+        >>> rician_sigma((3 * parts).square().sum(0).sqrt()).round()
+        tensor([[3.]])
+    """
+    work = at_least_single(image)
+    out = work.new_zeros(work.shape[:2])
+    for b in range(work.shape[0]):
+        for c in range(work.shape[1]):
+            one = work[b : b + 1, c : c + 1]
+            found = background_sigma(one)
+            out[b, c] = foreground_sigma(one) if found is None else found
+    return out
+
+
+def _windows(image: torch.Tensor) -> tuple[list[int], int]:
+    """Sides of the windows and the voxels in them."""
+    wide = [n for n in image.shape[2:] if n > 1]
+    side = 3 if len(wide) > 2 else 5
+    sides = [min(side, n) for n in image.shape[2:]]
+    return sides, math.prod(sides)
+
+
+def _window_means(image: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
+    pool = F.avg_pool3d if image.ndim == 5 else F.avg_pool2d
+    return pool(image, tuple(sides), stride=tuple(min(2, s) for s in sides))
+
+
+def background_sigma(image: torch.Tensor) -> torch.Tensor | None:
+    """σ from the background of one magnitude image (1, 1, *spatial), or None where no Rayleigh background is found.
+
+    See `rician_sigma`.
+
+    Example:
+        >>> background_sigma(torch.full((1, 1, 32, 32), 7.0)) is None
+        True
+    """
+    sides, voxels = _windows(image)
+    peak = image.amax()
+    if not bool(peak > 0) or voxels < 9:
+        return None
+    scaled = image / peak
+    square = _window_means(scaled.square(), sides).flatten().double()
+    mean = _window_means(scaled, sides).flatten().double()
+    fourth = _window_means(scaled.pow(4), sides).flatten().double()
+    ratio = mean.square() / square.clamp_min(1e-30)
+    expected = RAYLEIGH_RATIO + (1 - RAYLEIGH_RATIO) / voxels
+    suits = (square > 0) & ((ratio - expected).abs() < 0.65 / voxels**0.5)
+    least = max(_LEAST_WINDOWS, int(_LEAST_BACKGROUND * len(square)))
+    levels = square[suits].log()
+    if len(levels) < least:
+        return None
+    # the commonest level; mean squares of n Rayleigh voxels scatter by 1 / sqrt(n)
+    spread = voxels**-0.5
+    ordered = levels.sort().values
+    within = torch.searchsorted(ordered, ordered + 2 * spread) - torch.arange(len(ordered), device=image.device)
+    level = (ordered[within.argmax()] + spread).exp()
+    low, high = _gamma_range(voxels)
+    chosen = suits
+    for _ in range(20):
+        chosen = (square > low * level) & (square < high * level)
+        before, level = level, square[chosen].mean() if bool(chosen.any()) else level
+        if bool((before - level).abs() <= 1e-6 * level):
+            break
+    if int(chosen.sum()) < least:
+        return None
+    darker = int(((square > 0) & (square <= low * level)).sum())
+    if darker > _DARKER * int(chosen.sum()):
+        return None
+    second = square[chosen].mean()
+    rayleigh = float(mean[chosen].mean().square() / second) - RAYLEIGH_RATIO
+    kurtosis = float(fourth[chosen].mean() / second.square()) - 2
+    doubt = (4 * int(chosen.sum())) ** -0.5  # about four voxels a window are its own
+    if not (-0.01 - doubt < rayleigh < 0.003 + 0.6 * doubt and -0.03 - 5 * doubt < kurtosis < 0.12 + 5 * doubt):
+        return None
+    return ((second / 2).sqrt() * peak).to(image.dtype)
+
+
+@functools.cache
+def _gamma_range(voxels: int) -> tuple[float, float]:
+    """Where 99.8 % of the means of so many unit exponentials lie."""
+    from scipy.stats import gamma
+
+    low, high = gamma.ppf([0.001, 0.999], voxels) / voxels
+    return float(low), float(high)
+
+
+def foreground_sigma(image: torch.Tensor) -> torch.Tensor:
+    """σ from the foreground of one magnitude image (1, 1, *spatial): the brighter class after Otsu, see `rician_sigma`.
+
+    Example:
+        >>> parts = 2 * torch.randn(2, 1, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+        >>> foreground_sigma(((20 + parts[0]).square() + parts[1].square()).sqrt()).round()
+        tensor(2.)
+    """
+    band, usable = diagonal_details(image), noisy_parts(image)
+    sides = [min(3, n) for n in image.shape[2:]]
+    pool = F.avg_pool3d if image.ndim == 5 else F.avg_pool2d
+    local = pool(image, tuple(sides), stride=1)
+    if not bool(usable.any()):
+        return image.new_zeros(())
+    bright = usable & (local > otsu_level(local[usable]))
+    if not bool(bright.any()):
+        bright = usable
+    deviation = masked_mad(band, bright)[0, 0]
+    return koay_sigma(local[bright].mean(), deviation)
+
+
+def otsu_level(values: torch.Tensor) -> torch.Tensor:
+    """Threshold of greatest variance between the two classes, over 256 bins; the least value if all are equal.
+
+    Source: Otsu 1979.
+
+    Example:
+        >>> 1 < otsu_level(torch.tensor([0.0, 1.0, 1.0, 9.0, 10.0])).item() < 9
+        True
+    """
+    numbers = values.detach().double().cpu().numpy().ravel()
+    low, high = float(numbers.min()), float(numbers.max())
+    if low == high:
+        return values.new_tensor(low)
+    counts, edges = np.histogram(numbers, 256, (low, high))
+    centres = (edges[1:] + edges[:-1]) / 2
+    below, above = np.cumsum(counts)[:-1], len(numbers) - np.cumsum(counts)[:-1]
+    sums = np.cumsum(counts * centres)
+    means = sums[:-1] / np.maximum(below, 1), (sums[-1] - sums[:-1]) / np.maximum(above, 1)
+    between = below * above * (means[0] - means[1]) ** 2
+    best = np.flatnonzero(between == between.max())
+    return values.new_tensor(float(edges[1:][best].mean()))

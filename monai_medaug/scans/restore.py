@@ -1,0 +1,122 @@
+"""Restoration of whole scans in bounded memory: what ``monai-medaug restore`` does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from monai_medaug.core.arguments import choice
+from monai_medaug.core.tensors import say_once
+from monai_medaug.transforms.denoise.base import NEGATIVE_MAGNITUDES, NoiseRemoval, is_rician
+from monai_medaug.transforms.denoise.nlm import CollaborativeDenoise, NonLocalMeansDenoise, WaveletDenoise
+from monai_medaug.transforms.denoise.smoothing import BilateralDenoise, GaussianDenoise, MedianDenoise
+
+RESTORATIONS: dict[str, tuple[type[NoiseRemoval], Callable[[Any], int]]] = {
+    "gaussian": (GaussianDenoise, lambda t: math.ceil(4 * t.width)),
+    "median": (MedianDenoise, lambda t: t.size // 2),
+    "bilateral": (BilateralDenoise, lambda t: t.diameter // 2),
+    "nlm": (NonLocalMeansDenoise, lambda t: (t.passes or 2) * ((t.distance or 5) + (t.patch or 3) // 2)),
+    "wavelet": (WaveletDenoise, lambda t: 2**t.levels),
+    "collaborative": (CollaborativeDenoise, lambda t: 16),
+}
+"""Method: its class, and how many voxels away a voxel of a volume may influence another one."""
+
+SLAB_VOXELS = 8 << 20
+_ENOUGH_VOXELS, _BLOCKS, _LEAST_THICK = 32 << 20, 8, 4
+_GRID = 3  # distance of the collaborative filter's reference patches: a slab's are those of the whole
+
+
+def restoration(method: str, sigma: float | None = None, noise: str = "gaussian") -> NoiseRemoval:
+    """The transform of a method.
+
+    Raises:
+        ValueError: there is no such method.
+
+    Example:
+        >>> type(restoration("wavelet")).__name__
+        'WaveletDenoise'
+        >>> restoration("blur")
+        Traceback (most recent call last):
+        ValueError: method must be one of 'gaussian', 'median', ..., got 'blur'
+    """
+    return RESTORATIONS[choice("method", method, tuple(RESTORATIONS))][0](sigma=sigma, noise=noise)
+
+
+def restored_scan(
+    image: torch.Tensor, method: str, sigma: float | None = None, noise: str = "gaussian", progress: bool = False
+) -> tuple[torch.Tensor, float | None]:
+    """A scan denoised slab by slab, so that the memory needed beside scan and result doesn't grow with its length.
+
+    The noise is estimated once, on the whole scan or on blocks and slices all over it; each slab is filtered with
+    enough of its neighbours that no border shows.
+
+    Args:
+        image: MetaTensor or tensor (1, X, Y) or (1, X, Y, Z).
+        method: see `restoration`.
+        sigma: noise level; None estimates it.
+        noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``.
+        progress: show a progress bar.
+
+    Returns:
+        The image as it came, restored, and the noise level where the method used one.
+
+    Raises:
+        ValueError: there is no such method, or the image is not finite.
+
+    Example:
+        >>> noisy = 100 + 10 * torch.randn(1, 32, 32, 20, generator=torch.Generator().manual_seed(0))
+        >>> clean, level = restored_scan(noisy, "wavelet")
+        >>> bool(clean.std() < 4), 9 < level < 11
+        (True, True)
+    """
+    from tqdm import tqdm
+
+    transform = restoration(method, sigma, noise)
+    axis = int(np.argmax(image.shape[1:])) + 1
+    thickness = max(1, SLAB_VOXELS // max(1, image.numel() // image.shape[axis]))
+    level = None
+    if transform.needs_sigma(transform.draw()):
+        level, correlation = transform.measured(image if noise == "ct" else _part_of(image, axis))
+        transform = restoration(method, level, "gaussian" if noise == "ct" and correlation is None else noise)
+        transform.correlation = correlation
+    # what stands for no signal is the same for all slabs
+    zero = min(0.0, float(np.asarray(image.cpu()).min())) if is_rician(noise) else 0.0
+    if zero < 0:
+        say_once(NEGATIVE_MAGNITUDES)
+    if image.ndim == 3:
+        return transform(image), level
+    halo = RESTORATIONS[method][1](transform)
+    out = torch.empty_like(image) if image.is_floating_point() else torch.empty_like(image, dtype=torch.float32)
+    for start, stop in tqdm(
+        [*_slab_edges(image.shape[axis], thickness)], desc="restoring", unit="slab", disable=not progress
+    ):
+        first = max(0, start - halo) // _GRID * _GRID
+        slab = _narrowed(image, axis, first, stop + halo)
+        part = transform(slab - zero) + zero if zero else transform(slab)
+        _narrowed(out, axis, start, stop).copy_(_narrowed(part, axis, start - first, stop - first))
+    return out, level
+
+
+def _slab_edges(length: int, thickness: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, length, thickness):
+        yield start, min(length, start + thickness)
+
+
+def _narrowed(image: torch.Tensor, axis: int, start: int, stop: int) -> torch.Tensor:
+    """A slab as a view; a MetaTensor keeps its affine, of which only the spacing matters here."""
+    stop = min(stop, image.shape[axis])
+    return image.narrow(axis, start, stop - start)
+
+
+def _part_of(image: torch.Tensor, axis: int) -> torch.Tensor:
+    """Blocks from all over a large scan, of so many voxels together that an estimate is sure; a small scan as it is."""
+    length = image.shape[axis]
+    thick = int(_ENOUGH_VOXELS / image.numel() * length / _BLOCKS)
+    if thick * _BLOCKS >= length or thick < _LEAST_THICK:
+        return image
+    starts = np.linspace(0, length - thick, _BLOCKS).round().astype(int)
+    return torch.cat([_narrowed(image, axis, s, s + thick) for s in starts], axis)

@@ -1,0 +1,242 @@
+"""What the denoisers share: the noise level, Rician data, channels, single slices, and the figures for the record."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from monai_medaug.core.arguments import choice, number
+from monai_medaug.core.call import KeyView, Params
+from monai_medaug.core.operation import Operation
+from monai_medaug.core.tensors import affine_of, computing_dtype, plain_tensor, require_finite, say_once
+from monai_medaug.functional.ct.slices import slice_axis
+from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.mri.coil import zero_point
+from monai_medaug.functional.noise.correlation import correlated_noise
+from monai_medaug.functional.noise.level import mad_sigma
+from monai_medaug.functional.noise.level_rician import rician_sigma
+from monai_medaug.functional.noise.rician import rician_bias_removed, rician_stabilised, rician_unstabilised
+from monai_medaug.transforms.ct.hu import require_hu
+
+NOISES = ("gaussian", "rician", "rician_squared", "ct")
+NEGATIVE_MAGNITUDES = "an image with Rician noise has negative values: the least of them is taken for no signal"
+_FAINT = 0.5
+"""Signals of less than so many sigma are none, up to twice that they are faded: near zero the inverse is as steep as a
+square root, and would make a signal of the little noise that filters leave in an empty background."""
+_GUIDE_SHARE = 0.05  # of a guide's range: differences below it are none, however little noise it has
+_NEGLIGIBLE = 1e-6  # of the range: no noise to be removed
+_FAINT_NOISE = 1e-3  # of the range: suspiciously little
+
+
+class NoiseRemoval(Operation):
+    """Base of the denoisers: `filtered` gets images of one channel and their noise, whatever came in."""
+
+    abstract = True
+    differentiable = False
+    memory = 5
+    by_level: ClassVar[bool] = True
+    """Whether the filter goes by the noise level of Gaussian data too; that of Rician data is always needed."""
+
+    def __init__(self, sigma: float | None, noise: str) -> None:
+        super().__init__()
+        self.sigma = None if sigma is None else number("sigma", sigma, 0)
+        self.noise = choice("noise", noise, NOISES)
+        self.correlation: list[list[float]] | None = None
+        """Of CT noise, where it is known already: one list for each axis of more than one voxel."""
+
+    def settings(self) -> Params:
+        """The filter's own parameters, plain values."""
+        raise NotImplementedError
+
+    @classmethod
+    @abstractmethod
+    def filtered(
+        cls,
+        image: torch.Tensor,
+        sigma: torch.Tensor,
+        params: Params,
+        spacing: tuple[float, ...],
+        guide: tuple[torch.Tensor, torch.Tensor] | None,
+    ) -> torch.Tensor:
+        """The kernel call.
+
+        Args:
+            image: (N, 1, *spatial), with no axis of size 1 where there are other two.
+            sigma: noise level of each, (N,); ones for stabilised data; zeros where the filter doesn't ask for it.
+            params: of the call; ``correlation`` is that of the noise, see `noise_correlation`, None for white noise.
+            spacing: in mm along these axes.
+            guide: a second image of the same shape and its noise level, or None.
+        """
+
+    @classmethod
+    def needs_sigma(cls, params: Params) -> bool:
+        """Whether a call asks for the noise level: without noise it then gives back the image as it is."""
+        return cls.by_level or is_rician(params["noise"])
+
+    def measured(self, image: torch.Tensor) -> tuple[float, list[list[float]] | None]:
+        """Noise level, as stated or else as estimated on an image (1, *spatial), and correlation of CT noise.
+
+        Example:
+            >>> from monai_medaug.transforms import WaveletDenoise
+            >>> noise = torch.randn(1, 128, 128, generator=torch.Generator().manual_seed(0))
+            >>> round(WaveletDenoise().measured(100 + 5 * noise)[0])
+            5
+        """
+        flat = plain_tensor(image, "image")[None]
+        require_finite(flat[0], "image")
+        grid = VoxelGrid(tuple(flat.shape[2:]), affine_of(image))
+        single, across = _single_channels(flat.to(computing_dtype(flat.dtype)), [grid])
+        levels, correlations = _noise_of(single, self.draw(), across)
+        return float(levels[0]), correlations[0]
+
+    def draw(self) -> Params:
+        known = {} if self.correlation is None else {"correlation": self.correlation}
+        drawn = {"noise": self.noise, **known, **self.settings()}
+        sigma = "estimated" if self.sigma is None else self.sigma
+        return {"sigma": sigma, **drawn} if self.needs_sigma(drawn) else drawn
+
+    @classmethod
+    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
+        own = params[0]
+        channels = image.shape[1]
+        flat, across = _single_channels(image, view.grids)
+        axes = _axes_to_filter(image)
+        spacing = [tuple(grid.spacing[a] for a in axes) for grid in view.grids for _ in range(channels)]
+        guide = None
+        if view.guide is not None:
+            other = view.guide.expand(-1, channels, *image.shape[2:]).reshape(flat.shape)
+            least, most = other.flatten(1).aminmax(dim=1)
+            guide = (other, torch.maximum(mad_sigma(other)[:, 0], _GUIDE_SHARE * (most - least)))
+        low, high = flat.flatten(1).aminmax(dim=1)
+        sigma = flat.new_zeros(len(flat))
+        correlations: list[Any] = [None] * len(flat)
+        if cls.needs_sigma(own):
+            sigma, correlations = _noise_of(flat, own, across)
+            view.notes.extend(_notes(sigma, correlations, channels))
+
+        def cleared(values: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+            """Filtered, images of one geometry and one kind of noise together."""
+            kinds = list(zip(spacing, correlations, strict=True))
+            out = torch.empty_like(values)
+            for n, (voxel, correlation) in enumerate(kinds):
+                some = [i for i, k in enumerate(kinds) if k == (voxel, correlation)]
+                if some[0] == n:
+                    part = None if guide is None else (guide[0][some], guide[1][some])
+                    settings = {**own, "correlation": correlation}
+                    out[some] = cls.filtered(values[some], level[some], settings, voxel, part)
+            return out
+
+        if own["noise"] == "rician":
+            safe = torch.where(sigma > _NEGLIGIBLE * (high - low), sigma, (high - low).clamp_min(1))
+            zero = _no_signal(flat)
+            stable = rician_stabilised(flat - zero, safe)
+            out = _faded(rician_unstabilised(cleared(stable, torch.ones_like(sigma)), safe), safe) + zero
+        elif own["noise"] == "rician_squared":
+            zero = _no_signal(flat)
+            out = rician_bias_removed(cleared(flat - zero, sigma), sigma) + zero
+        else:
+            out = cleared(flat, sigma)
+        if cls.needs_sigma(own):
+            clean = (sigma <= _NEGLIGIBLE * (high - low)).reshape(-1, *[1] * (flat.ndim - 1))
+            out = torch.where(clean, flat, out)
+        return out.reshape(image.shape)
+
+
+def _faded(signal: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """Signals below `_FAINT` as 0, up to twice that in part."""
+    seen = signal / sigma.reshape(-1, *[1] * (signal.ndim - 1)) / _FAINT - 1
+    return signal * seen.clamp(0, 1)
+
+
+def _no_signal(image: torch.Tensor) -> torch.Tensor:
+    """The value of no signal; what is said where magnitudes are negative."""
+    zero = zero_point(image)
+    if bool((zero < 0).any()):
+        say_once(NEGATIVE_MAGNITUDES)
+    return zero
+
+
+def is_rician(noise: str) -> bool:
+    """Whether a kind of noise is that of magnitude MR.
+
+    Example:
+        >>> is_rician("rician_squared"), is_rician("ct")
+        (True, False)
+    """
+    return noise.startswith("rician")
+
+
+def _single_channels(image: torch.Tensor, grids: Sequence[VoxelGrid]) -> tuple[torch.Tensor, list[int | None]]:
+    """(B, C, *spatial) as (B C, 1, *axes to filter), and for each the axis of these across the slices of a CT."""
+    axes = _axes_to_filter(image)
+    across = [slice_axis(grid) for grid in grids for _ in range(image.shape[1])]
+    places = [axes.index(a) if a in axes and len(axes) == 3 else None for a in across]
+    return image.reshape(-1, 1, *[image.shape[a + 2] for a in axes]), places
+
+
+def _noise_of(
+    flat: torch.Tensor, params: Params, across: Sequence[int | None]
+) -> tuple[torch.Tensor, list[list[list[float]] | None]]:
+    """Level (N,) and correlation of the noise of images (N, 1, *spatial), stated or estimated."""
+    single = flat.float()  # the same level for the same values, whatever their type
+    correlations: list[Any] = [params.get("correlation")] * len(flat)
+    estimated = params["sigma"] == "estimated"
+    level = flat.new_zeros(len(flat)) if estimated else flat.new_full((len(flat),), float(params["sigma"]))
+    if params["noise"] == "ct" and (estimated or correlations[0] is None):
+        require_hu(single, "the image for noise='ct'")
+        for n, (image, axis) in enumerate(zip(single[:, 0], across, strict=True)):
+            found = correlated_noise(image, axis)
+            if found is None and float(image.max()) > float(image.min()):
+                say_once("noise='ct' finds too little flat soft tissue in an image: its noise is taken for white")
+            correlations[n] = None if found is None else found[1]
+            if estimated:
+                level[n] = mad_sigma(image[None, None]) if found is None else found[0]
+    elif estimated:
+        rician = is_rician(params["noise"])
+        level = (rician_sigma(single - zero_point(single)) if rician else mad_sigma(single))[:, 0].to(flat)
+        low, high = single.flatten(1).aminmax(dim=1)
+        if bool(((level > _NEGLIGIBLE * (high - low)) & (level < _FAINT_NOISE * (high - low))).any()):
+            say_once(
+                f"the noise of an image is estimated at less than {_FAINT_NOISE:.1%} of its range, and little will be "
+                "removed: where neighbouring voxels were interpolated or filtered, state sigma (or noise='ct' in HU)"
+            )
+    return level, correlations
+
+
+def _notes(sigma: torch.Tensor, correlations: Sequence[list[list[float]] | None], channels: int) -> list[Params]:
+    """Figures for the record of each sample: the level, and the correlation of neighbours along each axis."""
+    notes = []
+    for start in range(0, len(sigma), channels):
+        levels = sigma[start : start + channels].tolist()
+        note: Params = {"noise_level": levels[0] if channels == 1 else levels}
+        first = correlations[start]
+        if first is not None:
+            note["neighbour_correlation"] = [round(c[1], 3) if len(c) > 1 else 0.0 for c in first]
+        notes.append(note)
+    return notes
+
+
+def _axes_to_filter(image: torch.Tensor) -> list[int]:
+    """The spatial axes without those of size 1, but at least two: a volume of one slice is filtered as a slice."""
+    shape = image.shape[2:]
+    long = [a for a, n in enumerate(shape) if n > 1]
+    short = [a for a, n in enumerate(shape) if n == 1]
+    return sorted([*long, *short[: max(0, 2 - len(long))]])
+
+
+def equal_sides(size: int, spacing: Sequence[float]) -> list[int]:
+    """Odd sides of a neighbourhood in voxels that are equal in mm, ``size`` along the finest axis.
+
+    Example:
+        >>> equal_sides(5, (1.0, 1.0, 2.0))
+        [5, 5, 3]
+    """
+    return [2 * round((size * min(spacing) / s - 1) / 2) + 1 for s in spacing]
+
+
+def is_source(preset: str | None) -> bool:
+    """Whether a preset argument asks for the source's settings."""
+    return choice("preset", preset, ("source", None)) == "source"

@@ -1,0 +1,202 @@
+"""Presets: whole augmentations as a MONAI Compose. Those of each modality are in files of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.compose import Compose, execute_compose
+from monai.utils import ensure_tuple
+
+from monai_medaug.core.arguments import choice
+from monai_medaug.core.call import ABSENT
+from monai_medaug.core.sample_seed import SampleSeeds
+from monai_medaug.core.seeded import SeededContainer, seed_children, untraced_steps
+from monai_medaug.core.tensors import plain_tensor
+from monai_medaug.core.trace import push_batch_records, with_new_trace
+from monai_medaug.transforms.safety.preserving import PreservingCompose
+from monai_medaug.transforms.spatial import RandAffineElasticd
+
+STRENGTHS = ("light", "standard", "strong", "source")
+SMOOTH: dict[str, Any] = {"elastic_sigma": 20, "elastic_unit": "mm"}  # organs move, bones do not wobble
+
+# a step: its dictionary transform, its share of the preset's probability, its arguments
+Steps = Sequence[tuple[type, float, dict[str, Any]]]
+
+
+class AugmentationPreset(SeededContainer, Compose):
+    """A Compose that draws one seed per call and records it with its settings.
+
+    Made by `ct_augmentation`, `mri_augmentation` and `xray_augmentation`, which override `before_call` and `findings`
+    where their modality needs it.
+
+    Args:
+        name: for the record.
+        transforms: the steps.
+        keys: all keys.
+        image_keys: those of the images.
+        settings: plain values for the record.
+        seeds: what the seed of a call depends on; None draws it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transforms: Sequence[Any],
+        keys: Sequence[Any],
+        image_keys: Sequence[Any],
+        settings: Mapping[str, Any],
+        seeds: SampleSeeds | None = None,
+    ) -> None:
+        Compose.__init__(self, [*transforms])
+        self.label, self.keys, self.image_keys = name, tuple(keys), tuple(image_keys)
+        self.settings = dict(settings)
+        self.seeds = seeds
+        SeededContainer.__init__(self)
+
+    # ---- what a modality may add -----------------------------------------------------------------------------
+
+    def before_call(self, image: torch.Tensor) -> None:
+        """Prepare the steps for the first image (C, *spatial) of a call, before they draw."""
+
+    def findings(self, image: torch.Tensor, name: str) -> dict[str, Any]:
+        """Plain figures of an image (C, *spatial) after the steps, for its record."""
+        return {}
+
+    # ---- the calls -------------------------------------------------------------------------------------------
+
+    def set_random_state(self, seed: int | None = None, state: Any = None) -> AugmentationPreset:
+        """Seed the container; the children are seeded at each call."""
+        SeededContainer.set_random_state(self, seed, state)
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins, where the draws depend on the sample (``sample_key``)."""
+        if self.seeds is None:
+            raise ValueError(f"{self.label} was made without sample_key: its draws don't depend on the epoch")
+        self.seeds.set_epoch(epoch)
+
+    def call_seed(self, data: Any, sample: int | None = None) -> int:
+        return SeededContainer.call_seed(self, data) if self.seeds is None else self.seeds.of(data, sample)
+
+    def __call__(
+        self, input_: Any, start: int = 0, end: int | None = None, threading: bool = False, lazy: bool | None = None
+    ) -> Any:
+        """Apply to a dictionary or a list of them."""
+        if start == end == 0:  # what MONAI's caching datasets ask of the steps before the first random one
+            return input_
+        if start != 0 or end is not None:
+            raise ValueError(f"{self.label} runs as a whole, got start {start} and end {end}")
+        if isinstance(input_, (list, tuple)):
+            return [self(item, lazy=lazy) for item in input_]
+        return SeededContainer.__call__(self, input_)
+
+    def inverse(self, data: Any) -> Any:
+        """Undo the last call; geometry is inverted, intensities stay."""
+        if isinstance(data, (list, tuple)):
+            return [self.inverse(item) for item in data]
+        return SeededContainer.inverse(self, data)
+
+    def run_seeded(self, data: Mapping, seed: int) -> dict:
+        self._prepare(data, None, seed)
+        out = execute_compose(data, self.transforms, lazy=self._lazy)
+        return self.with_records(out, True, self._infos(out, None, seed))
+
+    @property
+    def runs_on_batches(self) -> bool:
+        return not any(isinstance(t, SeededContainer) for t in self.transforms)
+
+    def batch_draw(self, data: Any, sample: int, drawn: Callable[[Any], Any]) -> Any:
+        seed = self.call_seed(data, sample)
+        if not self.runs_on_batches:
+            return seed
+        self._prepare(data, sample, seed)
+        return seed, [drawn(child) for child in self.transforms]
+
+    def run_batch(self, data: Any, draws: Sequence[Any], run: Callable[[Any, list[Any], Any], Any]) -> Any:
+        for i, child in enumerate(self.transforms):
+            data = run(child, [d if d is ABSENT else d[1][i] for d in draws], data)
+        infos: list[Any] = [ABSENT] * len(draws)
+        for sample, draw in enumerate(draws):
+            if draw is not ABSENT:
+                untraced = untraced_steps(draw[1])
+                found = self._infos(data, sample, draw[0])
+                infos[sample] = {k: {**i, **({"untraced": untraced} if untraced else {})} for k, i in found.items()}
+        out = dict(data)
+        for key in self.keys:
+            if isinstance(out.get(key), MetaTensor) and self.tracing:
+                shape = out[key].shape[2:]
+                out[key] = with_new_trace(out[key])
+                records = [i if i is ABSENT else self.record(True, shape, i[key]) for i in infos]
+                push_batch_records(out[key], records)
+        return out
+
+    def _prepare(self, data: Mapping, sample: int | None, seed: int) -> None:
+        first = next((k for k in self.image_keys if k in data), None)
+        if first is not None:
+            self.before_call(_image_of_sample(data, first, sample))
+        seed_children(self.transforms, seed)
+
+    def _infos(self, data: Mapping, sample: int | None, seed: int) -> dict[Any, dict[str, Any]]:
+        """What the record under each key holds."""
+        infos: dict[Any, dict[str, Any]] = {k: {"seed": seed, "settings": self.settings} for k in self.keys}
+        for key in self.image_keys:
+            if key in data:
+                infos[key] |= self.findings(_image_of_sample(data, key, sample), repr(key))
+        return infos
+
+
+def _image_of_sample(data: Mapping, key: Any, sample: int | None) -> torch.Tensor:
+    image = plain_tensor(data[key], repr(key), batch=sample is not None)
+    return image if sample is None else image[sample]
+
+
+def chosen_strength(table: Mapping[str, Any], strength: str) -> Any:
+    """The entry of a preset's table, or a ValueError."""
+    return table[choice("strength", strength, STRENGTHS)]
+
+
+def build_preset(
+    name: str,
+    steps: Steps,
+    keys: KeysCollection,
+    mask_keys: KeysCollection,
+    lesion_key: str | None,
+    settings: Mapping[str, Any],
+    sample_key: Any = None,
+    seed: int = 0,
+    preset: type[AugmentationPreset] = AugmentationPreset,
+) -> AugmentationPreset:
+    """Put a preset together: geometry for all keys, the rest for the images, guarded where there is a label or lesion.
+
+    Args:
+        name: for the record.
+        steps: in the order of the physics; `settings` holds the probability that their shares refer to.
+        keys: images.
+        mask_keys: label maps.
+        lesion_key: lesion mask, or None.
+        settings: ``strength``, ``prob`` and what else the record should tell.
+        sample_key: key of the sample's id, or None.
+        seed: of the experiment, where there is one.
+        preset: the class to make.
+    """
+    images, masks = ensure_tuple(keys), ensure_tuple(mask_keys)
+    lesions = () if lesion_key is None or lesion_key in masks else (lesion_key,)
+    moving = (*images, *masks, *lesions)
+    flat = len(masks) + len(lesions)
+    built: list[Any] = []
+    for step, share, arguments in steps:
+        if step is RandAffineElasticd:
+            arguments = {
+                "mode": ["bilinear"] * len(images) + ["nearest"] * flat,
+                "padding_mode": ["border"] * len(images) + ["zeros"] * flat,
+                **arguments,
+            }
+        built.append(step(moving if step is RandAffineElasticd else images, prob=settings["prob"] * share, **arguments))
+    seeds = None if sample_key is None else SampleSeeds(sample_key, seed)
+    if masks or lesion_key is not None:
+        built = [PreservingCompose(built, masks or None, lesion_key)]
+    return preset(name, built, moving, images, settings, seeds)

@@ -1,0 +1,155 @@
+"""The CT preset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+
+from monai_medaug.core.tensors import plain_tensor
+from monai_medaug.functional.ct.hu import PADDING_HU
+from monai_medaug.transforms.ct.acquisition import RandCTBeamHardeningd, RandCTMotiond, RandCTRingd
+from monai_medaug.transforms.ct.dose import RandCTDosed
+from monai_medaug.transforms.ct.hu import RandHUContrastd
+from monai_medaug.transforms.ct.metal import RandCTMetald
+from monai_medaug.transforms.presets.base import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
+from monai_medaug.transforms.resolution import RandThickSliced
+from monai_medaug.transforms.spatial import RandAffineElasticd
+
+RANGE_HU = (-1000.0, 1000.0)
+_SLICES: dict[str, Any] = {"axis": "through"}  # a single slice has no thickness to change
+_CT_STEPS: dict[str, Steps] = {
+    "light": [
+        (
+            RandAffineElasticd,
+            1,
+            {"rotate_degrees": 3, "translate_fraction": 0.02, "scale_fraction": 0.05, "elastic_mm": (0, 1.5)} | SMOOTH,
+        ),
+        (RandHUContrastd, 1, {"factor": (0.95, 1.05)}),
+        (RandCTDosed, 1, {"noise_hu": (1, 5)}),
+    ],
+    "standard": [
+        (RandAffineElasticd, 1, {"elastic_mm": (0, 4)} | SMOOTH),  # 5°, 5 % and 10 % are its defaults
+        (RandHUContrastd, 1, {"factor": (0.9, 1.1)}),
+        (RandCTMotiond, 0.1, {"shift_mm": (0, 1.5), "rotate_degrees": (0, 1)}),
+        (RandCTBeamHardeningd, 0.1, {}),
+        (RandCTRingd, 0.1, {}),
+        (RandThickSliced, 0.2, {"thickness_mm": (2, 5)} | _SLICES),
+        (RandCTDosed, 1, {"noise_hu": (1, 10)}),
+    ],
+    "strong": [
+        (
+            RandAffineElasticd,
+            1,
+            {"rotate_degrees": 15, "translate_fraction": 0.1, "scale_fraction": 0.2, "elastic_mm": (0, 8)} | SMOOTH,
+        ),
+        (RandHUContrastd, 1, {"factor": (0.8, 1.2)}),
+        (RandCTMotiond, 0.25, {}),
+        (RandCTBeamHardeningd, 0.25, {}),
+        (RandCTMetald, 0.1, {}),
+        (RandCTRingd, 0.25, {}),
+        (RandThickSliced, 0.3, _SLICES),
+        (RandCTDosed, 1, {"noise_hu": (5, 30)}),
+    ],
+    "source": [
+        (RandAffineElasticd, 1, {"elastic_alpha": 1000}),  # at the default sigma 8
+        (RandHUContrastd, 1, {"factor": (0.85, 1.15)}),
+        (RandCTMotiond, 0.375, {}),  # 0.3 at the default probability
+        (RandCTDosed, 1, {"noise_hu": (1, 12.3), "kernel": "white", "slice_correlation": 0}),
+    ],
+}
+
+
+class CTAugmentationPreset(AugmentationPreset):
+    """The preset of `ct_augmentation`, which checks the range of its results."""
+
+    def findings(self, image: torch.Tensor, name: str) -> dict[str, Any]:
+        return {"range_check": range_check(image, name)}
+
+
+def range_check(image: Any, name: str) -> dict[str, Any]:
+    """The shares of voxels below and above [-1000, 1000] HU, padding at or below -1400 HU not counted.
+
+    Example:
+        >>> check = range_check(torch.tensor([[[-2048.0, -1000.0, -1010.0, 40.0, 1500.0]]]), "image")
+        >>> check["share_below"], check["share_above"], check["passed"]
+        (0.25, 0.25, False)
+    """
+    values = plain_tensor(image, name)
+    low, high = torch.aminmax(values)
+    values = values[values > PADDING_HU]
+    below, above = (
+        float(n) / max(len(values), 1) for n in ((values < RANGE_HU[0]).sum(), (values > RANGE_HU[1]).sum())
+    )
+    return {
+        "range_hu": list(RANGE_HU),
+        "share_below": below,
+        "share_above": above,
+        "minimum": float(low),
+        "maximum": float(high),
+        "passed": below == above == 0,
+    }
+
+
+def ct_augmentation(
+    keys: KeysCollection,
+    mask_keys: KeysCollection = (),
+    lesion_key: str | None = None,
+    strength: str = "standard",
+    prob: float = 0.8,
+    sample_key: str | None = None,
+    seed: int = 0,
+) -> AugmentationPreset:
+    """The augmentation of a CT image in HU, in the order of the physics: patient, scan, slice, noise, range.
+
+    ====================  =====  ========  ======  =========================================
+    step                  light  standard  strong  source
+    ====================  =====  ========  ======  =========================================
+    geometry              all    all       all     ±5°, ±5 %, ±10 %, alpha 1000 at sigma 8
+    contrast              all    all       all     0.85 to 1.15
+    motion                       1/10      1/4     3/8
+    beam hardening               1/10      1/4
+    metal                                  1/10
+    rings                        1/10      1/4
+    thick slices (3D)            1/5       3/10
+    dose                  all    all       all     white noise of up to 12.3 HU
+    ====================  =====  ========  ======  =========================================
+
+    Each step is applied with its own probability, the share of ``prob`` that the table tells. With masks or a lesion
+    the steps run in a `PreservingCompose`, which eases or rejects what harms them. `augmentation_report` tells what was
+    done, the verdicts, and which share of the voxels left [-1000, 1000] HU; `replay` repeats it. Nothing is clipped:
+    put ``HUWindowd(keys, center=0, width=2000, out_range=(-1000, 1000))`` behind it where a network needs that, or
+    `RandHUWindowd` for a random display window, whose defaults are the source's.
+
+    Args:
+        keys: CT images in HU, 2D or 3D.
+        mask_keys: label maps that move along and must be preserved.
+        lesion_key: lesion mask that moves along and must be preserved.
+        strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, whose motion is that of a patient instead
+            of a blur.
+        prob: probability that the steps' shares refer to.
+        sample_key: key of the sample's id in the data. The draws then depend on ``seed``, the id and the epoch alone,
+            whatever the workers, see `SampleSeeded`; tell the epoch by ``set_epoch``.
+        seed: of the experiment, with ``sample_key``.
+
+    Returns:
+        A MONAI Compose.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_medaug.transforms import augmentation_report
+        >>> augment = ct_augmentation("image", strength="source").set_random_state(0)
+        >>> out = augment({"image": MetaTensor(torch.randn(1, 64, 64) * 100)})
+        >>> print(str(augmentation_report(out)).splitlines()[-1].strip())
+        seed             209652396
+    """
+    steps = chosen_strength(_CT_STEPS, strength)
+    settings = {"strength": strength, "prob": prob}
+    return build_preset(
+        "ct_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed, CTAugmentationPreset
+    )

@@ -1,0 +1,119 @@
+"""The MRI preset."""
+
+from __future__ import annotations
+
+from monai.config import KeysCollection
+from monai.transforms.intensity.dictionary import RandGibbsNoised
+
+from monai_medaug.transforms.mri.coil import RandMRIBiasFieldd, RandMRINoised
+from monai_medaug.transforms.mri.kspace import (
+    RandMRIGhostingd,
+    RandMRIMotiond,
+    RandMRISpiked,
+    RandMRIUndersamplingd,
+)
+from monai_medaug.transforms.presets.base import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
+from monai_medaug.transforms.resolution import RandThickSliced
+from monai_medaug.transforms.spatial import RandAffineElasticd
+
+_MRI_STEPS: dict[str, Steps] = {
+    "light": [
+        (
+            RandAffineElasticd,
+            1,
+            {"rotate_degrees": 3, "translate_fraction": 0.02, "scale_fraction": 0.05, "elastic_mm": (0, 1.5)} | SMOOTH,
+        ),
+        (RandMRIBiasFieldd, 1, {"peak_to_peak": (0.05, 0.2)}),
+        (RandMRINoised, 1, {"snr": (20, 40)}),
+    ],
+    "standard": [
+        (RandAffineElasticd, 1, {"elastic_mm": (0, 4)} | SMOOTH),  # 5°, 5 % and 10 % are its defaults
+        (RandMRIMotiond, 0.15, {"translate_mm": (0, 2), "rotate_degrees": (0, 2)}),
+        (RandMRIBiasFieldd, 1, {}),
+        (RandThickSliced, 0.2, {"thickness_mm": (2, 5), "axis": "through"}),
+        (RandMRIGhostingd, 0.1, {"intensity": (0.05, 0.3)}),
+        (RandMRIUndersamplingd, 0.1, {"acceleration": (1.2, 2)}),
+        (RandMRINoised, 1, {"snr": (10, 40)}),
+        (RandMRISpiked, 0.05, {"amplitude": (0.01, 0.05)}),
+        (RandGibbsNoised, 0.1, {"alpha": (0.2, 0.5)}),
+    ],
+    "strong": [
+        (
+            RandAffineElasticd,
+            1,
+            {"rotate_degrees": 15, "translate_fraction": 0.1, "scale_fraction": 0.2, "elastic_mm": (0, 8)} | SMOOTH,
+        ),
+        (RandMRIMotiond, 0.3, {}),
+        (RandMRIBiasFieldd, 1, {"peak_to_peak": (0.2, 0.8)}),
+        (RandThickSliced, 0.3, {"axis": "through"}),
+        (RandMRIGhostingd, 0.2, {}),
+        (RandMRIUndersamplingd, 0.2, {}),
+        (RandMRINoised, 1, {"snr": (5, 25)}),
+        (RandMRISpiked, 0.1, {}),
+        (RandGibbsNoised, 0.2, {"alpha": (0.2, 0.65)}),
+    ],
+    "source": [
+        (RandMRIBiasFieldd, 1, {"peak_to_peak": 0.4}),  # an amplitude of 0.2 to either side
+        (RandMRINoised, 1, {"snr": (0.5, 1.5), "signal": "deviation"}),
+    ],
+}
+
+
+def mri_augmentation(
+    keys: KeysCollection,
+    mask_keys: KeysCollection = (),
+    lesion_key: str | None = None,
+    strength: str = "standard",
+    prob: float = 0.8,
+    sample_key: str | None = None,
+    seed: int = 0,
+) -> AugmentationPreset:
+    """The augmentation of a magnitude MR image, in the order of the physics: patient, coil, slice, k-space, receiver.
+
+    ====================  =====  ========  ======  =========================================
+    step                  light  standard  strong  source
+    ====================  =====  ========  ======  =========================================
+    geometry              all    all       all
+    motion                       3/20      3/10
+    bias field            all    all       all     40 % peak to peak
+    thick slices (3D)            1/5       3/10
+    ghosts                       1/10      1/5
+    undersampling                1/10      1/5
+    Rician noise          all    all       all     SNR 0.5 to 1.5 times the standard deviation
+    spikes                       1/20      1/10
+    Gibbs ringing                1/10      1/5
+    ====================  =====  ========  ======  =========================================
+
+    Each step is applied with its own probability, the share of ``prob`` that the table tells. Put it before the
+    normalisation: noise is Rician in images whose zero is no signal. Gibbs ringing is MONAI's `RandGibbsNoised`: it
+    keeps no magnitude (up to 7 % of the voxels of a head ended below zero), takes no half precision, and leaves no
+    trace: `replay` then needs the preset.
+
+    Args:
+        keys: magnitude images of any scale, 2D or 3D. They share the draws: co-registered contrasts stay aligned.
+        mask_keys: label maps that move along and must be preserved.
+        lesion_key: lesion mask that moves along and must be preserved.
+        strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, which leaves the geometry alone.
+        prob: probability that the steps' shares refer to.
+        sample_key: key of the sample's id in the data. The draws then depend on ``seed``, the id and the epoch alone,
+            whatever the workers, see `SampleSeeded`; tell the epoch by ``set_epoch``.
+        seed: of the experiment, with ``sample_key``.
+
+    Returns:
+        A MONAI Compose.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_medaug.transforms import RandMRINoise, augmentation_report
+        >>> augment = mri_augmentation("image", strength="light").set_random_state(0)
+        >>> report = augmentation_report(augment({"image": MetaTensor(RandMRINoise.example(2))}))
+        >>> [step["name"] for step in report["steps"] if step["applied"]]
+        ['RandAffineElasticd', 'RandMRIBiasFieldd', 'RandMRINoised']
+    """
+    steps = chosen_strength(_MRI_STEPS, strength)
+    settings = {"strength": strength, "prob": prob}
+    return build_preset("mri_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed)

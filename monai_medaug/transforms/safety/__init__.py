@@ -1,0 +1,1 @@
+"""Verdicts on anatomy and pathology, and what holds to them."""

@@ -1,0 +1,154 @@
+"""Augmentation with a guarantee: what harms anatomy or pathology is eased, rejected or at least said."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.compose import execute_compose
+from monai.transforms.transform import MapTransform
+from monai.utils import ensure_tuple
+
+from monai_medaug.core.arguments import choice, number
+from monai_medaug.core.seeded import SeededContainer, keys_of, map_transforms, random_operations, seed_children
+from monai_medaug.core.tensors import affine_of, plain_tensor, say_once
+from monai_medaug.transforms.safety.verdict import Limits, judge
+
+_STRENGTHS = (1.0, 0.6, 0.35, 0.2, 0.1, 0.0)
+
+
+class PreservingCompose(SeededContainer, MapTransform):
+    """Run transforms, measure what they did to labels and lesion, and do not let harm pass.
+
+    Measured on every call, before against after:
+
+    - the volume of each label, relative to the scaling that was drawn (growing everything by 10 % is no violation),
+      over what lies inside the field of view before and after, with the slack that counting voxels has; and that no
+      label appears that was not there;
+    - the least Jacobian determinant of every geometric step, which must be positive;
+    - the lesion: the share of it still in the image, how much of it is padding, its connected components and cavities
+      (specks below 1 % of it aside), and for each image its contrast to noise against the surrounding 4 voxels.
+
+    Our own steps are followed exactly, through the field of view; MONAI's and steps without a record by volume in mm³.
+
+    The verdicts, ``"yes"``, ``"no"`` or ``"not checked"`` where there is no label or lesion, and all figures stand in
+    the record and in `augmentation_report`.
+
+    Args:
+        transforms: dictionary transforms, ours or MONAI's, or a Compose of them.
+        label_key: key or keys of the label maps; None leaves the anatomy unchecked.
+        lesion_key: key of the lesion mask; None leaves the pathology unchecked.
+        max_volume_change: relative change of a label's volume that is allowed.
+        min_lesion_kept: share of the lesion that must stay inside the field of view.
+        on_violation: ``"shrink"`` repeats the call with the same draws and our magnitudes scaled toward doing nothing
+            (0.6, 0.35, 0.2, 0.1, 0 of what was drawn) and rejects if that does not help; ``"reject"`` returns the
+            input; ``"warn"`` keeps the result and says so.
+        min_contrast_kept: share of the lesion's contrast to noise that must remain.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_medaug.transforms import RandAffineElasticd
+        >>> label = torch.zeros(1, 48, 48)
+        >>> label[:, 16:32, 16:32] = 1
+        >>> deform = RandAffineElasticd(["image", "label"], prob=1.0, mode=["bilinear", "nearest"])
+        >>> safe = PreservingCompose([deform], label_key="label", max_volume_change=0.05).set_random_state(0)
+        >>> out = safe({"image": MetaTensor(100 * label), "label": MetaTensor(label)})
+        >>> out["label"].applied_operations[-1]["extra_info"]["verdict"]["anatomy"]
+        'yes'
+    """
+
+    label = "PreservingCompose"
+
+    def __init__(
+        self,
+        transforms: Any,
+        label_key: KeysCollection | None,
+        lesion_key: str | None = None,
+        max_volume_change: float = 0.1,
+        min_lesion_kept: float = 0.9,
+        on_violation: str = "shrink",
+        min_contrast_kept: float = 0.5,
+    ) -> None:
+        self.transforms = ensure_tuple(transforms)
+        self.label_keys: tuple = () if label_key is None else ensure_tuple(label_key)
+        self.lesion_key = lesion_key
+        self.on_violation = choice("on_violation", on_violation, ("shrink", "reject", "warn"))
+        self.limits = Limits(
+            number("max_volume_change", max_volume_change, 0),
+            number("min_lesion_kept", min_lesion_kept, 0, 1),
+            number("min_contrast_kept", min_contrast_kept, 0),
+        )
+        masks = (*self.label_keys, *([lesion_key] if lesion_key is not None else []))
+        self.keys = tuple(dict.fromkeys((*keys_of(self.transforms), *masks)))
+        self.image_keys = tuple(k for k in self.keys if k not in masks)
+        SeededContainer.__init__(self)
+
+    @property
+    def allow_missing_keys(self) -> bool:
+        return all(getattr(t, "allow_missing_keys", True) for t in self.transforms)
+
+    @allow_missing_keys.setter
+    def allow_missing_keys(self, value: bool) -> None:
+        for t in map_transforms(self.transforms):
+            t.allow_missing_keys = value
+
+    def run_seeded(self, data: Mapping, seed: int) -> dict:
+        for key in (*self.label_keys, *([] if self.lesion_key is None else [self.lesion_key])):
+            if key not in data and not self.allow_missing_keys:
+                raise KeyError(f"key {key!r} of PreservingCompose is missing in the data")
+        wrapped = _with_trace(data, self.keys)
+        operations = list(random_operations(self.transforms))
+        strengths = _STRENGTHS if self.on_violation == "shrink" else (1.0,)
+        try:
+            for strength in strengths:
+                for operation in operations:
+                    operation.strength = strength
+                seed_children(self.transforms, seed)
+                out = execute_compose(wrapped, self.transforms)
+                if not isinstance(out, dict):
+                    raise ValueError("PreservingCompose needs one sample in, one out: put multi-sample crops after it")
+                verdict = judge(wrapped, out, self.label_keys, self.lesion_key, self.image_keys, self.limits)
+                if not verdict["violations"]:
+                    break
+        finally:
+            for operation in operations:
+                operation.strength = 1.0
+        violated = bool(verdict["violations"])
+        rejected = violated and self.on_violation != "warn"
+        if strength == 0 and operations:
+            say_once("PreservingCompose eased a call to nothing; its report says why")
+        if violated and not rejected:
+            warnings.warn("PreservingCompose: " + "; ".join(verdict["violations"]), UserWarning, stacklevel=2)
+        info = {"seed": seed, "strength": strength, "rejected": rejected, "verdict": verdict}
+        out = self.with_records(wrapped if rejected else out, not rejected, dict.fromkeys(self.keys, info))
+        return _without_trace(out, data, self.keys)
+
+
+def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
+    """Bare arrays under these keys as MetaTensors, so that the steps can be followed, with the affine they share."""
+    out = dict(data)
+    known = {k: v for k, v in out.items() if k in keys and isinstance(v, MetaTensor)}
+    for key in keys:
+        if key in out and key not in known:
+            tensor = plain_tensor(out[key], repr(key))
+            twin = next((m for m in known.values() if m.shape[1:] == tensor.shape[1:]), None)
+            affine = None if twin is None else affine_of(twin)
+            out[key] = MetaTensor(tensor, affine=None if affine is None else torch.tensor(affine))
+    return out
+
+
+def _without_trace(out: dict, data: Mapping, keys: Sequence[Any]) -> dict:
+    """The results of bare arrays as what came in."""
+    for key in keys:
+        if key in data and not isinstance(data[key], MetaTensor) and isinstance(out[key], torch.Tensor):
+            tensor = plain_tensor(out[key], repr(key))
+            out[key] = tensor if isinstance(data[key], torch.Tensor) else tensor.numpy()
+    return out

@@ -1,0 +1,201 @@
+"""The verdict on a call: labels and lesion before against after, through the records that the call left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+
+from monai_medaug.core.call import REGISTRY, apply_record
+from monai_medaug.core.tensors import affine_of, plain_tensor
+from monai_medaug.core.trace import Record, is_ours
+from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.preservation import (
+    contrast_to_noise,
+    counting_slack,
+    label_counts,
+    lesion_topology,
+    ring_around,
+)
+
+_VISIBLE_CONTRAST = 0.1  # a lesion below this contrast to noise had none to lose
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What counts as preserved; see `PreservingCompose`."""
+
+    max_volume_change: float = 0.1
+    min_lesion_kept: float = 0.9
+    min_contrast_kept: float = 0.5
+
+
+def judge(
+    before: Mapping,
+    after: Mapping,
+    label_keys: Sequence[Any],
+    lesion_key: Any,
+    image_keys: Sequence[Any],
+    limits: Limits,
+) -> dict[str, Any]:
+    """Compare and decide.
+
+    Returns:
+        ``anatomy`` and ``pathology``: "yes", "no" or "not checked"; ``violations``: sentences; ``checks``: figures.
+    """
+    checks: dict[str, Any] = {}
+    anatomy = [_judge_label(before, after, key, limits, checks) for key in label_keys if key in before]
+    lesions = [lesion_key] if lesion_key is not None and lesion_key in before else []
+    pathology = [_judge_lesion(before, after, key, image_keys, limits, checks) for key in lesions]
+    return {
+        "anatomy": _answer(anatomy),
+        "pathology": _answer(pathology),
+        "violations": [v for found in (*anatomy, *pathology) for v in found or []],
+        "checks": checks,
+    }
+
+
+def _answer(found: Sequence[list[str] | None]) -> str:
+    """From the violations of each mask, None where there was nothing to check."""
+    checked = [violations for violations in found if violations is not None]
+    if not checked:
+        return "not checked"
+    return "no" if any(checked) else "yes"
+
+
+@dataclass
+class _Passage:
+    """What a label map went through in a call."""
+
+    source: torch.Tensor
+    result: torch.Tensor
+    kept: torch.Tensor
+    covered: torch.Tensor
+    volume_scale: float
+    voxel_volumes: tuple[float, float]
+    determinants: list[float]
+    steps: list[Record]
+    grid: VoxelGrid
+    only_ours: bool
+
+
+def _passage(before: MetaTensor, after: MetaTensor) -> _Passage | None:
+    """Follow a label map through the records that the call added; None where there is no trace."""
+    if not isinstance(after, MetaTensor):
+        return None
+    records = [r for r in after.applied_operations[len(before.applied_operations) :] if r.get("do_transforms")]
+    steps = [r for r in records if is_ours(r) and r["class"] in REGISTRY and REGISTRY[r["class"]].geometric]
+    source, result = plain_tensor(before, "label"), plain_tensor(after, "label")
+    grids = [VoxelGrid(tuple(t.shape[1:]), affine_of(m)) for t, m in ((source, before), (result, after))]
+    kept = torch.ones(source.shape[1:], dtype=torch.bool, device=source.device)
+    covered = torch.ones(result.shape[1:], dtype=torch.bool, device=source.device)
+    # through steps of others, or to another grid, nothing can be followed: volumes in mm³ are all there is to compare
+    only_ours = all(is_ours(r) for r in records) and grids[0] == grids[1]
+    if only_ours:
+        for record in steps:
+            covered = _through(record, covered, grids[0], inverse=False)
+        for record in reversed(steps):
+            kept = _through(record, kept, grids[0], inverse=True)
+    return _Passage(
+        source,
+        result,
+        kept,
+        covered,
+        float(np.prod([r["extra_info"]["figures"]["volume_scale"] for r in steps])),
+        tuple(float(abs(np.linalg.det(g.matrix[:3, :3]))) for g in grids),  # type: ignore[arg-type]
+        [r["extra_info"]["figures"]["min_det_j"] for r in steps],
+        steps,
+        grids[0],
+        only_ours,
+    )
+
+
+def _through(record: Record, inside: torch.Tensor, grid: VoxelGrid, inverse: bool) -> torch.Tensor:
+    return apply_record(record, inside[None].to(torch.uint8), grid, inverse, mode="nearest", padding=0.0)[0] > 0
+
+
+def _judge_label(before: Mapping, after: Mapping, key: Any, limits: Limits, checks: dict[str, Any]) -> list[str] | None:
+    passage = _passage(before[key], after[key])
+    if passage is None or not bool(passage.source.any()):
+        return None
+    violations = []
+    if not bool((passage.source.double() == passage.source.double().round()).all()):
+        raise ValueError(f"{key!r} must hold whole numbers to be a label map")
+    first = label_counts(passage.source, passage.kept)
+    last = label_counts(passage.result, passage.covered)
+    changes = {}
+    axes = passage.source.ndim - 1
+    for name, count in first.items():
+        expected = count * passage.volume_scale * passage.voxel_volumes[0] / passage.voxel_volumes[1]
+        change = last.get(name, 0) / expected - 1
+        changes[name] = change
+        if abs(change) > limits.max_volume_change + counting_slack(expected, axes):
+            violations.append(
+                f"{key}: volume of label {name} changed by {change:+.1%}, allowed ±{limits.max_volume_change:.1%}"
+            )
+    checks[f"{key}: volume change"] = changes
+    invented = sorted(set(label_counts(passage.result)) - set(label_counts(passage.source)))
+    if invented:
+        violations.append(f"{key}: labels that were not there: {', '.join(invented[:5])}; masks need mode 'nearest'")
+    if passage.determinants:
+        least = min(passage.determinants)
+        checks[f"{key}: least Jacobian determinant"] = least
+        if least <= 0:
+            violations.append(f"{key}: the deformation folds, least Jacobian determinant {least:.3f}")
+    return violations
+
+
+def _judge_lesion(
+    before: Mapping, after: Mapping, key: Any, image_keys: Sequence[Any], limits: Limits, checks: dict[str, Any]
+) -> list[str] | None:
+    passage = _passage(before[key], after[key])
+    if passage is None or not bool(passage.source.any()):
+        return None
+    violations = []
+    if len(passage.source) != 1:
+        raise ValueError(f"{key!r} must have one channel to be a lesion mask, got {len(passage.source)}")
+    first, last = passage.source[0] != 0, passage.result[0] != 0
+    inside = float((first & passage.kept).sum() / first.sum())
+    # what remains of what stayed inside: steps that leave no trace, or are not ours, may have taken some
+    if passage.only_ours:
+        expected = first
+        for record in passage.steps:
+            expected = _through(record, expected, passage.grid, inverse=False)
+        ratio = float((last & expected).sum() / expected.sum().clamp_min(1))
+    else:
+        wanted = float(first.sum()) * passage.volume_scale * passage.voxel_volumes[0]
+        found = float(last.sum()) * passage.voxel_volumes[1]
+        ratio = found / wanted + counting_slack(wanted / passage.voxel_volumes[1], first.ndim)
+    kept = inside * min(1.0, ratio)
+    checks["lesion share kept"] = kept
+    if kept < limits.min_lesion_kept or not bool(last.any()):
+        violations.append(f"{key}: {kept:.0%} of the lesion is left in the image, {limits.min_lesion_kept:.0%} asked")
+    made_up = float((last & ~passage.covered).sum() / last.sum().clamp_min(1))
+    checks["lesion share made up by padding"] = made_up
+    if made_up > 1 - limits.min_lesion_kept:
+        violations.append(f"{key}: {made_up:.0%} of the lesion is padding: its mask needs padding_mode 'zeros'")
+    topology = [lesion_topology(m) for m in (first, last)]
+    checks["lesion topology before"], checks["lesion topology after"] = topology
+    for name in ("components", "cavities"):
+        if topology[0][name] != topology[1][name]:
+            violations.append(f"{key}: the lesion's {name} went from {topology[0][name]} to {topology[1][name]}")
+    rings = [ring_around(first), ring_around(last)]
+    if passage.only_ours:  # the same surroundings, moved along: geometry alone is not to change the contrast
+        rings[1] = rings[0]
+        for record in passage.steps:
+            rings[1] = _through(record, rings[1], passage.grid, inverse=False)
+    for image in image_keys:
+        if image not in before or before[image].shape[1:] != first.shape or after[image].shape[1:] != last.shape:
+            continue
+        noise = [
+            contrast_to_noise(plain_tensor(d[image], repr(image))[0], mask, ring)
+            for d, mask, ring in ((before, first, rings[0]), (after, last, rings[1]))
+        ]
+        checks[f"{image}: lesion contrast to noise"] = noise
+        if abs(noise[0]) > _VISIBLE_CONTRAST and noise[1] / noise[0] < limits.min_contrast_kept:
+            violations.append(f"{image}: the lesion's contrast to noise fell from {noise[0]:.2f} to {noise[1]:.2f}")
+    return violations

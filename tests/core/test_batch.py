@@ -1,0 +1,240 @@
+"""Batched containers: as if the samples came one after another, in one kernel call an operation."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from monai.data import MetaTensor, decollate_batch, list_data_collate
+from monai.transforms import Compose, OneOf, RandFlipd, RandGibbsNoised, RandomOrder, ScaleIntensityd, SomeOf
+
+from monai_medaug.core import call, tensors
+from monai_medaug.transforms import (
+    Batched,
+    PreservingCompose,
+    RandAffineElasticd,
+    RandHUContrast,
+    RandHUContrastd,
+    RandMRIBiasFieldd,
+    RandMRINoise,
+    RandMRINoised,
+    RandThickSliced,
+    augmentation_report,
+    ct_augmentation,
+    mri_augmentation,
+    replay,
+    xray_augmentation,
+)
+from tests.contract.cases import CASES
+
+SHAPES = [(20, 24), (16, 18, 12)]
+SIZE = 5
+
+
+def items(shape, size=SIZE, dtype=torch.float32):
+    """Samples of different content and spacing: an MR-like image and its labels."""
+    axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in shape], indexing="ij")
+    inside = torch.stack(axes).square().sum(0) < 0.7
+    found = []
+    for i in range(size):
+        affine = torch.diag(torch.tensor([1.0, 1 + 0.1 * i, 2.0, 1.0], dtype=torch.float64))
+        image = torch.where(inside, 100 + 10 * i + 20 * torch.sin((4 + i) * axes[0]), torch.tensor(0.0))[None].to(dtype)
+        found.append(
+            {
+                "image": MetaTensor(image, affine=affine),
+                "label": MetaTensor(inside[None].to(torch.uint8), affine=affine),
+                "id": i,
+            }
+        )
+    return found
+
+
+def steps():
+    return [
+        RandAffineElasticd(("image", "label"), prob=0.7, mode=("bilinear", "nearest"), elastic_sigma=4),
+        RandMRIBiasFieldd("image", prob=0.7),
+        RandMRINoised("image", prob=0.7),
+    ]
+
+
+CONTAINERS = {
+    "Compose": lambda: Compose(steps()),
+    "nested": lambda: Compose([OneOf(steps()), Compose(steps()[1:])]),
+    "OneOf": lambda: OneOf(steps(), weights=[1.0, 2.0, 1.0]),
+    "OneOf of chains": lambda: OneOf([Compose(steps()[:2]), steps()[2], OneOf(steps()[1:])]),
+    "with MONAI's": lambda: Compose([RandFlipd("image", prob=0.5), *steps(), OneOf([RandFlipd("image", prob=1.0)])]),
+    "mri": lambda: mri_augmentation("image", "label", strength="strong"),
+    "mri without masks": lambda: mri_augmentation("image", strength="strong"),
+    "xray": lambda: xray_augmentation("image", value_range=(0, 200)),
+    "guarded": lambda: PreservingCompose(steps(), "label"),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=["2D", "3D"])
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_equals_one_sample_after_another(name, shape):
+    container = CONTAINERS[name]().set_random_state(3)
+    batched = Batched(CONTAINERS[name]()).set_random_state(3)
+    for _ in range(2):  # the streams go on alike
+        expected = [container(item) for item in items(shape)]  # fresh ones: MONAI writes into their trace
+        out = batched(list_data_collate(items(shape)))
+        assert out["id"].tolist() == list(range(SIZE))
+        for found, single in zip(decollate_batch(out), expected, strict=True):
+            for key in ("image", "label"):
+                assert found[key].dtype == single[key].dtype
+                torch.testing.assert_close(found[key].as_tensor(), single[key].as_tensor(), rtol=0, atol=2e-4)
+                mine, theirs = (
+                    [(r["class"], r.get("do_transforms"), r["extra_info"].get("params")) for r in x.applied_operations]
+                    for x in (found[key], single[key])
+                )
+                assert mine == theirs
+
+
+def test_ct_preset_checks_the_range_of_each_sample():
+    data = [{**d, "image": d["image"] * (10 + 5 * d["id"]) - 1000} for d in items((20, 24))]
+    preset = ct_augmentation("image").set_random_state(5)
+    wanted = [augmentation_report(preset(d)) for d in data]
+    out = Batched(ct_augmentation("image")).set_random_state(5)(list_data_collate(data))
+    found = augmentation_report(out)
+    assert [r["seed"] for r in found] == [r["seed"] for r in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        check, expected = one["range_check"]["image"], other["range_check"]["image"]
+        figures = ("share_below", "share_above", "minimum", "maximum")
+        assert [check[f] for f in figures] == pytest.approx([expected[f] for f in figures], abs=2e-3)
+    assert len({r["range_check"]["image"]["share_above"] for r in found}) > 1
+
+
+@pytest.mark.parametrize("name", ["OneOf", "mri without masks", "Compose"])
+def test_one_kernel_call_for_each_operation(name, monkeypatch):
+    container, calls = CONTAINERS[name](), []
+    for cls in {type(s.operation) for s in steps()}:
+        apply = cls.apply.__func__
+
+        def counted(cls, image, *rest, apply=apply):
+            calls.append((cls.__name__, len(image)))
+            return apply(cls, image, *rest)
+
+        monkeypatch.setattr(cls, "apply", classmethod(counted))
+    Batched(container).set_random_state(0)({k: list_data_collate(items((20, 24), 16))[k] for k in ("image", "label")})
+    assert max(sum(c == n for c, _ in calls) for n, _ in calls) <= 2  # one for each key
+    assert max(size for _, size in calls) > 3
+
+
+@pytest.mark.parametrize("make", [SomeOf, RandomOrder], ids=["SomeOf", "RandomOrder"])
+def test_chains_of_each_sample(make):
+    more = {"num_transforms": (1, 3), "replace": True} if make is SomeOf else {}
+    chosen = make([RandHUContrastd("image", factor=f, pivot_hu=0, prob=1.0) for f in (2.0, 3.0, 5.0)], **more)
+    data = [
+        {"image": MetaTensor(torch.full((1, 4, 4), -1e-3).index_fill(2, torch.tensor([0]), 7.0))} for _ in range(12)
+    ]
+    out = Batched(chosen).set_random_state(1)(list_data_collate(data))
+    orders = set()
+    for sample in decollate_batch(out):
+        trace = sample["image"].applied_operations
+        *applied, last = trace
+        assert last["class"] == make.__name__
+        order = last["extra_info"]["applied_order"]
+        assert [r["extra_info"]["params"]["factor"] for r in applied] == [(2.0, 3.0, 5.0)[i] for i in order]
+        product = float(torch.tensor([(2.0, 3.0, 5.0)[i] for i in order]).prod())
+        assert float(sample["image"][0, 0, 0]) == pytest.approx(7 * product, rel=1e-5)
+        orders.add(tuple(order))
+        back = chosen.inverse(copy.deepcopy(sample))
+        assert back["image"].applied_operations == []
+    assert len(orders) > 4
+
+
+@pytest.mark.parametrize("name", ["OneOf", "Compose", "mri without masks", "nested"])
+def test_inverse_report_and_replay_of_each_sample(name):
+    container, data = CONTAINERS[name](), items((20, 24))
+    batched = Batched(container).set_random_state(2)
+    out = batched(list_data_collate(data))
+    reports = augmentation_report(out)
+    for item, sample, report in zip(data, decollate_batch(out), reports, strict=True):
+        if "untraced" not in report:
+            again = replay(item, report)
+            torch.testing.assert_close(again["image"].as_tensor(), sample["image"].as_tensor(), rtol=0, atol=2e-4)
+        back = batched.inverse(copy.deepcopy(sample))
+        assert back["image"].applied_operations == []
+        assert back["image"].shape == item["image"].shape
+        steady = Batched(ct_augmentation("image"))
+        assert steady.keys == ("image",)
+
+
+def test_replay_of_a_sample_with_the_preset():
+    preset, data = mri_augmentation("image", strength="strong", prob=1.0), items((20, 24), 8)
+    out = Batched(preset).set_random_state(4)(list_data_collate(data))
+    reports = augmentation_report(out)
+    assert any("untraced" in r for r in reports)
+    for item, sample, report in zip(data, decollate_batch(out), reports, strict=True):
+        again = replay(item, report, transform=mri_augmentation("image", strength="strong", prob=1.0))
+        torch.testing.assert_close(again["image"].as_tensor(), sample["image"].as_tensor(), rtol=0, atol=2e-4)
+
+
+def test_array_transforms_in_containers():
+    image = torch.stack([d["image"].as_tensor() for d in items((20, 24))])
+    chain = Compose([RandMRINoise(prob=0.5), OneOf([RandHUContrast(prob=1.0), RandMRINoise(prob=1.0)])])
+    chain.set_random_state(0)
+    wanted = torch.stack([chain(x) for x in image])
+    out = Batched(chain).set_random_state(0)(image)
+    torch.testing.assert_close(out, wanted, rtol=0, atol=2e-4)
+
+
+def test_one_notice_for_what_has_no_batch_face(monkeypatch):
+    monkeypatch.setattr(tensors, "_said", set())
+    chain = Batched(Compose([ScaleIntensityd("image"), RandMRINoised("image"), RandGibbsNoised("image", prob=1.0)]))
+    batch = list_data_collate(items((20, 24)))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            chain(batch)
+    notices = sorted(str(w.message) for w in said if "sample by sample" in str(w.message))
+    assert [n.split()[2] for n in notices] == ["RandGibbsNoised", "ScaleIntensityd"]
+
+
+def test_a_thick_axis_of_each_sample():
+    step = RandThickSliced("image", thickness_mm=6, axis="random", prob=1.0)
+    data = items((16, 18, 12), 8)
+    wanted = [step(d) for d in data] if step.set_random_state(0) else []
+    out = Batched(step).set_random_state(0)(list_data_collate(data))
+    for found, single in zip(decollate_batch(out), wanted, strict=True):
+        torch.testing.assert_close(found["image"].as_tensor(), single["image"].as_tensor(), rtol=0, atol=2e-4)
+    assert len({r["steps"][0]["figures"]["thick_axis"] for r in augmentation_report(out)}) > 1
+
+
+def test_missing_keys_and_wrong_kinds():
+    with pytest.raises(KeyError):
+        Batched(Compose(steps()))({"image": list_data_collate(items((20, 24)))["image"]})
+    lenient = Batched(Compose(steps()))
+    assert not lenient.allow_missing_keys
+    lenient.allow_missing_keys = True
+    assert lenient.allow_missing_keys
+    out = lenient({"image": list_data_collate(items((20, 24)))["image"]})
+    assert out["image"].shape == (SIZE, 1, 20, 24)
+    with pytest.raises(TypeError, match="RandMRINoised"):
+        Batched(RandMRINoise())({"image": torch.ones(2, 1, 4, 4)})
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.cls.memory > 1], ids=str)
+def test_large_batches_go_in_pieces_and_give_the_same(case, monkeypatch):
+    image = case.image(2)
+    batch = torch.stack([image + 0.01 * i for i in range(6)])
+    wanted = Batched(case.array())(batch)
+    sizes, apply = [], case.cls.apply.__func__
+    monkeypatch.setattr(call, "_LARGE", 0)
+
+    def counted(cls, image, *rest):
+        sizes.append(len(image))
+        return apply(cls, image, *rest)
+
+    monkeypatch.setattr(case.cls, "apply", classmethod(counted))
+    out = Batched(case.array())(batch)
+    assert sum(sizes) == 6
+    assert max(sizes) == max(1, 6 // case.cls.memory)
+    torch.testing.assert_close(out, wanted, rtol=0, atol=1e-4 * float(wanted.max() - wanted.min()))
+
+
+def test_batched_of_batched_is_batched():
+    inner = Batched(RandMRINoise(prob=1.0))
+    image = torch.stack([d["image"].as_tensor() for d in items((16, 18, 12))])
+    wanted = inner.set_random_state(0)(image)
+    assert torch.equal(Batched(inner).set_random_state(0)(image), wanted)

@@ -1,0 +1,177 @@
+"""Changes of the sinogram against theory: noise, beam hardening, rings and motion of a disc phantom."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from monai_medaug.functional.ct.acquisition import (
+    BONE,
+    SPECTRUM,
+    WATER,
+    beam_hardening,
+    hu_change,
+    line_integrals,
+    motion_artefact,
+    polychromatic,
+    ring_artefact,
+    thinning_noise,
+    water_corrected,
+)
+from monai_medaug.functional.ct.projection import ParallelBeam
+
+SIDE = 128
+Y, X = torch.meshgrid(torch.arange(SIDE) - 63.5, torch.arange(SIDE) - 63.5, indexing="ij")
+BEAM = ParallelBeam((SIDE, SIDE), (2.0, 2.0), views=180)
+CORE = (X**2 + Y**2) < 12**2
+
+
+def disc(radius=50.0, hu=0.0) -> torch.Tensor:
+    return torch.where(radius**2 > X**2 + Y**2, hu, -1000.0)[None, None]
+
+
+def figure(value: float) -> torch.Tensor:
+    return torch.full((1, 1, 1, 1), float(value))
+
+
+def test_total_noise_grows_as_dose_to_the_minus_one_half():
+    """A scan simulated at full dose and thinned to a: log sigma against log a has slope -0.5 ± 0.02."""
+    generator = torch.Generator().manual_seed(0)
+    water, fractions, deviations = disc(), [1.0, 0.5, 0.25, 0.1], []
+    p = line_integrals(water, BEAM)
+    for a in fractions:
+        variances = []
+        for _ in range(25):
+            first, second = (torch.randn(p.shape, generator=generator) for _ in range(2))
+            full = hu_change(first * torch.sqrt(torch.exp(p) / 1e5), BEAM, "cosine")
+            total = full + thinning_noise(water, second, figure(a), figure(1e5), figure(0), BEAM, "cosine")
+            variances.append(float(total[0, 0][CORE].var()))
+        deviations.append(np.sqrt(np.mean(variances)))
+    slope = np.polyfit(np.log(fractions), np.log(deviations), 1)[0]
+    assert slope == pytest.approx(-0.5, abs=0.02)
+
+
+def test_full_dose_changes_nothing_and_noise_follows_the_path():
+    white = torch.randn(1, 1, BEAM.views, BEAM.width, generator=torch.Generator().manual_seed(1))
+    assert not thinning_noise(disc(), white, figure(1), figure(1e5), figure(8), BEAM, "hann").any()
+    noise = [thinning_noise(disc(r), white, figure(0.3), figure(1e5), figure(0), BEAM, "hann") for r in (25, 50)]
+    thin, thick = (float(n[0, 0][CORE].std()) for n in noise)
+    # the centre sees exp(p / 2) of each path: 50 mm of water more on each side
+    assert thick / thin == pytest.approx(np.exp(0.0192 * 100 / 2), rel=0.1)
+    assert float(noise[1][0, 0][CORE].std()) > 1.5 * float(noise[1][0, 0][(X**2 + Y**2) > 58**2].std())
+
+
+def test_electronic_noise_counts_twice_as_steeply():
+    white = torch.randn(1, 1, BEAM.views, BEAM.width, generator=torch.Generator().manual_seed(2))
+    air = disc(1.0)
+
+    def inserted(a, e, n0=1e3):
+        change = thinning_noise(air, white, figure(a), figure(n0), figure(e), BEAM, "ramp")
+        return float(change.var()) / float(hu_change(white, BEAM, "ramp").var())
+
+    p0 = 1 / 1e3
+    assert inserted(0.5, 0.0) == pytest.approx(p0 * (1 / 0.5 - 1), rel=0.02)
+    assert inserted(0.5, 50.0) == pytest.approx(p0 * 1 + (50 / 1e3) ** 2 * (1 / 0.25 - 1), rel=0.02)
+
+
+def test_beam_hardening_spares_water_and_darkens_between_bones():
+    assert float(beam_hardening(disc(55.0), figure(1), BEAM, "cosine").abs().max()) < 0.05
+    bones = disc()
+    for side in (-30, 30):
+        bones[0, 0][((X - side) ** 2 + Y**2) < 10**2] = 1000.0
+    change = beam_hardening(bones, figure(1), BEAM, "cosine")[0, 0]
+    between, beside = change[63:65, 63:65].mean(), change[95:97, 63:65].mean()
+    assert float(between) < -15
+    assert float(between) < float(beside) - 10
+    half = beam_hardening(bones, figure(0.5), BEAM, "cosine")[0, 0]
+    torch.testing.assert_close(half, change / 2, atol=1e-2, rtol=1e-3)
+
+
+def test_polychromatic_trace_against_numpy():
+    water, bone = np.array([0.0, 50.0, 200.0]), np.array([0.0, 10.0, 30.0])
+    weights = np.array([0.12, 0.28, 0.30, 0.20, 0.10])
+    expected = -np.log((weights * np.exp(-np.outer(water, WATER) - np.outer(bone, BONE))).sum(1))
+    found = polychromatic([(torch.from_numpy(water), WATER), (torch.from_numpy(bone), BONE)])
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    only = polychromatic([(torch.from_numpy(water), WATER)])
+    np.testing.assert_allclose(water_corrected(only), 0.0192 * water, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-5)])
+def test_the_water_correction_inverts_the_spectrum(dtype, tolerance):
+    """Closed form: the measurement of each length of water, 0.01 mm to 1.2 m."""
+    water = torch.logspace(-2, 3, 5001, dtype=torch.float64)
+    seen = -torch.log(sum(w * torch.exp(-mu * water) for w, mu in zip(SPECTRUM, WATER, strict=True)))
+    found = water_corrected(seen.to(dtype)).double()
+    assert float((found / (WATER[2] * water) - 1).abs().max()) < tolerance
+    assert not water_corrected(torch.tensor([0.0, -0.1], dtype=dtype)).any()
+
+
+def test_a_slice_in_a_stack_is_hardened_and_moved_as_alone():
+    stack = torch.cat([disc(r, hu) for r, hu in ((50.0, 0.0), (30.0, 900.0), (40.0, 300.0))])
+    generator = torch.Generator().manual_seed(0)
+    shift = 5 * torch.randn(3, BEAM.views, 2, generator=generator)
+    turn = 100 * torch.randn(3, BEAM.views, generator=generator)
+    hard = beam_hardening(stack, torch.ones(3, 1, 1, 1), BEAM, "cosine")
+    moved = motion_artefact(stack, shift, turn, BEAM, "cosine")
+    for i in range(3):
+        one = slice(i, i + 1)
+        alone = beam_hardening(stack[one], figure(1), BEAM, "cosine")
+        torch.testing.assert_close(hard[one], alone, atol=5e-3, rtol=1e-4)
+        alone = motion_artefact(stack[one], shift[one], turn[one], BEAM, "cosine")
+        torch.testing.assert_close(moved[one], alone, atol=5e-3, rtol=1e-4)
+
+
+def test_views_of_any_pose_are_the_sinogram_continued_and_interpolated():
+    """Against numpy: half turns mirror the detector, between elements and views it is linear, outside 0."""
+    body, generator = smooth_body(), np.random.default_rng(0)
+    shift = torch.from_numpy(generator.normal(0, 20, (1, BEAM.views, 2)))
+    turn = torch.from_numpy(generator.uniform(-400, 400, (1, BEAM.views)))
+    sinogram = line_integrals(body, BEAM)[0, 0].double().numpy()
+    around = np.concatenate([sinogram, sinogram[:, ::-1]])
+    detector, expected = np.arange(BEAM.width), np.empty_like(sinogram)
+    for v, angle in enumerate(BEAM.angles):
+        row = v - float(turn[0, v])  # a degree a view
+        below = int(np.floor(row))
+        normal = np.array([np.cos(angle), np.sin(angle)])
+        position = detector - shift[0, v].numpy() @ normal / BEAM.pitch
+        seen = (below + 1 - row) * around[below % 360] + (row - below) * around[(below + 1) % 360]
+        expected[v] = np.interp(position, np.arange(-1, BEAM.width + 1), np.pad(seen, 1), left=0, right=0)
+    change = hu_change(torch.from_numpy(expected - sinogram).float()[None, None], BEAM, "cosine")
+    found = motion_artefact(body, shift.float(), turn.float(), BEAM, "cosine")
+    assert float((found - change).abs().max()) < 1e-4 * float(change.abs().max())
+
+
+def test_a_bad_element_makes_a_ring_of_its_radius():
+    gain = torch.zeros(1, 1, 1, BEAM.width)
+    gain[..., BEAM.width // 2 + 20] = 0.01
+    ring = ring_artefact(gain, BEAM, "ramp")[0, 0]
+    radius = (torch.sqrt(X**2 + Y**2)).round().long()
+    profile = torch.zeros(60).index_add_(0, radius[radius < 60], ring[radius < 60].abs())
+    profile /= torch.bincount(radius[radius < 60], minlength=60).clamp_min(1)
+    offset = (BEAM.width // 2 + 20 - (BEAM.width - 1) / 2) * BEAM.pitch / 2.0
+    assert abs(int(profile.argmax()) - offset) <= 1
+
+
+def smooth_body() -> torch.Tensor:
+    body = disc(45.0)[0, 0].numpy().copy()
+    body[30:50, 60:66] = 500
+    return torch.from_numpy(gaussian_filter(body, 3))[None, None]
+
+
+@pytest.mark.parametrize(("shift", "axis"), [((6.0, 0.0), 3), ((0.0, 6.0), 2)])
+def test_a_constant_shift_moves_the_image(shift, axis):
+    body = smooth_body()
+    poses = torch.tensor(shift).expand(1, BEAM.views, 2)
+    moved = body + motion_artefact(body, poses, torch.zeros(1, BEAM.views), BEAM, "ramp")
+    expected = torch.roll(body, 3, axis)  # 6 mm at 2 mm
+    assert float((moved - expected).abs().mean()) < 0.04 * float((body - expected).abs().mean())
+
+
+def test_a_constant_rotation_turns_the_image():
+    body = smooth_body()
+    still = torch.zeros(1, BEAM.views, 2)
+    turned = body + motion_artefact(body, still, torch.full((1, BEAM.views), 90.0), BEAM, "ramp")
+    expected = torch.rot90(body, -1, (2, 3))
+    assert float((turned - expected).abs().mean()) < 0.02 * float((body - expected).abs().mean())
+    assert not motion_artefact(body, still, torch.zeros(1, BEAM.views), BEAM, "ramp").any()

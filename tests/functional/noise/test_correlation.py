@@ -1,0 +1,139 @@
+"""Level and correlation of CT noise: on noise that is known, and inserted into real CTs."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import torch
+from monai.data import MetaTensor
+from pydicom.data import get_testdata_file
+from scipy.signal import convolve
+
+from monai_medaug.functional.noise.correlation import _valid_correlation, correlated_noise, correlation_matrix
+from monai_medaug.transforms import RandCTDose
+from tests.scan_files import real_scan
+
+
+def dicom_ct(name: str) -> np.ndarray:
+    data = pydicom.dcmread(get_testdata_file(name, download=False))
+    return data.pixel_array * float(data.RescaleSlope) + float(data.RescaleIntercept)
+
+
+CTS = {
+    "head": lambda: dicom_ct("693_UNCR.dcm"),
+    "skull base": lambda: dicom_ct("J2K_pixelrep_mismatch.dcm"),
+    "spine": lambda: dicom_ct("CT_small.dcm"),
+    "tilted head": lambda: nib.load(real_scan("ct_head_ge_512.nii.gz")).get_fdata()[:, :, 6],
+    "pelvis": lambda: nib.load(real_scan("sts_001_ct_image.nii.gz")).get_fdata()[:, :, 30],
+}
+
+
+def moving_average(shape: tuple[int, ...], taps: list[list[float]], seed: int = 0) -> np.ndarray:
+    """Noise of deviation 1 whose correlation along each axis is that of its taps."""
+    kernel = np.ones(1)
+    for row in taps:
+        kernel = np.multiply.outer(kernel, np.array(row))
+    kernel = kernel[0] / np.linalg.norm(kernel)
+    wide = np.random.default_rng(seed).normal(size=[n + k - 1 for n, k in zip(shape, kernel.shape, strict=True)])
+    return convolve(wide, kernel, "valid")
+
+
+def correlation_of(taps: list[float]) -> list[float]:
+    full = np.correlate(taps, taps, "full")[len(taps) - 1 :]
+    return list(full / full[0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "taps", "across"),
+    [
+        ((300, 280), [[1, 1], [1, 2, 1]], None),
+        ((256, 256), [[1], [1]], None),
+        ((200, 200), [[1, -0.5], [1, 1]], None),
+        ((160, 150, 30), [[1, 1], [1, 1], [1, 0.3]], 2),
+        ((20, 160, 150), [[1], [1, 1], [1, 1, 1]], 0),
+    ],
+)
+def test_known_noise(shape, taps, across):
+    found = correlated_noise(torch.from_numpy(20 * moving_average(shape, taps) + 40), across)
+    assert found is not None
+    sigma, correlation = found
+    assert sigma == pytest.approx(20, rel=0.04)
+    for row, measured in zip(taps, correlation, strict=True):
+        wanted = correlation_of(row)
+        assert measured[0] == 1
+        for distance in range(1, len(wanted)):  # the taper takes some, and the surfaces of the windows
+            assert measured[distance] == pytest.approx(wanted[distance], abs=0.12)
+        assert abs(measured[3]) < 0.1
+
+
+@pytest.mark.parametrize("name", CTS)
+@pytest.mark.parametrize("noise_hu", [10, 25])
+def test_noise_added_to_real_cts(name, noise_hu):
+    image = torch.from_numpy(CTS[name]()).float()[None]
+    own = correlated_noise(image[0], None)
+    assert own is not None
+    more = RandCTDose(noise_hu=noise_hu, prob=1.0).set_random_state(1)(image)
+    sigma, correlation = correlated_noise(more[0], None)
+    # of 128² and 200² pixels, as spine and pelvis have, anatomy leaves few flat
+    assert sigma == pytest.approx(np.hypot(own[0], noise_hu), rel=0.08 if name in ("spine", "pelvis") else 0.06)
+    assert all(0.1 < row[1] < 0.9 for row in correlation)
+
+
+def test_the_flat_parts_of_a_textured_abdomen():
+    sigma, _ = correlated_noise(torch.from_numpy(dicom_ct("explicit_VR-UN.dcm")), None)
+    assert 12 < sigma < 16  # as in its liver; its commonest windows, of fat and gut, have 31
+
+
+@pytest.mark.parametrize("slice_", range(12))
+def test_every_slice_of_a_head_is_about_alike_or_refused(slice_):
+    image = nib.load(real_scan("ct_head_ge_512.nii.gz")).get_fdata()[:, :, slice_]
+    found = correlated_noise(torch.from_numpy(image), None)
+    if slice_ < 4:  # muscles at the skull base are all that is soft
+        assert found is None
+    else:
+        assert 4.4 < found[0] < 6
+
+
+def test_a_volume_of_thick_slices():
+    image = nib.load(real_scan("ct_head_ge_512.nii.gz"))
+    head = MetaTensor(torch.from_numpy(image.get_fdata()).float()[None], affine=torch.from_numpy(image.affine))
+    own, _ = correlated_noise(head[0].as_tensor(), 2)
+    assert 3.5 < own < 6
+    more = RandCTDose(noise_hu=20, slice_correlation=0.3, prob=1.0).set_random_state(0)(head)
+    sigma, correlation = correlated_noise(more[0].as_tensor(), 2)
+    assert sigma == pytest.approx(np.hypot(own, 20), rel=0.06)
+    assert correlation[2][1] == pytest.approx(0.3, abs=0.12)
+    assert correlation[0][1] > 0.5
+
+
+def test_a_noiseless_or_foreign_image_has_no_estimate():
+    ramp = torch.linspace(-100, 100, 128).expand(128, 128)
+    found = correlated_noise(ramp, None)
+    assert found is None or found[0] < 1e-3
+    assert correlated_noise(torch.full((64, 64), 30.0), None)[0] == 0
+    x, y = torch.meshgrid(torch.linspace(-1, 1, 256), torch.linspace(-1, 1, 256), indexing="ij")
+    phantom = torch.where(x**2 + y**2 < 0.8, 40.0, -1000.0)
+    for k in range(8):
+        phantom[(x - 0.1 * k + 0.4) ** 2 + (y - 0.5 * (-1) ** k * 0.1 * k) ** 2 < 0.004 * (k + 1)] = 40.0 + 10 * k
+    assert correlated_noise(phantom, None)[0] == 0
+    assert correlated_noise(phantom[..., None].expand(-1, -1, 6), 2)[0] == 0
+    assert correlated_noise(torch.full((64, 64), -1000.0) + torch.randn(64, 64), None) is None
+    assert correlated_noise(10 * torch.randn(6, 300), None) is None
+    assert correlated_noise(10 * torch.randn(20, 20), None) is None  # four windows
+
+
+def test_what_is_not_flat_does_not_count():
+    noise = torch.from_numpy(10 * moving_average((256, 256), [[1, 1], [1, 1]]))
+    edges = 100 * ((torch.arange(256) // 5) % 2)[:, None].expand(256, 100)
+    striped = noise.clone()
+    striped[:, :100] += edges
+    assert correlated_noise(striped, None)[0] == pytest.approx(correlated_noise(noise, None)[0], rel=0.05)
+
+
+def test_a_correlation_has_no_negative_power():
+    valid = _valid_correlation([1.0, -0.9, 0.9, -0.9, 0.0, 0.0, 0.0, 0.0])
+    assert valid[0] == 1
+    for n in (4, 16, 50):
+        assert np.linalg.eigvalsh(correlation_matrix(tuple(valid), n)).min() > -1e-9

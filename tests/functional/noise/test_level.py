@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import torch
+from pydicom.data import get_testdata_file
+
+from monai_medaug.functional.noise.level import diagonal_details, mad_sigma, near_constant, noise_map
+from monai_medaug.functional.noise.level_rician import (
+    background_sigma,
+    foreground_sigma,
+    koay_factor,
+    koay_sigma,
+    otsu_level,
+    rician_sigma,
+)
+from tests.scan_files import real_scan
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def magnitude(image: torch.Tensor, sigma: float, seed: int = 0) -> torch.Tensor:
+    return torch.hypot(image + sigma * noise(*image.shape, seed=seed), sigma * noise(*image.shape, seed=seed + 1))
+
+
+def ct_slice() -> np.ndarray:
+    return nib.load(real_scan("ct_head_ge_512.nii.gz")).get_fdata()[:, :, 6]
+
+
+def t1_slice() -> np.ndarray:
+    with np.load(real_scan("t1_brain_aseg.npz")) as stored:
+        return stored["vol"][80]
+
+
+def t2_slice() -> np.ndarray:
+    return nib.load(real_scan("t2w_head.nii.gz")).get_fdata()[:, :, 30]
+
+
+def radiograph() -> np.ndarray:
+    return pydicom.dcmread(get_testdata_file("RG1_UNCR.dcm")).pixel_array[::2, ::2]
+
+
+def template() -> np.ndarray:
+    from nilearn.datasets import load_mni152_template
+
+    return load_mni152_template(resolution=1).get_fdata()[:, :, 90]
+
+
+def unit_range(image: np.ndarray) -> torch.Tensor:
+    image = image.astype(np.float64)
+    return torch.from_numpy((image - image.min()) / np.ptp(image)).float()[None, None]
+
+
+class TestMad:
+    @pytest.mark.parametrize("load", [ct_slice, t1_slice, t2_slice, radiograph, template])
+    @pytest.mark.parametrize("sigma", [0.05, 0.1])
+    def test_real_images_within_5_percent(self, load, sigma):
+        image = unit_range(load())
+        assert mad_sigma(image + sigma * noise(*image.shape)).item() == pytest.approx(sigma, rel=0.05)
+
+    @pytest.mark.parametrize("shape", [(257, 131), (48, 40, 33), (128, 128, 1), (512, 2)])
+    def test_white_noise(self, shape):
+        assert mad_sigma(7 * noise(1, 1, *shape) - 1000).item() == pytest.approx(7, rel=0.05)
+
+    @pytest.mark.parametrize("padding", [0, -1024, -2000, -3024])
+    def test_padding_does_not_count(self, padding):
+        image = torch.full((1, 1, 200, 200), float(padding))
+        image[..., 70:130, 70:130] = 40 + 10 * noise(60, 60)
+        assert mad_sigma(image).item() == pytest.approx(10, rel=0.07)
+
+    @pytest.mark.parametrize("shape", [(64, 60), (40, 36, 30)])
+    def test_edges_between_constant_parts_are_no_noise(self, shape):
+        axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in shape], indexing="ij")
+        radius = torch.stack(axes).square().sum(0)
+        image = (100.0 * (radius < 0.5) + 40.0 * (radius < 0.2) - 1000.0)[None, None]
+        assert mad_sigma(image).item() == 0
+        assert rician_sigma(image + 1000).item() == 0
+
+    def test_integers_of_little_noise(self):
+        image = (0.8 * noise(1, 1, 256, 256)).round()
+        assert mad_sigma(image.short()).item() == pytest.approx(image.std().item(), rel=0.35)
+        assert mad_sigma(image.short()).item() > 0
+
+    @pytest.mark.parametrize("shape", [(16, 16), (8, 8, 8), (5, 1), (1, 1), (2, 2), (1, 9, 9)])
+    def test_constant_images_are_noiseless(self, shape):
+        assert mad_sigma(torch.full((2, 1, *shape), -1000.0)).tolist() == [[0.0], [0.0]]
+
+    def test_each_channel_of_each_sample_has_its_own(self):
+        scale = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+        image = scale[:, :, None, None] * noise(2, 3, 128, 128)
+        assert torch.allclose(mad_sigma(image), scale, rtol=0.06)
+        assert torch.equal(mad_sigma(image)[1, 2], mad_sigma(image[1:, 2:])[0, 0])
+
+    def test_half_precision_is_computed_in_single(self):
+        assert mad_sigma(noise(1, 1, 64, 64).half()).dtype == torch.float32
+
+    def test_smooth_anatomy_leaves_nothing(self):
+        axis = torch.linspace(0, 6, 128)
+        wave = torch.sin(axis)[:, None] * torch.cos(axis)
+        assert mad_sigma(wave[None, None]).item() < 1e-4
+
+
+def test_diagonal_details_by_hand():
+    image = torch.zeros(1, 1, 3, 3)
+    image[0, 0, 1, 1] = 6
+    assert diagonal_details(image).item() == pytest.approx(4)
+    assert diagonal_details(noise(1, 1, 3000, 300)).std().item() == pytest.approx(1, rel=0.01)
+
+
+@pytest.mark.parametrize("shape", [(9, 11), (7, 6, 8), (2, 9), (6, 1, 7)])
+def test_near_constant_by_brute_force(shape):
+    image = torch.randint(0, 9, shape, generator=torch.Generator().manual_seed(1)).numpy()
+    image[tuple(slice(0, max(1, n // 2 + 1)) for n in shape)] = 3
+    widths = [min(3, n) for n in shape]
+    blocks = np.lib.stride_tricks.sliding_window_view(image, widths)
+    inner = tuple(range(-len(shape), 0))
+    constant = blocks.max(inner) == blocks.min(inner)
+    from scipy.ndimage import binary_dilation
+
+    wanted = binary_dilation(constant, np.ones([1 if n == 1 else 3 for n in shape]))
+    assert constant.any()
+    assert np.array_equal(near_constant(torch.from_numpy(image)[None, None])[0, 0].numpy(), wanted)
+
+
+class TestRician:
+    @pytest.mark.parametrize("load", [t1_slice, t2_slice, template])
+    @pytest.mark.parametrize("sigma", [0.05, 0.1])
+    def test_real_images_within_5_percent(self, load, sigma):
+        image = magnitude(unit_range(load()), sigma)
+        assert background_sigma(image) is not None
+        assert rician_sigma(image).item() == pytest.approx(sigma, rel=0.05)
+
+    @pytest.mark.parametrize("load", [t1_slice, template])
+    @pytest.mark.parametrize("sigma", [0.05, 0.1])
+    def test_masked_background_takes_the_foreground(self, load, sigma):
+        clean = unit_range(load())
+        image = magnitude(clean, sigma) * (clean > 0)
+        assert background_sigma(image) is None
+        assert rician_sigma(image).item() == pytest.approx(sigma, rel=0.05)
+
+    @pytest.mark.parametrize("load", [ct_slice, radiograph])
+    @pytest.mark.parametrize("sigma", [0.05, 0.1])
+    def test_dark_tissue_is_no_background(self, load, sigma):
+        image = magnitude(unit_range(load()), sigma)
+        assert rician_sigma(image).item() == pytest.approx(sigma, rel=0.05)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_dark_tissue_of_a_small_stack_is_no_background(self, seed):
+        stack = pydicom.dcmread(get_testdata_file("emri_small.dcm", download=False)).pixel_array.astype(np.float32)
+        image = magnitude(torch.from_numpy(stack)[None, None], 20, seed=10 * seed)
+        assert rician_sigma(image).item() == pytest.approx(20, rel=0.15)  # it has noise of its own
+
+    def test_volume(self):
+        clean = torch.zeros(1, 1, 48, 48, 40)
+        clean[..., 14:34, 14:34, 10:30] = 200
+        assert rician_sigma(magnitude(clean, 8)).item() == pytest.approx(8, rel=0.02)
+
+    def test_no_background_at_all(self):
+        assert rician_sigma(magnitude(torch.full((1, 1, 96, 96), 100.0), 5)).item() == pytest.approx(5, rel=0.05)
+
+    @pytest.mark.parametrize("value", [0.0, 7.0])
+    def test_constant_images_are_noiseless(self, value):
+        assert rician_sigma(torch.full((1, 2, 24, 24), value)).tolist() == [[0.0, 0.0]]
+
+    def test_foreground_alone(self):
+        clean = torch.full((1, 1, 128, 128), 60.0)
+        clean[..., :50] = 0
+        assert foreground_sigma(magnitude(clean, 4)).item() == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.parametrize("snr", [0.0, 0.7, 2.0, 5.0, 30.0])
+def test_koay_against_the_rice_distribution(snr):
+    from scipy.stats import rice
+
+    mean, variance = rice.stats(snr, moments="mv")
+    assert koay_factor(torch.tensor(snr, dtype=torch.float64)).item() == pytest.approx(float(variance), rel=1e-6)
+    found = koay_sigma(torch.tensor(3 * float(mean)), torch.tensor(3 * float(variance) ** 0.5))
+    assert found.item() == pytest.approx(3, rel=0.01)
+
+
+def test_otsu_against_scikit_image():
+    from skimage.filters import threshold_otsu
+
+    values = torch.cat([noise(4000), 8 + 2 * noise(2000, seed=1)])
+    assert otsu_level(values).item() == pytest.approx(threshold_otsu(values.numpy()), abs=0.2)
+
+
+class TestMap:
+    @pytest.mark.parametrize("shape", [(256, 200), (40, 48, 36)])
+    def test_white_noise_is_even(self, shape):
+        level = noise_map(3 * noise(1, 1, *shape))
+        assert level.shape == (1, 1, *shape)
+        assert level.mean().item() == pytest.approx(3, rel=0.04)
+        assert (level / 3 - 1).std().item() < 0.08
+
+    def test_it_follows_the_noise(self):
+        true = torch.linspace(1, 5, 256).expand(1, 1, 256, 256)
+        error = noise_map(true * noise(1, 1, 256, 256)) / true - 1
+        assert error.abs().mean() < 0.07
+
+    def test_padding_takes_the_level_of_the_rest(self):
+        image = torch.full((1, 1, 128, 128), -2000.0)
+        image[..., :64] = 10 * noise(128, 64)
+        assert noise_map(image)[..., -10:].mean().item() == pytest.approx(10, rel=0.1)
+
+    @pytest.mark.parametrize("shape", [(7, 300), (64, 64, 1), (1, 1), (5, 6, 7)])
+    def test_any_size_and_constants(self, shape):
+        assert torch.equal(noise_map(torch.full((1, 2, *shape), 5.0)), torch.zeros(1, 2, *shape))
+
+    def test_samples_do_not_meet(self):
+        image = noise(2, 2, 70, 50)
+        assert torch.equal(noise_map(image)[1:], noise_map(image[1:]))
+
+    def test_small_windows_are_refused(self):
+        with pytest.raises(ValueError, match="window: expected at least 4"):
+            noise_map(noise(1, 1, 8, 8), 3)

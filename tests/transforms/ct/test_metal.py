@@ -1,0 +1,110 @@
+"""Metal inserts: streaks between them, nothing where there is none, and a mask that fits."""
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from scipy.ndimage import binary_dilation
+
+from monai_medaug.functional.ct.acquisition import METALS, metal_artefact
+from monai_medaug.functional.ct.projection import ParallelBeam
+from monai_medaug.transforms import (
+    PreservingCompose,
+    RandCTMetal,
+    RandCTMetald,
+    augmentation_report,
+    inserted_metal,
+    replay,
+)
+
+N = 96
+Y, X = torch.meshgrid(torch.arange(N) - 47.5, torch.arange(N) - 47.5, indexing="ij")
+WATER = torch.where(X**2 + Y**2 < 44**2, 0.0, -1000.0)
+BEAM = ParallelBeam((N, N), (2.0, 2.0), views=240)
+
+
+def figure(value: float) -> torch.Tensor:
+    return torch.full((1, 1, 1, 1), float(value))
+
+
+def with_rods(name: str, places=((-20, 0), (20, 0)), photons=1e9, scatter=0.0, seed=0) -> torch.Tensor:
+    metal = torch.zeros(1, 1, N, N)
+    for x, y in places:
+        metal[0, 0][(X - x) ** 2 + (Y - y) ** 2 < 4**2] = 1
+    white = torch.randn(1, 1, BEAM.views, BEAM.width, generator=torch.Generator().manual_seed(seed))
+    return metal_artefact(
+        WATER[None, None], metal, white, METALS[name], figure(photons), figure(scatter), BEAM, "cosine"
+    )[0, 0]
+
+
+def test_no_metal_is_the_plain_reconstruction():
+    assert torch.equal(with_rods("steel", places=()), WATER)
+
+
+@pytest.mark.parametrize("name", sorted(METALS))
+def test_a_dark_band_lies_between_two_rods_and_not_beside_one(name):
+    both, single = with_rods(name), with_rods(name, places=((-20, 0),))
+    between = (slice(46, 50), slice(44, 52))
+    assert float(both[between].mean()) < -40
+    assert float(both[between].mean()) < 3 * float(single[between].mean())
+    assert float(both.max()) == 3071
+
+
+def test_steel_streaks_more_than_titanium_and_fewer_photons_streak_more():
+    inside = (X**2 + Y**2 < 40**2) & ((X.abs() - 20) ** 2 + Y**2 > 8**2)
+    spread = {name: float(with_rods(name)[inside].std()) for name in METALS}
+    assert spread["steel"] > 1.5 * spread["titanium"]
+    starved = float(with_rods("steel", photons=1e5)[inside].std())
+    assert starved > 1.1 * spread["steel"]
+    assert float(with_rods("steel", scatter=0.05)[inside].std()) != pytest.approx(spread["steel"], rel=0.02)
+
+
+def test_rays_that_miss_the_metal_are_untouched():
+    """The change has line integrals only behind the rod, up to the ringing of the reconstruction."""
+    change = with_rods("titanium", places=((0, 0),))
+    values = (change - WATER) * 0.0192 / 1000
+    sinogram = BEAM.project(values[None, None])[0, 0]
+    detector = (torch.arange(BEAM.width) - (BEAM.width - 1) / 2) * BEAM.pitch
+    missed, hit = sinogram[:, detector.abs() > 14], sinogram[:, detector.abs() < 6]
+    assert float(missed.abs().mean()) < 0.03 * float(hit.abs().mean())
+
+
+@pytest.mark.parametrize("shape", [(N, N), (N, N, 12)])
+def test_the_mask_from_the_trace_is_where_the_metal_shines(shape):
+    volume = WATER[None] if len(shape) == 2 else WATER[None, ..., None].expand(1, *shape).clone()
+    image = MetaTensor(volume, affine=torch.diag(torch.tensor([2.0, 2.0, 4.0, 1.0])).double())
+    out = RandCTMetal("steel", radius_mm=8, rods=1, prob=1.0).set_random_state(1)(image)
+    mask = inserted_metal(out).as_tensor()[0] > 0
+    shining = out.as_tensor()[0] > 2000
+    assert bool(shining[mask].all())
+    assert not shining.numpy()[~binary_dilation(mask.numpy(), iterations=2)].any()  # dense metal blooms
+    if len(shape) == 3:
+        without = ~mask.flatten(0, 1).any(0)
+        assert 0 < without.sum() < shape[2]
+        assert torch.equal(out.as_tensor()[0][..., without], volume[0][..., without])
+    report = augmentation_report(out)
+    assert torch.equal(replay(image, report).as_tensor(), out.as_tensor())
+
+
+def test_it_shrinks_to_nothing_and_has_both_materials():
+    data = {"image": MetaTensor(WATER[None])}
+    insert = RandCTMetald("image", prob=1.0)
+    insert.operation.strength = 0.0
+    assert torch.equal(insert(data)["image"].as_tensor(), data["image"].as_tensor())
+    insert.operation.strength = 1.0
+    seen = {
+        insert.set_random_state(s)(data)["image"].applied_operations[-1]["extra_info"]["params"]["material"]
+        for s in range(12)
+    }
+    assert seen == set(METALS)
+    assert isinstance(PreservingCompose([insert], None)(data)["image"], MetaTensor)
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="material"):
+        RandCTMetal("gold")
+    with pytest.raises(ValueError, match="rods"):
+        RandCTMetal(rods=3)
+    with pytest.raises(ValueError, match="record"):
+        inserted_metal(MetaTensor(torch.zeros(1, 4, 4)))
+    assert np.isfinite(RandCTMetal(prob=1.0)(np.zeros((1, 20, 20), np.float32))).all()
