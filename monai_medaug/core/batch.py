@@ -6,7 +6,7 @@ tree is run once, each operation on all samples that drew it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -17,7 +17,7 @@ from monai.transforms.compose import Compose, OneOf, RandomOrder, SomeOf
 from monai.transforms.inverse import InvertibleTransform
 from monai.transforms.transform import MapTransform, Randomizable
 
-from monai_medaug.core.call import ABSENT, Entry, run_operation
+from monai_medaug.core.call import ABSENT
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.sample_seed import SampleSeeded
 from monai_medaug.core.seeded import SeededContainer, keys_of, map_transforms, seed_children
@@ -107,8 +107,8 @@ def _drawn(transform: Any, data: Any, sample: int, reseeded: bool) -> Any:
 
 def _has_batch_face(transform: Any) -> bool:
     if isinstance(transform, DictionaryOperation):
-        return not (transform.point_keys or transform.box_keys)
-    return isinstance(transform, Operation)
+        return not (transform.point_keys or transform.box_keys or transform.operation.takes_batches)
+    return isinstance(transform, Operation) and not transform.takes_batches
 
 
 def _order(container: OneOf | SomeOf | RandomOrder) -> list[int]:
@@ -147,28 +147,10 @@ def _run_operation_once(transform: Any, draws: list[Any], data: Any) -> Any:
     if not isinstance(transform, DictionaryOperation):
         if isinstance(data, Mapping):
             raise TypeError(f"{name} takes a tensor, got a dictionary: use {name}d")
-        entry = transform.entry(data, "batch", batched=True)
-        require_one_batch([entry])
-        return run_operation(type(transform), name, [entry], draws, transform.trace_uid)[0]
+        return transform.run(name, [transform.entry(data, "batch", batched=True)], draws).results[0]
     entries = transform.entries(data, batched=True)
-    if not entries:
-        return dict(data)
-    require_one_batch(entries)
-    operation = transform.operation
-    results = run_operation(type(operation), name, entries, draws, operation.trace_uid)
+    results = transform.operation.run(name, entries, draws).results
     return {**data, **{transform.keys[e.index]: r for e, r in zip(entries, results, strict=True)}}
-
-
-def require_one_batch(entries: Sequence[Entry]) -> None:
-    """Raise unless all keys hold as many samples, and MetaTensors are collated: a meta data entry a sample."""
-    for entry in entries:
-        if isinstance(entry.data, MetaTensor) and not entry.data.is_batch:
-            raise ValueError(f"{entry.name} must be collated by list_data_collate, got a MetaTensor of a single sample")
-        if len(entry.tensor) != len(entries[0].tensor):
-            raise ValueError(
-                f"{entry.name} must have the batch size of {entries[0].name}, {len(entries[0].tensor)}, "
-                f"got {len(entry.tensor)}"
-            )
 
 
 def _run_choice(container: OneOf | SomeOf | RandomOrder, draws: list[Any], data: Any) -> Any:

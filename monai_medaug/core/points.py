@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_medaug.core.call import REGISTRY
+from monai_medaug.core.call import grid_of
+from monai_medaug.core.contract import REGISTRY
 from monai_medaug.functional.geometry.grid import VoxelGrid
 
 _BOX_SAMPLES = 25  # a side: the image of a box is bounded by its deformed faces, not by its eight corners
@@ -27,7 +28,7 @@ def move_companions(record: dict[str, Any], data: Any, name: str, boxes: bool, s
     """
     values = np.asarray(data.detach().cpu() if isinstance(data, torch.Tensor) else data, dtype=np.float64)
     extra = record["extra_info"]
-    grid = VoxelGrid(tuple(extra["grid"]["shape"]), extra["grid"].get("affine"))
+    grid = grid_of(extra["grid"])
     axes = len(grid.shape)
     widths = [axes * (1 + boxes)] + ([3 * (1 + boxes)] if space == "world" else [])
     if values.ndim != 2 or values.shape[1] not in widths:
@@ -52,7 +53,10 @@ def move_companions(record: dict[str, Any], data: Any, name: str, boxes: bool, s
 
 
 def _move(record: dict[str, Any], points: np.ndarray, grid: VoxelGrid, space: str, inverse: bool) -> np.ndarray:
-    matrix, dims = grid.matrix, points.shape[1]
+    cls, dims = REGISTRY[record["class"]], points.shape[1]
+    extra = record["extra_info"]
+    grids = [grid.matrix, cls.out_grid(grid, extra["params"], extra["params"]).matrix]
+    matrix, target = grids[::-1] if inverse else grids
     if space == "voxel":
         index = np.zeros((len(points), 3))
         index[:, 3 - dims :] = points
@@ -60,10 +64,8 @@ def _move(record: dict[str, Any], points: np.ndarray, grid: VoxelGrid, space: st
     else:
         world = np.tile(matrix[:3, 3], (len(points), 1))
         world[:, :dims] = points
-    cls: Any = REGISTRY[record["class"]]
-    extra = record["extra_info"]
-    moved = cls.move_points(extra["params"], extra["figures"], grid, world, inverse)
+    moved = cls.move_points(extra["params"], extra.get("figures", {}), grid, world, inverse)
     if space == "voxel":
-        back = np.linalg.inv(matrix)
+        back = np.linalg.inv(target)
         return (moved @ back[:3, :3].T + back[:3, 3])[:, 3 - dims :]
     return moved[:, :dims]

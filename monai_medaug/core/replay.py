@@ -8,7 +8,8 @@ from typing import Any
 
 from monai.data.meta_tensor import MetaTensor
 
-from monai_medaug.core.call import REGISTRY, Entry, run_operation
+from monai_medaug.core.call import Entry, Given, run_operation
+from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.report import _ITEM
 from monai_medaug.core.seeded import SeededContainer
 
@@ -55,7 +56,7 @@ def replay(data: Any, report: Any, transform: Any = None) -> Any:
     out = {_ITEM: data} if single else dict(data)
     for step in content["steps"]:
         if step.get("applied"):
-            _repeat(out, step, content)
+            _repeat(out, step, content["steps"], content)
     return out[_ITEM] if single else out
 
 
@@ -70,7 +71,7 @@ def _content(report: Any) -> dict[str, Any]:
     return dict(report)
 
 
-def _repeat(out: dict[Any, Any], step: Any, report: Mapping) -> None:
+def _repeat(out: dict[Any, Any], step: Any, steps: list[Any], report: Mapping) -> None:
     """Run one applied step on the data, in place of its entries in ``out``."""
     if not isinstance(step, Mapping) or not isinstance(step.get("keys"), Mapping) or "name" not in step:
         raise ValueError(f"report has a malformed step: {step!r}")
@@ -79,29 +80,32 @@ def _repeat(out: dict[Any, Any], step: Any, report: Mapping) -> None:
         if name in _CONTAINERS:
             return
         raise ValueError(f"step {name} is none of monai_medaug and cannot be replayed from its trace: give transform")
+    cls = REGISTRY[name]
+    if cls.replayable:
+        raise ValueError(f"step {name} can't be replayed: {cls.replayable}")
+    resized = any(s.get("applied") and s["name"] in REGISTRY and REGISTRY[s["name"]].changes_grid() for s in steps)
     names = {str(k): k for k in out}
     entries = {}
     for key, role in sorted(step["keys"].items(), key=lambda item: item[1].get("key", 0)):
-        if key not in names:
-            raise ValueError(f"data must have the key {key!r} that the report names, got {sorted(names)}")
-        mode = role.get("mode") if REGISTRY[name].geometric else None
-        guide = role.get("guide")
-        if guide is not None and guide not in names:
-            raise ValueError(f"data must have the key {guide!r} that guided the step {name}, got {sorted(names)}")
+        needed = [key, *(role[n] for n in cls.inputs if n in role)]
+        absent = [k for k in needed if k not in names]
+        if absent:
+            raise ValueError(f"data must have the key {absent[0]!r} that the report names, got {sorted(names)}")
         entry = Entry(
-            *(out[names[key]], repr(key), role.get("key", 0), mode, role.get("padding", "border")),
-            guide=None if guide is None else (guide, out[names[guide]]),
+            *(out[names[key]], repr(key), role.get("key", 0), role.get("mode") if cls.geometric else None),
+            role.get("padding", "border"),
+            given={n: Given(n, out[names[role[n]]], role[n]) for n in cls.inputs if n in role},
+            accepts_complex=cls.accepts_complex,
         )
         expected = report.get("images", {}).get(key, {}).get("shape")
-        if expected is not None and list(entry.shape) != list(expected):
+        if expected is not None and list(entry.shape) != list(expected) and not resized:
             raise ValueError(f"{key!r} must have the spatial shape {expected} of the report, got {list(entry.shape)}")
         entries[names[key]] = entry
     params, known = _plain(step.get("params"), name), [step["figures"]] if step.get("figures") else None
     traced = any(isinstance(e.data, MetaTensor) for e in entries.values())
     try:
-        results = run_operation(
-            REGISTRY[name], name, list(entries.values()), [params], "replay" if traced else None, known
-        )
+        uid = "replay" if traced else None
+        results = run_operation(cls, name, list(entries.values()), [params], params, uid, known).results
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"step {name} of the report does not hold what it needs: {error!r}") from error
     out |= zip(entries, results, strict=True)

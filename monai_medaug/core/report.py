@@ -8,7 +8,7 @@ from typing import Any
 
 from monai.data.meta_tensor import MetaTensor
 
-from monai_medaug.core.call import REGISTRY
+from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.trace import Record, is_ours, samples_of
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.version import __version__
@@ -145,13 +145,13 @@ def merged_steps(traces: Mapping[str, list[Record]]) -> tuple[list[dict[str, Any
             where = containers if extra.get("container") else steps
             entry = where.setdefault((owner, seen[owner]), {"name": name, "keys": {}, "extra": extra, "at": position})
             entry["at"] = max(entry["at"], position)
-            role = {k: extra[k] for k in ("key", "mode", "padding", "guide") if k in extra} if is_ours(record) else {}
-            entry["keys"][key] = role
+            models = REGISTRY.get(name)
+            roles = ("key", "mode", "padding", *(models.inputs if models else ()))
+            entry["keys"][key] = {k: extra[k] for k in roles if k in extra} if is_ours(record) else {}
             entry.setdefault("by_key", {})[key] = extra
             entry["applied"] = bool(record.get("do_transforms", True))
             entry["ours"] = is_ours(record)
-            models = REGISTRY.get(name)
-            entry["moves"] = models is None or models.geometric or getattr(models, "mixes_samples", False)
+            entry["moves"] = models is None or models.geometric or models.mixes_samples
             if is_ours(record) and entry["applied"] and not extra.get("container"):
                 entry["models"] = (REGISTRY[name].__doc__ or "").split("\n")[0]
                 entry |= {"params": extra["params"]} if "params" in extra else {}

@@ -17,7 +17,7 @@ from monai.transforms.transform import MapTransform, Randomizable, RandomizableT
 from monai.utils.misc import MAX_SEED, get_seed
 
 from monai_medaug.core.operation import RandomOperation
-from monai_medaug.core.trace import Record, new_record, pop_record, push_record, with_new_trace
+from monai_medaug.core.trace import Record, last_record, new_record, push_record, with_new_trace, without_record
 
 T = TypeVar("T")
 _copies = threading.local()
@@ -121,8 +121,8 @@ class SeededContainer(Randomizable, InvertibleTransform):
         for key in self.keys:
             item = out.get(key)
             if isinstance(item, MetaTensor):
-                out[key] = with_new_trace(item)
-                record = pop_record(out[key], self.uid) or record
+                record = last_record(item, self.uid) or record
+                out[key] = without_record(item, self.uid)
         if record is not None and not record["do_transforms"]:
             return out
         for child in reversed(list(self.transforms)):

@@ -29,16 +29,17 @@ def say_once(message: str) -> None:
     warnings.warn(message, Notice, stacklevel=level)
 
 
-def plain_tensor(data: Any, name: str, batch: bool = False) -> torch.Tensor:
+def plain_tensor(data: Any, name: str, batch: bool = False, accepts_complex: bool = False) -> torch.Tensor:
     """The voxels of an array, Tensor or MetaTensor, sharing memory where that is possible.
 
     Args:
         data: channel-first image, (C, H, W) or (C, D, H, W), with a leading batch axis if ``batch``.
         name: key or argument for error messages.
         batch: whether there is a batch axis.
+        accepts_complex: whether complex numbers are allowed.
 
     Raises:
-        TypeError: not an array, or complex.
+        TypeError: not an array of numbers, or complex where that is not allowed.
         ValueError: of another rank, or empty.
     """
     if isinstance(data, torch.Tensor):
@@ -46,14 +47,15 @@ def plain_tensor(data: Any, name: str, batch: bool = False) -> torch.Tensor:
             tensor = data.as_subclass(torch.Tensor)
     elif isinstance(data, np.ndarray):
         array = data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
-        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        fits = array.dtype.kind in "biuf" and array.dtype.itemsize <= 8
+        if not fits and not (array.dtype.kind == "c" and array.dtype.itemsize <= 16 and accepts_complex):
             raise TypeError(f"{name} must hold real numbers of up to 64 bit, got dtype {data.dtype}")
         if not array.flags.writeable or any(s < 0 for s in array.strides):
             array = array.copy()
         tensor = torch.from_numpy(array)
     else:
         raise TypeError(f"{name} must be a numpy array or a torch tensor, got {type(data).__name__}")
-    if tensor.is_complex():
+    if tensor.is_complex() and not accepts_complex:
         raise TypeError(f"{name} must hold real numbers, got dtype {tensor.dtype}")
     ranks = (4, 5) if batch else (3, 4)
     if tensor.ndim not in ranks:
@@ -68,10 +70,10 @@ def plain_tensor(data: Any, name: str, batch: bool = False) -> torch.Tensor:
 
 def require_finite(tensor: torch.Tensor, name: str) -> None:
     """Raise if a floating tensor holds NaN or Inf. The sum tells in one pass; only a suspicious one is looked into."""
-    if not tensor.is_floating_point():
+    if not tensor.is_floating_point() and not tensor.is_complex():
         return
     with torch.no_grad():
-        total = tensor.sum(dtype=torch.float64 if tensor.dtype == torch.float64 else torch.float32)
+        total = tensor.sum(dtype=computing_dtype(tensor.dtype))
         if torch.isfinite(total):
             return
         bad = ~torch.isfinite(tensor)
@@ -82,13 +84,15 @@ def require_finite(tensor: torch.Tensor, name: str) -> None:
 
 
 def computing_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The type that kernels compute in: float64 for float64, else float32."""
+    """The type that kernels compute in: float64 for float64, else float32; of complex images the complex twins."""
+    if dtype.is_complex:
+        return torch.complex128 if dtype == torch.complex128 else torch.complex64
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def image_dtype(dtype: torch.dtype) -> torch.dtype:
     """The type an image comes back in: floats keep theirs, integers become float32."""
-    return dtype if dtype.is_floating_point else torch.float32
+    return dtype if dtype.is_floating_point or dtype.is_complex else torch.float32
 
 
 def restored(tensor: torch.Tensor, original: Any) -> Any:

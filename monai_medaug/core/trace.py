@@ -61,14 +61,22 @@ def push_batch_records(data: Any, records: Sequence[Any]) -> None:
         ]
 
 
-def pop_record(data: MetaTensor, uid: str) -> Record | None:
-    """Remove and return the last record with this uid, from a MetaTensor whose list is its own; None if absent."""
-    trace = data.applied_operations
-    for position in range(len(trace) - 1, -1, -1):
-        if is_ours(trace[position]) and trace[position]["extra_info"]["uid"] == uid:
-            data.applied_operations = trace[:position] + trace[position + 1 :]
-            return trace[position]
-    return None
+def last_record(data: MetaTensor, uid: str) -> Record | None:
+    """The last record with this uid on the MetaTensor of a sample; None if there is none."""
+    own = (r for r in reversed(data.applied_operations) if is_ours(r) and r["extra_info"]["uid"] == uid)
+    return next(own, None)
+
+
+def without_record(data: MetaTensor, uid: str) -> MetaTensor:
+    """The MetaTensor of a sample or batch as a new object without the last record that has this uid, of each sample."""
+
+    def shortened(trace: list[Record]) -> list[Record]:
+        last = max((i for i, r in enumerate(trace) if is_ours(r) and r["extra_info"]["uid"] == uid), default=None)
+        return [r for i, r in enumerate(trace) if i != last]
+
+    out, traces = with_new_trace(data), [shortened(t) for t in samples_of(data)]
+    out.applied_operations = traces if data.is_batch else traces[0]
+    return out
 
 
 def samples_of(data: MetaTensor) -> list[list[Record]]:

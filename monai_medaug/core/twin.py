@@ -3,37 +3,72 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.inverse import InvertibleTransform
 from monai.transforms.lazy.functional import apply_pending_transforms
-from monai.transforms.transform import MapTransform, RandomizableTransform
+from monai.transforms.transform import MapTransform, Randomizable, RandomizableTransform
 from monai.utils import ensure_tuple, ensure_tuple_rep
 
 from monai_medaug.core.arguments import choice
-from monai_medaug.core.call import REGISTRY, Entry, run_operation
+from monai_medaug.core.call import Entry, Given
+from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.operation import Operation, RandomOperation, invert_entry
 from monai_medaug.core.points import move_companions
 from monai_medaug.core.tensors import plain_tensor, with_meta
 from monai_medaug.core.trace import is_ours
 
+_KEYS = "KeysCollection"
 _KEYS_DOC = """
     Args:
         keys: keys of the items to transform; they share one draw. The first one present gives the reference grid."""
-_GEOMETRY_DOC = """
-        mode, padding_mode: one for all keys or one a key. A single number for padding means 0 for masks.
-        point_keys: keys of landmarks (N, spatial axes) that follow the anatomy.
-        box_keys: keys of boxes (N, 2 × spatial axes), lower corner then upper, re-bounded after the move.
-        point_space: whether these are in ``"world"`` (mm) or ``"voxel"`` coordinates of the reference grid."""
-_GUIDE_DOC = """
-        guide_key: key of a second image of the same shape, or of one channel, that guides the operation."""
+_JOINED_DOC = """
+    Args:
+        keys: the input: one key, or several that are joined along the channels in this order."""
 _END_DOC = """
         allow_missing_keys: pass over keys that the data lack instead of raising a KeyError.
 """
+
+
+class KeyArgument(NamedTuple):
+    """An argument that a twin has beside those of its array class.
+
+    Attributes:
+        name: of the argument.
+        default: its default, ``inspect.Parameter.empty`` for none.
+        doc: for the docstring.
+        early: whether it comes right after the arguments without a default, not at the end.
+        annotation: for the signature.
+    """
+
+    name: str
+    default: Any
+    doc: str
+    early: bool = False
+    annotation: str = "Any"
+
+
+_COMPANIONS = (
+    KeyArgument("point_keys", (), "keys of landmarks (N, spatial axes) that follow the anatomy.", False, _KEYS),
+    KeyArgument(
+        "box_keys",
+        (),
+        "keys of boxes (N, 2 × spatial axes), lower corner then upper, re-bounded after the move.",
+        False,
+        _KEYS,
+    ),
+    KeyArgument(
+        "point_space",
+        "world",
+        'whether these are in ``"world"`` (mm) or ``"voxel"`` coordinates of the reference grid.',
+        False,
+        "str",
+    ),
+)
 
 
 class DictionaryOperation(MapTransform, InvertibleTransform):
@@ -43,23 +78,31 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False, **arguments: Any) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        count = len(self.keys)
+        self.input_keys = {name: arguments.pop(f"{name}_key", None) for name in self.operation_class.inputs}
         self.point_keys: tuple = ensure_tuple(arguments.pop("point_keys", ()))
         self.box_keys: tuple = ensure_tuple(arguments.pop("box_keys", ()))
         self.point_space = choice("point_space", arguments.pop("point_space", "world"), ("world", "voxel"))
-        self.guide_key = arguments.pop("guide_key", None)
-        self.modes: tuple = (None,) * count
-        self.paddings: tuple = ("border",) * count
+        self.modes: tuple = (None,) * len(self.keys)
+        self.paddings: tuple = ("border",) * len(self.keys)
         if self.operation_class.geometric:
-            self.modes = ensure_tuple_rep(arguments.pop("mode", "bilinear"), count)
+            self.modes = ensure_tuple_rep(arguments.pop("mode", "bilinear"), len(self.keys))
             padding = arguments.pop("padding_mode", "border")
-            self.paddings = ensure_tuple_rep(padding, count)
+            self.paddings = ensure_tuple_rep(padding, len(self.keys))
             if isinstance(padding, (int, float)):
                 self.paddings = tuple(0.0 if m == "nearest" else padding for m in self.modes)
             for mode, pad in list(zip(self.modes, self.paddings, strict=True))[1:]:
-                self.operation_class(mode=mode, padding_mode=pad)  # type: ignore[call-arg]  # raises if invalid
-            arguments |= {"mode": self.modes[0], "padding_mode": self.paddings[0]}
+                self.operation_class(**arguments, **_taken(self.operation_class, mode, pad))  # raises if invalid
+            arguments |= _taken(self.operation_class, self.modes[0], self.paddings[0])
         self.operation = self.operation_class(**arguments)
+
+    @classmethod
+    def key_arguments(cls, operation_class: type[Operation]) -> list[KeyArgument]:
+        """The arguments beside those of the array class, in their order."""
+        found = list(_COMPANIONS) if operation_class.geometric else []
+        for name, declared in operation_class.inputs.items():
+            default = inspect.Parameter.empty if declared.required and declared.early else None
+            found.append(KeyArgument(f"{name}_key", default, f"key of {declared.doc}", declared.early))
+        return found
 
     @property
     def tracing(self) -> bool:
@@ -71,41 +114,54 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
         self.operation.tracing = value
 
     def entries(self, data: Mapping, batched: bool = False) -> list[Entry]:
-        """The keys that are present, in order."""
+        """The keys that are present, in order; none where all keys are one input and one of them is missing."""
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dictionary, got {type(data).__name__}")
+        given = {}
+        for name, key in self.input_keys.items():
+            if key is not None and key in data:
+                given[name] = Given(name, data[key], str(key))
+            elif key is not None and not self.allow_missing_keys:
+                raise KeyError(f"key {key!r} of the {name} is missing in the data")
+        found = list(self.key_iterator(data))
+        wanted = {name for name, key in self.input_keys.items() if key is not None}
+        if self.operation_class.joins_keys and (len(found) < len(self.keys) or given.keys() != wanted):
+            return []
         index = {key: i for i, key in reversed(list(enumerate(self.keys)))}
-        guide = None
-        if self.guide_key is not None and (self.guide_key in data or not self.allow_missing_keys):
-            if self.guide_key not in data:
-                raise KeyError(f"key {self.guide_key!r} of the guide is missing in the data")
-            guide = (self.guide_key, data[self.guide_key])
         return [
             Entry(
                 *(data[key], repr(key), index[key], self.modes[index[key]], self.paddings[index[key]], batched),
-                guide=guide,
+                given=given,
+                accepts_complex=self.operation.accepts_complex,
             )
-            for key in self.key_iterator(data)
+            for key in found
         ]
 
     def __call__(self, data: Mapping) -> dict:
         """Apply to the keys of a dictionary; returns a new one, the rest passes through."""
-        drawn = self.operation.next_params()
-        if isinstance(data, Mapping):
-            data = self._flushed(data)
-        entries = self.entries(data)
-        results = run_operation(self.operation_class, type(self).__name__, entries, [drawn], self.operation.trace_uid)
+        if self.operation.takes_batches:
+            entries = self.entries(data, batched=True)
+            drawn = self.operation.batch_params(len(entries[0].tensor)) if entries else []
+        else:
+            drawn = [self.operation.next_params()]
+            entries = self.entries(self._flushed(data) if isinstance(data, Mapping) else data)
+        results = self.operation.run(type(self).__name__, entries, drawn).results
         out = dict(data)
         for entry, result in zip(entries, results, strict=True):
             out[self.keys[entry.index]] = result
-        if drawn is not None and entries and (self.point_keys or self.box_keys):
+        if entries and drawn[0] is not None and (self.point_keys or self.box_keys):
             self._move_companions(out, results[0], entries[0])
         return out
+
+    @property
+    def traced_keys(self) -> tuple:
+        """The keys that get a record."""
+        return self.keys
 
     def inverse(self, data: Mapping) -> dict:
         """Undo the last call on the keys that are present; see `Operation.inverse`."""
         out = dict(data)
-        present = [key for key in self.keys if key in data]
+        present = [key for key in self.traced_keys if key in data]
         if present and (self.point_keys or self.box_keys):
             self._move_companions(out, data[present[0]], None, inverse=True)
         for key in present:
@@ -141,30 +197,39 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
                     raise KeyError(f"key {key!r} is missing in the data")
 
 
-class RandomDictionaryOperation(DictionaryOperation, RandomizableTransform):
-    """Twin of a random operation. It has no random state of its own: the array instance's decides and draws.
+class DrawsByOperation:
+    """Mixin of the twins of operations that draw: the array instance alone has a random state, and decides.
 
     (MONAI's twins seed an outer and an inner transform alike, so that what is drawn depends on the decision.)
     """
 
-    operation: RandomOperation
+    operation: Any
 
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> RandomDictionaryOperation:
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Any:
+        """Seed the array instance."""
         self.operation.set_random_state(seed, state)
         return self
 
     def randomize(self, data: Any = None) -> None:
+        """Let the array instance draw."""
         self.operation.randomize(data)
 
     @property
     def R(self) -> np.random.RandomState:
+        """The random state of the array instance."""
         return self.operation.R
+
+
+class DrawingDictionaryOperation(DrawsByOperation, DictionaryOperation, Randomizable):
+    """Twin of an operation that draws and is always applied."""
+
+
+class RandomDictionaryOperation(DrawsByOperation, DictionaryOperation, RandomizableTransform):
+    """Twin of an operation that is applied at random."""
 
     @property
     def prob(self) -> float:
-        return self.operation.prob
+        return float(self.operation.prob)
 
     @prob.setter
     def prob(self, value: float) -> None:
@@ -172,23 +237,33 @@ class RandomDictionaryOperation(DictionaryOperation, RandomizableTransform):
             self.operation.prob = value
 
 
-def dictionary_twin(cls: type[Operation]) -> Any:
+def dictionary_twin(cls: type[Operation], base: type[DictionaryOperation] | None = None) -> Any:
     """The dictionary twin of an array class: its name with a ``d``, its arguments after ``keys``.
 
     Signature and docstring are those of the array class, extended; the stubs in ``__init__.pyi`` tell static checkers.
+
+    Args:
+        cls: the array class.
+        base: of the twin, where it does more than the usual.
     """
-    base = RandomDictionaryOperation if issubclass(cls, RandomOperation) else DictionaryOperation
+    if base is None:
+        base = DrawingDictionaryOperation if issubclass(cls, Randomizable) else DictionaryOperation
+        base = RandomDictionaryOperation if issubclass(cls, RandomOperation) else base
     name = f"{cls.__name__}d"
-    own = list(inspect.signature(cls).parameters.values())
-    empty: tuple = ()
-    geometry = {"point_keys": empty, "box_keys": empty, "point_space": "world"} if cls.geometric else {}
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter("self", kind), inspect.Parameter("keys", kind, annotation="KeysCollection")]
-    parameters += own
-    parameters += [inspect.Parameter(k, kind, default=v) for k, v in geometry.items()]
-    if cls.guided:
-        parameters += [inspect.Parameter("guide_key", kind, default=None, annotation="Any")]
-    parameters += [inspect.Parameter("allow_missing_keys", kind, default=False, annotation="bool")]
+    own = list(inspect.signature(cls).parameters.values())
+    needed = [p for p in own if p.default is p.empty]
+    extra = base.key_arguments(cls)
+    early, late = (
+        [inspect.Parameter(a.name, kind, default=a.default, annotation=a.annotation) for a in extra if a.early is when]
+        for when in (True, False)
+    )
+    parameters = [
+        inspect.Parameter("self", kind),
+        inspect.Parameter("keys", kind, annotation=_KEYS),
+        *(*needed, *early, *own[len(needed) :], *late),
+        inspect.Parameter("allow_missing_keys", kind, default=False, annotation="bool"),
+    ]
     signature = inspect.Signature(parameters, return_annotation=None)
 
     def __init__(self: DictionaryOperation, *args: Any, **kwargs: Any) -> None:
@@ -199,7 +274,7 @@ def dictionary_twin(cls: type[Operation]) -> Any:
     __init__.__qualname__ = f"{name}.__init__"
     body = {
         "__init__": __init__,
-        "__doc__": _twin_doc(cls),
+        "__doc__": _twin_doc(cls, extra),
         "__module__": cls.__module__,
         "__qualname__": name,
         "operation_class": cls,
@@ -208,8 +283,19 @@ def dictionary_twin(cls: type[Operation]) -> Any:
     return type(name, (base,), body)
 
 
-def _twin_doc(cls: type[Operation]) -> str:
+def _taken(cls: type[Operation], mode: Any, padding: Any) -> dict[str, Any]:
+    """Those of mode and padding that the array class takes."""
+    return {k: v for k, v in (("mode", mode), ("padding_mode", padding)) if k in inspect.signature(cls).parameters}
+
+
+def _twin_doc(cls: type[Operation], extra: Sequence[KeyArgument]) -> str:
     doc = (cls.__doc__ or "").split("    Example:")[0].rstrip()
-    keys = _KEYS_DOC + (_GEOMETRY_DOC if cls.geometric else "") + (_GUIDE_DOC if cls.guided else "")
     head, _, rest = doc.partition("\n    Args:")
+    keys = _JOINED_DOC if cls.joins_keys else _KEYS_DOC
+    per_key = (
+        "\n        mode, padding_mode: one for all keys or one a key. A single number for padding means 0 for masks."
+    )
+    own = "".join(f"\n        {a.name}: {a.doc}" for a in extra)
+    names = inspect.signature(cls).parameters
+    keys += (per_key if cls.geometric and "padding_mode" in names else "") + own
     return f"Dictionary version of `{cls.__name__}`. {head.rstrip()}\n{keys}{rest}{_END_DOC}"

@@ -184,8 +184,8 @@ class AdversarialPrepareBatch(BatchTransforming, Randomizable):
             return self.attack(batch)
         if not chosen:
             return batch
-        others = (getattr(self.attack, name, None) for name in ("target_key", "mask_key"))
-        samples = decollate_batch({key: batch[key] for key in [*present, *others] if key in batch})
+        needed = [*present, *self.attack.input_keys.values()]
+        samples = decollate_batch({key: batch[key] for key in needed if key in batch})
         attacked = decollate_batch(self.attack(list_data_collate([samples[i] for i in chosen])))
         for i, sample in zip(chosen, attacked, strict=True):
             samples[i] = sample

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from monai_medaug.core.call import REGISTRY, apply_record
+from monai_medaug.core.call import apply_record
+from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.tensors import affine_of, plain_tensor
 from monai_medaug.core.trace import Record, is_ours
 from monai_medaug.figures.planes import DisplayPlane

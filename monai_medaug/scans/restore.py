@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from monai_medaug.core.arguments import choice
+from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.tensors import say_once
 from monai_medaug.transforms.denoise.base import NEGATIVE_MAGNITUDES, NoiseRemoval, is_rician
-from monai_medaug.transforms.denoise.nlm import CollaborativeDenoise, NonLocalMeansDenoise, WaveletDenoise
-from monai_medaug.transforms.denoise.smoothing import BilateralDenoise, GaussianDenoise, MedianDenoise
 
-RESTORATIONS: dict[str, tuple[type[NoiseRemoval], Callable[[Any], int]]] = {
-    "gaussian": (GaussianDenoise, lambda t: math.ceil(4 * t.width)),
-    "median": (MedianDenoise, lambda t: t.size // 2),
-    "bilateral": (BilateralDenoise, lambda t: t.diameter // 2),
-    "nlm": (NonLocalMeansDenoise, lambda t: (t.passes or 2) * ((t.distance or 5) + (t.patch or 3) // 2)),
-    "wavelet": (WaveletDenoise, lambda t: 2**t.levels),
-    "collaborative": (CollaborativeDenoise, lambda t: 16),
+RESTORATIONS: dict[str, type[NoiseRemoval]] = {
+    cls.command: cls for _, cls in sorted(REGISTRY.items()) if issubclass(cls, NoiseRemoval)
 }
-"""Method: its class, and how many voxels away a voxel of a volume may influence another one."""
+"""The denoisers by the names of their methods."""
 
 SLAB_VOXELS = 8 << 20
 _ENOUGH_VOXELS, _BLOCKS, _LEAST_THICK = 32 << 20, 8, 4
-_GRID = 3  # distance of the collaborative filter's reference patches: a slab's are those of the whole
 
 
 def restoration(method: str, sigma: float | None = None, noise: str = "gaussian") -> NoiseRemoval:
@@ -41,9 +32,9 @@ def restoration(method: str, sigma: float | None = None, noise: str = "gaussian"
         'WaveletDenoise'
         >>> restoration("blur")
         Traceback (most recent call last):
-        ValueError: method must be one of 'gaussian', 'median', ..., got 'blur'
+        ValueError: method must be one of 'bilateral', 'collaborative', ..., got 'blur'
     """
-    return RESTORATIONS[choice("method", method, tuple(RESTORATIONS))][0](sigma=sigma, noise=noise)
+    return RESTORATIONS[choice("method", method, tuple(RESTORATIONS))](sigma=sigma, noise=noise)
 
 
 def restored_scan(
@@ -78,23 +69,22 @@ def restored_scan(
     transform = restoration(method, sigma, noise)
     axis = int(np.argmax(image.shape[1:])) + 1
     thickness = max(1, SLAB_VOXELS // max(1, image.numel() // image.shape[axis]))
-    level = None
-    if transform.needs_sigma(transform.draw()):
-        level, correlation = transform.measured(image if noise == "ct" else _part_of(image, axis))
-        transform = restoration(method, level, "gaussian" if noise == "ct" and correlation is None else noise)
-        transform.correlation = correlation
+    transform = transform.fitted(image if noise == "ct" else _part_of(image, axis))
+    level = transform.sigma if transform.needs_sigma(transform.settings()) else None
     # what stands for no signal is the same for all slabs
     zero = min(0.0, float(np.asarray(image.cpu()).min())) if is_rician(noise) else 0.0
     if zero < 0:
         say_once(NEGATIVE_MAGNITUDES)
     if image.ndim == 3:
         return transform(image), level
-    halo = RESTORATIONS[method][1](transform)
+    halo = transform.reach
+    if halo is None:
+        return transform(image), level
     out = torch.empty_like(image) if image.is_floating_point() else torch.empty_like(image, dtype=torch.float32)
     for start, stop in tqdm(
         [*_slab_edges(image.shape[axis], thickness)], desc="restoring", unit="slab", disable=not progress
     ):
-        first = max(0, start - halo) // _GRID * _GRID
+        first = max(0, start - halo) // transform.step * transform.step
         slab = _narrowed(image, axis, first, stop + halo)
         part = transform(slab - zero) + zero if zero else transform(slab)
         _narrowed(out, axis, start, stop).copy_(_narrowed(part, axis, start - first, stop - first))

@@ -1,293 +1,36 @@
-"""Array transforms and their dictionary twins. Type checkers read the generated ``__init__.pyi``."""
+"""Array transforms and their dictionary twins. Type checkers read the generated ``__init__.pyi``.
+
+Every operation in a module of this package, its twin and the twin's aliases are public by themselves; other names are
+listed here.
+"""
+
+import importlib
+import pkgutil
 
 from monai_medaug.core.batch import Batched
+from monai_medaug.core.contract import REGISTRY, OperationContract
 from monai_medaug.core.replay import replay
 from monai_medaug.core.report import Report, augmentation_report
 from monai_medaug.core.sample_seed import SampleSeeded
-from monai_medaug.transforms.adversarial.ball import (
-    AdversarialBiasField,
-    AdversarialBiasFieldD,
-    AdversarialBiasFieldd,
-    AdversarialBiasFieldDict,
-    FGSMAttack,
-    FGSMAttackD,
-    FGSMAttackd,
-    FGSMAttackDict,
-    PGDAttack,
-    PGDAttackD,
-    PGDAttackd,
-    PGDAttackDict,
-)
-from monai_medaug.transforms.ct.acquisition import (
-    RandCTBeamHardening,
-    RandCTBeamHardeningD,
-    RandCTBeamHardeningd,
-    RandCTBeamHardeningDict,
-    RandCTMotion,
-    RandCTMotionD,
-    RandCTMotiond,
-    RandCTMotionDict,
-    RandCTRing,
-    RandCTRingD,
-    RandCTRingd,
-    RandCTRingDict,
-)
-from monai_medaug.transforms.ct.dose import RandCTDose, RandCTDoseD, RandCTDosed, RandCTDoseDict
-from monai_medaug.transforms.ct.hu import (
-    HUWindow,
-    HUWindowD,
-    HUWindowd,
-    HUWindowDict,
-    RandHUContrast,
-    RandHUContrastD,
-    RandHUContrastd,
-    RandHUContrastDict,
-    RandHUWindow,
-    RandHUWindowD,
-    RandHUWindowd,
-    RandHUWindowDict,
-)
-from monai_medaug.transforms.ct.metal import (
-    RandCTMetal,
-    RandCTMetalD,
-    RandCTMetald,
-    RandCTMetalDict,
-    inserted_metal,
-)
-from monai_medaug.transforms.denoise.nlm import (
-    CollaborativeDenoise,
-    CollaborativeDenoiseD,
-    CollaborativeDenoised,
-    CollaborativeDenoiseDict,
-    NonLocalMeansDenoise,
-    NonLocalMeansDenoiseD,
-    NonLocalMeansDenoised,
-    NonLocalMeansDenoiseDict,
-    WaveletDenoise,
-    WaveletDenoiseD,
-    WaveletDenoised,
-    WaveletDenoiseDict,
-)
-from monai_medaug.transforms.denoise.smoothing import (
-    BilateralDenoise,
-    BilateralDenoiseD,
-    BilateralDenoised,
-    BilateralDenoiseDict,
-    GaussianDenoise,
-    GaussianDenoiseD,
-    GaussianDenoised,
-    GaussianDenoiseDict,
-    MedianDenoise,
-    MedianDenoiseD,
-    MedianDenoised,
-    MedianDenoiseDict,
-)
-from monai_medaug.transforms.mixing.items import MixedBatch
-from monai_medaug.transforms.mixing.mix import (
-    BatchCutMix,
-    BatchCutMixD,
-    BatchCutMixd,
-    BatchCutMixDict,
-    BatchMix,
-    BatchMixD,
-    BatchMixd,
-    BatchMixDict,
-    BatchMixUp,
-    BatchMixUpD,
-    BatchMixUpd,
-    BatchMixUpDict,
-)
-from monai_medaug.transforms.mri.coil import (
-    RandMRIBiasField,
-    RandMRIBiasFieldD,
-    RandMRIBiasFieldd,
-    RandMRIBiasFieldDict,
-    RandMRINoise,
-    RandMRINoiseD,
-    RandMRINoised,
-    RandMRINoiseDict,
-)
-from monai_medaug.transforms.mri.kspace import (
-    RandMRIGhosting,
-    RandMRIGhostingD,
-    RandMRIGhostingd,
-    RandMRIGhostingDict,
-    RandMRIMotion,
-    RandMRIMotionD,
-    RandMRIMotiond,
-    RandMRIMotionDict,
-    RandMRISpike,
-    RandMRISpikeD,
-    RandMRISpiked,
-    RandMRISpikeDict,
-    RandMRIUndersampling,
-    RandMRIUndersamplingD,
-    RandMRIUndersamplingd,
-    RandMRIUndersamplingDict,
-)
-from monai_medaug.transforms.presets.base import AugmentationPreset
-from monai_medaug.transforms.presets.ct import ct_augmentation
-from monai_medaug.transforms.presets.mri import mri_augmentation
-from monai_medaug.transforms.presets.xray import xray_augmentation
-from monai_medaug.transforms.resolution import (
-    RandThickSlice,
-    RandThickSliceD,
-    RandThickSliced,
-    RandThickSliceDict,
-)
-from monai_medaug.transforms.safety.preserving import PreservingCompose
-from monai_medaug.transforms.spatial import (
-    RandAffineElastic,
-    RandAffineElasticD,
-    RandAffineElasticd,
-    RandAffineElasticDict,
-)
-from monai_medaug.transforms.xray import (
-    RandXRayCollimation,
-    RandXRayCollimationD,
-    RandXRayCollimationd,
-    RandXRayCollimationDict,
-    RandXRayExposure,
-    RandXRayExposureD,
-    RandXRayExposured,
-    RandXRayExposureDict,
-    RandXRayScatter,
-    RandXRayScatterD,
-    RandXRayScatterd,
-    RandXRayScatterDict,
-)
+
+for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)
+
+from monai_medaug.transforms.ct.metal import inserted_metal  # noqa: E402
+from monai_medaug.transforms.mixing.items import MixedBatch  # noqa: E402
+from monai_medaug.transforms.presets.base import AugmentationPreset  # noqa: E402
+from monai_medaug.transforms.presets.ct import ct_augmentation  # noqa: E402
+from monai_medaug.transforms.presets.mri import mri_augmentation  # noqa: E402
+from monai_medaug.transforms.presets.xray import xray_augmentation  # noqa: E402
+from monai_medaug.transforms.safety.preserving import PreservingCompose  # noqa: E402
 
 __all__ = [
-    "AdversarialBiasField",
-    "AdversarialBiasFieldD",
-    "AdversarialBiasFieldDict",
-    "AdversarialBiasFieldd",
     "AugmentationPreset",
-    "BatchCutMix",
-    "BatchCutMixD",
-    "BatchCutMixDict",
-    "BatchCutMixd",
-    "BatchMix",
-    "BatchMixD",
-    "BatchMixDict",
-    "BatchMixUp",
-    "BatchMixUpD",
-    "BatchMixUpDict",
-    "BatchMixUpd",
-    "BatchMixd",
     "Batched",
-    "BilateralDenoise",
-    "BilateralDenoiseD",
-    "BilateralDenoiseDict",
-    "BilateralDenoised",
-    "CollaborativeDenoise",
-    "CollaborativeDenoiseD",
-    "CollaborativeDenoiseDict",
-    "CollaborativeDenoised",
-    "FGSMAttack",
-    "FGSMAttackD",
-    "FGSMAttackDict",
-    "FGSMAttackd",
-    "GaussianDenoise",
-    "GaussianDenoiseD",
-    "GaussianDenoiseDict",
-    "GaussianDenoised",
-    "HUWindow",
-    "HUWindowD",
-    "HUWindowDict",
-    "HUWindowd",
-    "MedianDenoise",
-    "MedianDenoiseD",
-    "MedianDenoiseDict",
-    "MedianDenoised",
     "MixedBatch",
-    "NonLocalMeansDenoise",
-    "NonLocalMeansDenoiseD",
-    "NonLocalMeansDenoiseDict",
-    "NonLocalMeansDenoised",
-    "PGDAttack",
-    "PGDAttackD",
-    "PGDAttackDict",
-    "PGDAttackd",
     "PreservingCompose",
-    "RandAffineElastic",
-    "RandAffineElasticD",
-    "RandAffineElasticDict",
-    "RandAffineElasticd",
-    "RandCTBeamHardening",
-    "RandCTBeamHardeningD",
-    "RandCTBeamHardeningDict",
-    "RandCTBeamHardeningd",
-    "RandCTDose",
-    "RandCTDoseD",
-    "RandCTDoseDict",
-    "RandCTDosed",
-    "RandCTMetal",
-    "RandCTMetalD",
-    "RandCTMetalDict",
-    "RandCTMetald",
-    "RandCTMotion",
-    "RandCTMotionD",
-    "RandCTMotionDict",
-    "RandCTMotiond",
-    "RandCTRing",
-    "RandCTRingD",
-    "RandCTRingDict",
-    "RandCTRingd",
-    "RandHUContrast",
-    "RandHUContrastD",
-    "RandHUContrastDict",
-    "RandHUContrastd",
-    "RandHUWindow",
-    "RandHUWindowD",
-    "RandHUWindowDict",
-    "RandHUWindowd",
-    "RandMRIBiasField",
-    "RandMRIBiasFieldD",
-    "RandMRIBiasFieldDict",
-    "RandMRIBiasFieldd",
-    "RandMRIGhosting",
-    "RandMRIGhostingD",
-    "RandMRIGhostingDict",
-    "RandMRIGhostingd",
-    "RandMRIMotion",
-    "RandMRIMotionD",
-    "RandMRIMotionDict",
-    "RandMRIMotiond",
-    "RandMRINoise",
-    "RandMRINoiseD",
-    "RandMRINoiseDict",
-    "RandMRINoised",
-    "RandMRISpike",
-    "RandMRISpikeD",
-    "RandMRISpikeDict",
-    "RandMRISpiked",
-    "RandMRIUndersampling",
-    "RandMRIUndersamplingD",
-    "RandMRIUndersamplingDict",
-    "RandMRIUndersamplingd",
-    "RandThickSlice",
-    "RandThickSliceD",
-    "RandThickSliceDict",
-    "RandThickSliced",
-    "RandXRayCollimation",
-    "RandXRayCollimationD",
-    "RandXRayCollimationDict",
-    "RandXRayCollimationd",
-    "RandXRayExposure",
-    "RandXRayExposureD",
-    "RandXRayExposureDict",
-    "RandXRayExposured",
-    "RandXRayScatter",
-    "RandXRayScatterD",
-    "RandXRayScatterDict",
-    "RandXRayScatterd",
     "Report",
     "SampleSeeded",
-    "WaveletDenoise",
-    "WaveletDenoiseD",
-    "WaveletDenoiseDict",
-    "WaveletDenoised",
     "augmentation_report",
     "ct_augmentation",
     "inserted_metal",
@@ -295,3 +38,15 @@ __all__ = [
     "replay",
     "xray_augmentation",
 ]
+
+
+def _published(cls: type[OperationContract]) -> dict[str, type]:
+    """An operation, its twin and the twin's aliases."""
+    module, name = importlib.import_module(cls.__module__), cls.__name__
+    return {f"{name}{ending}": getattr(module, f"{name}{ending}") for ending in ("", "d", "D", "Dict")}
+
+
+for _cls in {cls for cls in REGISTRY.values() if cls.__module__.startswith(f"{__name__}.")}:
+    globals().update(_published(_cls))
+    __all__ += _published(_cls)
+__all__.sort()

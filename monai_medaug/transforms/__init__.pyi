@@ -10,19 +10,12 @@ from monai_medaug.core.replay import replay as replay
 from monai_medaug.core.report import Report as Report
 from monai_medaug.core.report import augmentation_report as augmentation_report
 from monai_medaug.core.sample_seed import SampleSeeded as SampleSeeded
-from monai_medaug.core.twin import DictionaryOperation, RandomDictionaryOperation
-from monai_medaug.transforms.adversarial.ball import AdversarialBiasField as AdversarialBiasField
-from monai_medaug.transforms.adversarial.ball import AdversarialBiasFieldd as AdversarialBiasFieldD
-from monai_medaug.transforms.adversarial.ball import AdversarialBiasFieldd as AdversarialBiasFieldDict
-from monai_medaug.transforms.adversarial.ball import AdversarialBiasFieldd as AdversarialBiasFieldd
+from monai_medaug.core.twin import DictionaryOperation, DrawingDictionaryOperation, RandomDictionaryOperation
+from monai_medaug.functional.adversarial.gradient import Loss
 from monai_medaug.transforms.adversarial.ball import FGSMAttack as FGSMAttack
-from monai_medaug.transforms.adversarial.ball import FGSMAttackd as FGSMAttackD
-from monai_medaug.transforms.adversarial.ball import FGSMAttackd as FGSMAttackDict
-from monai_medaug.transforms.adversarial.ball import FGSMAttackd as FGSMAttackd
 from monai_medaug.transforms.adversarial.ball import PGDAttack as PGDAttack
-from monai_medaug.transforms.adversarial.ball import PGDAttackd as PGDAttackD
-from monai_medaug.transforms.adversarial.ball import PGDAttackd as PGDAttackDict
-from monai_medaug.transforms.adversarial.ball import PGDAttackd as PGDAttackd
+from monai_medaug.transforms.adversarial.base import Network
+from monai_medaug.transforms.adversarial.field import AdversarialBiasField as AdversarialBiasField
 from monai_medaug.transforms.ct.acquisition import RandCTBeamHardening as RandCTBeamHardening
 from monai_medaug.transforms.ct.acquisition import RandCTMotion as RandCTMotion
 from monai_medaug.transforms.ct.acquisition import RandCTRing as RandCTRing
@@ -32,25 +25,17 @@ from monai_medaug.transforms.ct.hu import RandHUContrast as RandHUContrast
 from monai_medaug.transforms.ct.hu import RandHUWindow as RandHUWindow
 from monai_medaug.transforms.ct.metal import RandCTMetal as RandCTMetal
 from monai_medaug.transforms.ct.metal import inserted_metal as inserted_metal
-from monai_medaug.transforms.denoise.nlm import CollaborativeDenoise as CollaborativeDenoise
+from monai_medaug.transforms.denoise.collaborative import CollaborativeDenoise as CollaborativeDenoise
 from monai_medaug.transforms.denoise.nlm import NonLocalMeansDenoise as NonLocalMeansDenoise
-from monai_medaug.transforms.denoise.nlm import WaveletDenoise as WaveletDenoise
 from monai_medaug.transforms.denoise.smoothing import BilateralDenoise as BilateralDenoise
 from monai_medaug.transforms.denoise.smoothing import GaussianDenoise as GaussianDenoise
 from monai_medaug.transforms.denoise.smoothing import MedianDenoise as MedianDenoise
+from monai_medaug.transforms.denoise.wavelet import WaveletDenoise as WaveletDenoise
 from monai_medaug.transforms.mixing.items import MixedBatch as MixedBatch
 from monai_medaug.transforms.mixing.mix import BatchCutMix as BatchCutMix
-from monai_medaug.transforms.mixing.mix import BatchCutMixd as BatchCutMixD
-from monai_medaug.transforms.mixing.mix import BatchCutMixd as BatchCutMixDict
-from monai_medaug.transforms.mixing.mix import BatchCutMixd as BatchCutMixd
 from monai_medaug.transforms.mixing.mix import BatchMix as BatchMix
-from monai_medaug.transforms.mixing.mix import BatchMixd as BatchMixD
-from monai_medaug.transforms.mixing.mix import BatchMixd as BatchMixDict
-from monai_medaug.transforms.mixing.mix import BatchMixd as BatchMixd
 from monai_medaug.transforms.mixing.mix import BatchMixUp as BatchMixUp
-from monai_medaug.transforms.mixing.mix import BatchMixUpd as BatchMixUpD
-from monai_medaug.transforms.mixing.mix import BatchMixUpd as BatchMixUpDict
-from monai_medaug.transforms.mixing.mix import BatchMixUpd as BatchMixUpd
+from monai_medaug.transforms.mixing.twin import MixingDictionary
 from monai_medaug.transforms.mri.coil import RandMRIBiasField as RandMRIBiasField
 from monai_medaug.transforms.mri.coil import RandMRINoise as RandMRINoise
 from monai_medaug.transforms.mri.kspace import RandMRIGhosting as RandMRIGhosting
@@ -207,6 +192,80 @@ __all__ = [
     "xray_augmentation",
 ]
 
+class AdversarialBiasFieldd(DrawingDictionaryOperation):
+    """Dictionary version of `AdversarialBiasField`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        network: Network,
+        target_key: Any = None,
+        peak_to_peak: float = 0.4,
+        step_size: float | None = None,
+        num_steps: int = 5,
+        loss: Loss | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class BatchCutMixd(MixingDictionary):
+    """Dictionary version of `BatchCutMix`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_keys: KeysCollection = (),
+        mask_keys: KeysCollection = (),
+        alpha: float = 1.0,
+        prob: float = 1.0,
+        per_sample: bool = True,
+        target_form: str = "soft",
+        num_classes: int | None = None,
+        lesions: str = "any",
+        lesion_labels: int | Sequence[int] = (),
+        tries: int = 20,
+        lesion_key: Any = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class BatchMixUpd(MixingDictionary):
+    """Dictionary version of `BatchMixUp`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_keys: KeysCollection = (),
+        mask_keys: KeysCollection = (),
+        alpha: float = 1.0,
+        prob: float = 1.0,
+        per_sample: bool = True,
+        target_form: str = "soft",
+        num_classes: int | None = None,
+        num_mask_classes: int | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class BatchMixd(MixingDictionary):
+    """Dictionary version of `BatchMix`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_keys: KeysCollection = (),
+        mask_keys: KeysCollection = (),
+        alpha: float = 1.0,
+        cutmix_prob: float = 0.5,
+        prob: float = 1.0,
+        per_sample: bool = True,
+        target_form: str = "soft",
+        num_classes: int | None = None,
+        num_mask_classes: int | None = None,
+        lesions: str = "any",
+        lesion_labels: int | Sequence[int] = (),
+        tries: int = 20,
+        lesion_key: Any = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
 class BilateralDenoised(DictionaryOperation):
     """Dictionary version of `BilateralDenoise`."""
 
@@ -231,6 +290,22 @@ class CollaborativeDenoised(DictionaryOperation):
         keys: KeysCollection,
         sigma: float | None = None,
         noise: str = "gaussian",
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class FGSMAttackd(DictionaryOperation):
+    """Dictionary version of `FGSMAttack`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        network: Network,
+        target_key: Any,
+        epsilon: float = 0.01,
+        loss: Loss | None = None,
+        value_range: Sequence[float] | None = None,
+        norm: str = "linf",
+        mask_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -288,6 +363,25 @@ class NonLocalMeansDenoised(DictionaryOperation):
         passes: int | None = None,
         preset: str | None = None,
         guide_key: Any = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class PGDAttackd(DrawingDictionaryOperation):
+    """Dictionary version of `PGDAttack`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        network: Network,
+        target_key: Any,
+        epsilon: float = 0.01,
+        step_size: float = 0.003,
+        num_steps: int = 5,
+        norm: str = "linf",
+        loss: Loss | None = None,
+        value_range: Sequence[float] | None = None,
+        random_start: bool = True,
+        mask_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -569,10 +663,20 @@ class WaveletDenoised(DictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+AdversarialBiasFieldD = AdversarialBiasFieldd
+AdversarialBiasFieldDict = AdversarialBiasFieldd
+BatchCutMixD = BatchCutMixd
+BatchCutMixDict = BatchCutMixd
+BatchMixD = BatchMixd
+BatchMixDict = BatchMixd
+BatchMixUpD = BatchMixUpd
+BatchMixUpDict = BatchMixUpd
 BilateralDenoiseD = BilateralDenoised
 BilateralDenoiseDict = BilateralDenoised
 CollaborativeDenoiseD = CollaborativeDenoised
 CollaborativeDenoiseDict = CollaborativeDenoised
+FGSMAttackD = FGSMAttackd
+FGSMAttackDict = FGSMAttackd
 GaussianDenoiseD = GaussianDenoised
 GaussianDenoiseDict = GaussianDenoised
 HUWindowD = HUWindowd
@@ -581,6 +685,8 @@ MedianDenoiseD = MedianDenoised
 MedianDenoiseDict = MedianDenoised
 NonLocalMeansDenoiseD = NonLocalMeansDenoised
 NonLocalMeansDenoiseDict = NonLocalMeansDenoised
+PGDAttackD = PGDAttackd
+PGDAttackDict = PGDAttackd
 RandAffineElasticD = RandAffineElasticd
 RandAffineElasticDict = RandAffineElasticd
 RandCTBeamHardeningD = RandCTBeamHardeningd

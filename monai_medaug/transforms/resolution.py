@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
 from monai_medaug.core.arguments import choice, span
-from monai_medaug.core.call import KeyView, Params
-from monai_medaug.core.operation import RandomOperation, per_sample
+from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.resolution import PROFILES, along_axis, thick_slice_matrices
@@ -75,43 +74,32 @@ class RandThickSlice(RandomOperation):
         return {
             "thickness_mm": self.R.uniform(*self.thickness_mm),
             "phase": self.R.uniform(-0.5, 0.5),
-            "axis": self.axis,
             "direction": int(self.R.randint(6)),
-            "profile": self.profile,
             "noise": self.R.uniform(*self.noise),
             **({"seed": int(self.R.randint(2**31 - 1))} if self.noise[1] > 0 else {}),
         }
 
+    def settings(self) -> Params:
+        return {"axis": self.axis, "profile": self.profile}
+
     @classmethod
-    def plan(
-        cls,
-        params: Sequence[Params],
-        reference: Sequence[VoxelGrid],
-        device: torch.device,
-        known: Sequence[Params] | None = None,
-        inverse: bool = False,
-    ) -> list[Params]:
+    def plan(cls, call: Call) -> list[Params]:
         """The thick axis of the reference grid, for the record: ``"none"`` where there is none."""
-        axes = [_thick_axis(p, grid) for p, grid in zip(params, reference, strict=True)]
-        return [{"thick_axis": "none" if axis is None else axis} for axis in axes]
+        return [{"thick_axis": "none" if axis is None else axis} for axis in _thick_axes_of(call)]
 
     @classmethod
     def figures(cls, plan: list[Params]) -> list[Params]:
         return plan
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        axes = [_thick_axis(p, grid) for p, grid in zip(params, view.grids, strict=True)]
-        seeds = view.seeds([{"seed": 0, **p} for p in params])
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        axes = _thick_axes_of(call)
         out = image.clone() if None in axes else torch.empty_like(image)
         for axis in {a for a in axes if a is not None}:
             members = [i for i, a in enumerate(axes) if a == axis]
-            some, grids = [params[i] for i in members], [view.grids[i] for i in members]
-            whole = len(members) == len(image)
-            thick = _thick(image if whole else image[members], some, [seeds[i] for i in members], grids, axis)
-            if whole:
-                return thick
-            out[members] = thick
+            if len(members) == len(image):
+                return _thick(image, call, axis)
+            out[members] = _thick(image[members], call.of(members), axis)
         return out
 
 
@@ -119,15 +107,19 @@ RandThickSliced = dictionary_twin(RandThickSlice)
 RandThickSliceD = RandThickSliceDict = RandThickSliced
 
 
-def _thick_axis(params: Params, grid: VoxelGrid) -> int | None:
-    """The spatial axis along which a sample's slices become thick; None for one that is a slice itself."""
-    axis, dims = params["axis"], len(grid.shape)
+def _thick_axes_of(call: Call) -> list[int | None]:
+    """The spatial axis along which each sample's slices become thick; None for one that is a slice itself."""
+    return [_thick_axis(call.settings["axis"], d, g) for d, g in zip(call.drawn("direction"), call.grids, strict=True)]
+
+
+def _thick_axis(axis: str | int, direction: int, grid: VoxelGrid) -> int | None:
+    dims = len(grid.shape)
     if axis == _THROUGH and dims == 2:
         return None
     if axis == _RANDOM:
-        return int(params["direction"]) % dims
+        return direction % dims
     if axis not in (_SLICE, _THROUGH):
-        if axis >= dims:
+        if int(axis) >= dims:
             raise ValueError(f"axis must be below the image's {dims} spatial axes, got {axis}")
         return int(axis)
     if grid.affine is None:
@@ -136,23 +128,21 @@ def _thick_axis(params: Params, grid: VoxelGrid) -> int | None:
     return int(np.argmax(along)) if dims == 3 or along.max() > np.sqrt(0.5) else 0
 
 
-def _thick(
-    image: torch.Tensor, params: Sequence[Params], seeds: Sequence[int], grids: Sequence[VoxelGrid], axis: int
-) -> torch.Tensor:
+def _thick(image: torch.Tensor, call: Call, axis: int) -> torch.Tensor:
     """Samples that share the thick axis."""
-    voxels = image.shape[axis + 2]
+    voxels, profile = image.shape[axis + 2], call.settings["profile"]
     pairs = [
-        thick_slice_matrices(voxels, p["thickness_mm"] / grid.spacing[axis], p["phase"], p["profile"])
-        for p, grid in zip(params, grids, strict=True)
+        thick_slice_matrices(voxels, p["thickness_mm"] / grid.spacing[axis], p["phase"], profile)
+        for p, grid in zip(call.draws, call.grids, strict=True)
     ]
     slices = max(len(sampling) for sampling, _ in pairs)
     down, up = np.zeros((len(pairs), slices, voxels)), np.zeros((len(pairs), voxels, slices))
     for i, (sampling, interpolation) in enumerate(pairs):
         down[i, : len(sampling)], up[i, :, : len(sampling)] = sampling, interpolation
     thick = along_axis(image, torch.from_numpy(down), axis)
-    if any(p["noise"] > 0 for p in params):
+    if any(level > 0 for level in call.drawn("noise")):
         shape = list(image.shape[1:])
         shape[axis + 1] = voxels + 1  # as many as there can be slices, so that a sample's noise is its own in any batch
-        noise = white_noise(shape, seeds, image.device).narrow(axis + 2, 0, slices).to(image.dtype)
-        thick = thick + noise * per_sample(image, params, "noise")
+        noise = white_noise(shape, call.seeds(), image.device).narrow(axis + 2, 0, slices).to(image.dtype)
+        thick = thick + noise * call.column("noise")
     return along_axis(thick, torch.from_numpy(up), axis)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from monai_medaug.core.arguments import choice, number, span
-from monai_medaug.core.call import KeyView, Params
+from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -109,31 +109,26 @@ class RandAffineElastic(RandomOperation):
             "translate_fraction": self.R.uniform(*self.translate_fraction, size=3).tolist(),
             "scale": 1 + self.R.uniform(*self.scale_fraction),
             **amplitude,
-            "elastic_sigma": self.elastic_sigma,
-            "elastic_unit": self.elastic_unit,
             "elastic_strength": 1.0,
-            "min_jacobian": self.min_jacobian,
             "seed": int(self.R.randint(2**31 - 1)),
         }
 
+    def settings(self) -> Params:
+        names = ("elastic_sigma", "elastic_unit", "min_jacobian")
+        return {name: getattr(self, name) for name in names}
+
     @classmethod
-    def plan(
-        cls,
-        params: Sequence[Params],
-        reference: Sequence[VoxelGrid],
-        device: torch.device,
-        known: Sequence[Params] | None = None,
-        inverse: bool = False,
-    ) -> AnatomyMaps:
-        return anatomy_maps(params, reference, device, known, inverse)
+    def plan(cls, call: Call) -> AnatomyMaps:
+        maps = [{**draw, **call.settings} for draw in call.draws]
+        return anatomy_maps(maps, call.grids, call.image.device, call.known, call.inverse)
 
     @classmethod
     def figures(cls, plan: AnatomyMaps) -> list[Params]:
         return plan.figures
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: AnatomyMaps, view: KeyView) -> torch.Tensor:
-        return plan.warp(image, view.grids, view.mode, view.padding)
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        return call.plan.warp(image, call.grids, call.mode, call.padding)
 
     @classmethod
     def move_points(

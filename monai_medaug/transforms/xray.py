@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from monai_medaug.core.arguments import flag, number, span, wide_span
-from monai_medaug.core.call import KeyView, Params
-from monai_medaug.core.operation import RandomOperation, per_sample
+from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.noise.white import white_noise
 from monai_medaug.functional.xray import (
@@ -40,10 +40,13 @@ class Radiograph:
         self.max_attenuation = number("max_attenuation", max_attenuation, 0.1, 20)
         self.value_range = None if value_range is None else wide_span("value_range", value_range)
 
-    def display_params(self) -> Params:
-        """Those arguments as part of the draw."""
-        params: Params = {"max_attenuation": self.max_attenuation, "inverted": self.inverted, "linear": self.linear}
-        return params if self.value_range is None else {**params, "value_range": list(self.value_range)}
+    def display_settings(self) -> Params:
+        """Those arguments but for the range."""
+        return {"max_attenuation": self.max_attenuation, "inverted": self.inverted, "linear": self.linear}
+
+    def drawn_range(self) -> Params:
+        """The range as part of the draw, since a preset takes another one for each sample."""
+        return {} if self.value_range is None else {"value_range": list(self.value_range)}
 
     @classmethod
     def example(cls, spatial_dims: int = 3) -> torch.Tensor:
@@ -53,16 +56,17 @@ class Radiograph:
         return (3000 * body + 1000 * torch.exp(-((axes[0] - 0.3 * axes[1]) ** 2) / 0.02) * (body > 0))[None]
 
 
-def display_scale(image: torch.Tensor, params: Sequence[Params]) -> DisplayScale:
+def display_scale(image: torch.Tensor, call: Call) -> DisplayScale:
     """The scale of each sample: the range that was stated, else that of its own values."""
     ends = [torch.stack(torch.aminmax(x)) for x in image]
-    for i, p in enumerate(params):
+    for i, p in enumerate(call.draws):
         if "value_range" in p:
             ends[i] = ends[i].new_tensor(p["value_range"])
-        elif p["linear"]:
+        elif call.settings["linear"]:
             ends[i] = ends[i] * ends[i].new_tensor([0, 1])  # no photons are zero
     low, high = (e.reshape(-1, *[1] * (image.ndim - 1)) for e in torch.stack(ends, 1))
-    return DisplayScale(low, high, *(per_sample(image, params, n) for n in ("max_attenuation", "inverted", "linear")))
+    constants = (call.settings[n] for n in ("max_attenuation", "inverted", "linear"))
+    return DisplayScale(low, high, *(call.spread([float(c)] * len(image)) for c in constants))
 
 
 def photon_span(name: str, value: float | Sequence[float]) -> tuple[float, float] | None:
@@ -80,11 +84,11 @@ def _quantum_noise(random: Any, photons: tuple[float, float] | None) -> float:
     return math.exp(-0.5 * random.uniform(math.log(photons[0]), math.log(photons[1])))
 
 
-def _noise(image: torch.Tensor, params: Sequence[Params], view: KeyView) -> torch.Tensor | None:
+def _noise(image: torch.Tensor, call: Call) -> torch.Tensor | None:
     """Standard normal noise for the samples, None where none has any."""
-    if not any(p["quantum_noise"] > 0 for p in params):
+    if not any(level > 0 for level in call.drawn("quantum_noise")):
         return None
-    return white_noise(image.shape[1:], view.seeds(params), image.device).to(image.dtype)
+    return white_noise(image.shape[1:], call.seeds(), image.device).to(image.dtype)
 
 
 class RandXRayExposure(Radiograph, RandomOperation):
@@ -153,20 +157,19 @@ class RandXRayExposure(Radiograph, RandomOperation):
         return {
             "factor": self.R.uniform(*self.factor),
             "quantum_noise": _quantum_noise(self.R, self.photons),
-            "read_noise": self.read_noise,
-            "compensate": self.compensate,
-            **self.display_params(),
+            **self.drawn_range(),
             "seed": int(self.R.randint(2**31 - 1)),
         }
 
+    def settings(self) -> Params:
+        return {"read_noise": self.read_noise, "compensate": self.compensate, **self.display_settings()}
+
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        scale = display_scale(image, params)
-        levels = [{"level": p["factor"] if p["compensate"] else 1.0} for p in params]
-        factor, noise, read_noise = (per_sample(image, params, n) for n in ("factor", "quantum_noise", "read_noise"))
-        level = per_sample(image, levels, "level")
-        white = _noise(image, params, view)
-        change = exposure_change(scale.attenuation(image), white, factor, noise, read_noise, level)
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        scale, factor = display_scale(image, call), call.column("factor")
+        level = factor if call.settings["compensate"] else torch.ones_like(factor)
+        noise, read_noise = call.column("quantum_noise"), call.spread([call.settings["read_noise"]] * len(image))
+        change = exposure_change(scale.attenuation(image), _noise(image, call), factor, noise, read_noise, level)
         return scale.changed(image, change)
 
 
@@ -241,20 +244,20 @@ class RandXRayScatter(Radiograph, RandomOperation):
             "scatter_to_primary": self.R.uniform(*self.scatter_to_primary),
             "fwhm_mm": self.R.uniform(*self.fwhm_mm),
             "quantum_noise": _quantum_noise(self.R, self.photons),
-            "compensate": self.compensate,
-            **self.display_params(),
+            **self.drawn_range(),
             "seed": int(self.R.randint(2**31 - 1)),
         }
 
+    def settings(self) -> Params:
+        return {"compensate": self.compensate, **self.display_settings()}
+
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        scale = display_scale(image, params)
-        levels = [{"level": 1 + p["scatter_to_primary"] if p["compensate"] else 1.0} for p in params]
-        ratio, fwhm = per_sample(image, params, "scatter_to_primary"), per_sample(image, params, "fwhm_mm")
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        scale, ratio = display_scale(image, call), call.column("scatter_to_primary")
+        level = call.spread([1 + r if call.settings["compensate"] else 1.0 for r in call.drawn("scatter_to_primary")])
         p = scale.attenuation(image)
-        scatter = scatter_share(p, scale.depth, ratio, fwhm, _detector_spacing(image, view))
-        white, noise = _noise(image, params, view), per_sample(image, params, "quantum_noise")
-        change = scatter_change(p, scatter, white, noise, per_sample(image, levels, "level"))
+        scatter = scatter_share(p, scale.depth, ratio, call.column("fwhm_mm"), _detector_spacing(call))
+        change = scatter_change(p, scatter, _noise(image, call), call.column("quantum_noise"), level)
         return scale.changed(image, change)
 
 
@@ -321,24 +324,24 @@ class RandXRayCollimation(Radiograph, RandomOperation):
             "rotate_degrees": self.R.uniform(*self.rotate_degrees),
             "edge_mm": self.R.uniform(*self.edge_mm),
             "leakage": self.R.uniform(*self.leakage),
-            **self.display_params(),
+            **self.drawn_range(),
         }
 
+    def settings(self) -> Params:
+        return self.display_settings()
+
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        scale = display_scale(image, params)
-        shares, angle, edge = (
-            image.new_tensor([p[n] for p in params]) for n in ("shares", "rotate_degrees", "edge_mm")
-        )
-        leakage, spacing = per_sample(image, params, "leakage"), _detector_spacing(image, view)
-        p = scale.attenuation(image)
-        return scale.changed(image, collimation_change(p, shares, angle, edge, leakage, spacing, scale.depth))
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        scale = display_scale(image, call)
+        shares, angle, edge = (image.new_tensor(call.drawn(n)) for n in ("shares", "rotate_degrees", "edge_mm"))
+        blades = (shares, angle, edge, call.column("leakage"), _detector_spacing(call))
+        return scale.changed(image, collimation_change(scale.attenuation(image), *blades, scale.depth))
 
 
 RandXRayCollimationd = dictionary_twin(RandXRayCollimation)
 RandXRayCollimationD = RandXRayCollimationDict = RandXRayCollimationd
 
 
-def _detector_spacing(image: torch.Tensor, view: KeyView) -> torch.Tensor:
+def _detector_spacing(call: Call) -> torch.Tensor:
     """Spacing of rows and columns in mm, (B, 2)."""
-    return image.new_tensor([grid.spacing[:2] for grid in view.grids])
+    return call.image.new_tensor([grid.spacing[:2] for grid in call.grids])

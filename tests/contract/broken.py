@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from monai_medaug.core.operation import Operation, RandomOperation, per_sample
+from monai_medaug.core.contract import Call
+from monai_medaug.core.operation import Operation, RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.noise.white import white_noise
 from monai_medaug.transforms.spatial import RandAffineElastic
@@ -27,13 +28,13 @@ class Sound(RandomOperation):
         return {"factor": self.R.uniform(0.9, 1.1), "sigma": self.sigma, "seed": int(self.R.randint(2**31 - 1))}
 
     @classmethod
-    def seeds(cls, params: Sequence[dict], view: Any) -> list[int]:
-        return view.seeds(params)
+    def seeds(cls, call: Call) -> list[int]:
+        return call.seeds()
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[dict], plan: Any, view: Any) -> torch.Tensor:
-        noise = white_noise(image.shape[1:], cls.seeds(params, view), image.device).to(image)
-        return image * per_sample(image, params, "factor") + per_sample(image, params, "sigma") * noise
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        noise = white_noise(image.shape[1:], cls.seeds(call), image.device).to(image)
+        return image * call.column("factor") + call.column("sigma") * noise
 
 
 class SoundFixed(Operation):
@@ -43,14 +44,14 @@ class SoundFixed(Operation):
         return {"offset": 1.0}
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[dict], plan: Any, view: Any) -> torch.Tensor:
-        return image + per_sample(image, params, "offset")
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        return image + call.column("offset")
 
 
 class WritesIntoInput(Sound):
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[dict], plan: Any, view: Any) -> torch.Tensor:
-        return image.mul_(per_sample(image, params, "factor"))
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        return image.mul_(call.column("factor"))
 
 
 class WritesIntoTrace(Sound):
@@ -120,14 +121,14 @@ class ModeInTrace(Sound):
 
 class SameNoiseForAllKeys(Sound):
     @classmethod
-    def seeds(cls, params: Sequence[dict], view: Any) -> list[int]:
-        return [p["seed"] for p in params]
+    def seeds(cls, call: Call) -> list[int]:
+        return call.drawn("seed")
 
 
 class OneDrawForTheBatch(Sound):
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[dict], plan: Any, view: Any) -> torch.Tensor:
-        return super().apply(image, [params[0]] * len(params), plan, view)
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        return super().apply(image, replace(call, draws=[call.draws[0]] * len(call.draws)))
 
 
 class SpreadsNaN(Sound):
@@ -174,8 +175,8 @@ class KeepsState(SoundFixed):
 
 class BlendsMasks(RandAffineElastic):
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[dict], plan: Any, view: Any) -> torch.Tensor:
-        out = super().apply(image, params, plan, view)
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        out = super().apply(image, call)
         return ((out.double() + out.double().roll(3, -1)) / 2).to(out.dtype)
 
 
@@ -187,14 +188,14 @@ class ChangesMaskDtype(RandAffineElastic):
 
 class InvertsNothing(RandAffineElastic):
     @classmethod
-    def plan(cls, params: Any, reference: Any, device: Any, known: Any = None, inverse: bool = False) -> Any:
-        return super().plan(params, reference, device, known)
+    def plan(cls, call: Call) -> Any:
+        return super().plan(replace(call, inverse=False))
 
 
 class MovesEachKeyAlone(RandAffineElastic):
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[dict], plan: Any, view: Any) -> torch.Tensor:
-        return super().apply(image, params, plan, view).roll(view.index, -1)
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        return super().apply(image, call).roll(call.index, -1)
 
 
 for _cls in [c for c in list(vars().values()) if isinstance(c, type) and c.__module__ == __name__]:

@@ -112,7 +112,9 @@ def case_of(cls: type[Operation]) -> Case:
     return Case(cls, twin if twin is not None else dictionary_twin(cls))
 
 
-CASES = [case_of(cls) for cls in public(Operation)]
+EVERY_CASE = [case_of(cls) for cls in public(Operation)]
+CASES = [case for case in EVERY_CASE if not case.cls.takes_batches]
+BATCH_CASES = [case for case in EVERY_CASE if case.cls.takes_batches]
 RANDOM_CASES = [case for case in CASES if case.random]
 GEOMETRIC_CASES = [case for case in CASES if case.geometric]
 

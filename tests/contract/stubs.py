@@ -27,11 +27,13 @@ PER_KEY = {"mode": "Sequence[str]", "padding_mode": "Sequence[str | float]"}
 """What an argument that may be given per key takes in the twin besides."""
 TWINS_OWN = {
     "keys": "KeysCollection",
-    "point_keys": "KeysCollection",
-    "box_keys": "KeysCollection",
-    "point_space": "str",
 }
-KNOWN = {"KeysCollection": "monai.config", "Sequence": "collections.abc"}
+KNOWN = {
+    "KeysCollection": "monai.config",
+    "Sequence": "collections.abc",
+    "Loss": "monai_medaug.functional.adversarial.gradient",
+    "Network": "monai_medaug.transforms.adversarial.base",
+}
 """Where names come from that do not know it themselves."""
 
 

@@ -14,11 +14,11 @@ import pytest
 
 import monai_medaug
 from monai_medaug import transforms
-from monai_medaug.core.call import REGISTRY
+from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.twin import DictionaryOperation
 
-from .cases import CASES, Case, contract, public
+from .cases import EVERY_CASE, Case, contract, public
 
 PACKAGE = "monai_medaug."
 
@@ -55,12 +55,13 @@ def check_signature(case: Case) -> None:
     assert names[0] == "keys"
     assert names[-1] == "allow_missing_keys"
     assert twin["allow_missing_keys"].default is False
-    assert names[1 : 1 + len(own)] == list(own)
+    added = {a.name for a in case.twin_class.key_arguments(case.cls)}
+    assert [n for n in names[1:-1] if n not in added] == list(own)
     assert all(twin[n].default == p.default and twin[n].annotation == p.annotation for n, p in own.items())
     for parameter in own.values():
         assert parameter.kind is parameter.POSITIONAL_OR_KEYWORD, f"{parameter} has no name of its own in configs"
         assert parameter.annotation is not parameter.empty, f"{parameter} has no annotation"
-        assert parameter.name == "prob" or parameter.default is not parameter.empty or case.arguments
+        assert parameter.name in ("prob", "network") or parameter.default is not parameter.empty or case.arguments
 
 
 def check_docstrings(case: Case) -> None:
@@ -75,7 +76,7 @@ def check_docstrings(case: Case) -> None:
     assert case.cls.__name__ in inspect.getdoc(case.twin_class)
 
 
-@contract([check_aliases, check_signature, check_docstrings])
+@contract([check_aliases, check_signature, check_docstrings], EVERY_CASE)
 def test_names(check, case):
     check(case)
 
@@ -95,7 +96,7 @@ def test_every_registered_operation_is_public():
         abstract = "apply" not in {n for c in cls.__mro__ if c is not Operation for n in vars(c)}
         if cls.__module__.startswith(PACKAGE) and not abstract and not cls.__name__.startswith("_"):
             assert cls in known, f"{cls.__name__} is not public"
-    twins = {case.twin_class for case in CASES}
+    twins = {case.twin_class for case in EVERY_CASE}
     assert set(public(DictionaryOperation)) == twins, "a twin without its array class, or one that is not public"
 
 

@@ -62,7 +62,9 @@ def test_identity_values_are_those_of_drawn_quantities():
     """Each name in ``identity`` is drawn, and its value has the same form."""
     assert SCALED
     for case in CASES:
-        drawn = case.array().draw()
+        drawn: dict = {}
+        for variant in case.cls.variants:
+            drawn |= case.array(**variant).draw()
         for name, value in case.cls.identity.items():
             assert name in drawn, f"{case}: identity names {name}, which is not drawn"
             assert isinstance(drawn[name], list) == isinstance(value, list)

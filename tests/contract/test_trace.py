@@ -11,7 +11,7 @@ from monai.data import MetaTensor, PersistentDataset
 from monai.transforms import Compose, Invertd, RandFlipd
 from monai.utils.enums import TraceKeys
 
-from monai_medaug.core.call import REGISTRY
+from monai_medaug.core.contract import REGISTRY
 from monai_medaug.transforms import augmentation_report, replay
 
 from .cases import (

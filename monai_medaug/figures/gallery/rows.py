@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
-from monai_medaug.core.call import Params, apply_record
+from monai_medaug.core.call import apply_record
+from monai_medaug.core.contract import Params
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.report import _readable
 from monai_medaug.core.tensors import affine_of

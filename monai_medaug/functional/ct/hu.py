@@ -17,7 +17,11 @@ APODISATION = {"soft": 0.6, "standard": 0.8, "sharp": 1.0}
 
 
 def hu_window(
-    image: torch.Tensor, center: torch.Tensor, width: torch.Tensor, low: torch.Tensor, high: torch.Tensor
+    image: torch.Tensor,
+    center: torch.Tensor | float,
+    width: torch.Tensor | float,
+    low: torch.Tensor | float,
+    high: torch.Tensor | float,
 ) -> torch.Tensor:
     """Map [center - width / 2, center + width / 2] linearly to [low, high] and clip. All broadcast to ``image``.
 
@@ -30,7 +34,7 @@ def hu_window(
     return share.mul_(high - low).add_(low)
 
 
-def hu_contrast(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor) -> torch.Tensor:
+def hu_contrast(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor | float) -> torch.Tensor:
     """Contrast about a pivot, HU + w (factor - 1) (HU - pivot), with air where the scale has it.
 
     The weight w rises from 0 at -1000 HU to 1 at -200 HU: another tube voltage scales tissue and bone against water,

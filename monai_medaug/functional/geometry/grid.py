@@ -102,6 +102,22 @@ class VoxelGrid:
         middle = np.array([(n - 1) / 2 for n in self.size])
         return self.matrix[:3, :3] @ middle + self.matrix[:3, 3]
 
+    def resized(self, shape: Sequence[int]) -> VoxelGrid:
+        """A grid of other voxels over the same field of view: the outer corners stay in place in the world.
+
+        Example:
+            >>> VoxelGrid((4, 4), [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 5, 0], [0, 0, 0, 1]]).resized((8, 8)).affine[0]
+            [1.0, 0.0, 0.0, -0.5]
+        """
+        if len(shape) != len(self.shape):
+            raise ValueError(f"shape must have {len(self.shape)} axes, got {tuple(shape)}")
+        affine = np.eye(4) if self.affine is None else np.array(self.affine, dtype=np.float64)
+        steps = [n / m for n, m in zip(self.shape, shape, strict=True)]
+        affine[:, -1] += sum(affine[:, axis] * (step - 1) / 2 for axis, step in enumerate(steps))
+        for axis, step in enumerate(steps):
+            affine[:, axis] *= step
+        return VoxelGrid(tuple(int(n) for n in shape), affine.tolist())
+
 
 def rotation_matrix(axis: Sequence[float], degrees: float) -> np.ndarray:
     """Rotation by an angle about a vector (Rodrigues).

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
 from monai_medaug.core.arguments import choice, number, span
-from monai_medaug.core.call import KeyView, Params
+from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.ct.acquisition import apparent_shift, beam_hardening, motion_artefact, ring_artefact
@@ -29,18 +28,16 @@ class SinogramOperation(CTImage, RandomOperation):
     abstract = True
 
     @classmethod
-    def change(
-        cls, stack: SliceStack, beam: ParallelBeam, params: Sequence[Params], view: KeyView
-    ) -> Callable[[slice], torch.Tensor]:
+    def change(cls, stack: SliceStack, beam: ParallelBeam, call: Call) -> Callable[[slice], torch.Tensor]:
         """A function that gives the change in HU for a range of the stack's slices."""
         raise NotImplementedError
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
-            return cls.change(stack, stack.beam, params, view)
+            return cls.change(stack, stack.beam, call)
 
-        changed = change_slices(image, view.grids, change)
+        changed = change_slices(image, call.grids, change)
         return torch.where(image > PADDING_HU, changed, image)
 
 
@@ -99,10 +96,8 @@ class RandCTMotion(SinogramOperation):
         }
 
     @classmethod
-    def change(
-        cls, stack: SliceStack, beam: ParallelBeam, params: Sequence[Params], view: KeyView
-    ) -> Callable[[slice], torch.Tensor]:
-        mine = [params[i] for i in stack.members]
+    def change(cls, stack: SliceStack, beam: ParallelBeam, call: Call) -> Callable[[slice], torch.Tensor]:
+        mine = [call.draws[i] for i in stack.members]
         courses = torch.tensor(np.stack([pose_course(p, beam.views) for p in mine]), dtype=torch.float32)
         heading = torch.tensor([math.radians(p["direction_degrees"]) for p in mine])
         shift = torch.stack([torch.cos(heading), torch.sin(heading)], dim=-1)[:, None] * courses[..., None]
@@ -172,10 +167,8 @@ class RandCTBeamHardening(SinogramOperation):
         return {"amount": self.R.uniform(*self.amount)}
 
     @classmethod
-    def change(
-        cls, stack: SliceStack, beam: ParallelBeam, params: Sequence[Params], view: KeyView
-    ) -> Callable[[slice], torch.Tensor]:
-        amount = stack.spread([p["amount"] for p in params])
+    def change(cls, stack: SliceStack, beam: ParallelBeam, call: Call) -> Callable[[slice], torch.Tensor]:
+        amount = stack.spread(call.drawn("amount"))
         return lambda some: beam_hardening(stack.slices[some], amount[some], beam, WINDOW)
 
 
@@ -226,27 +219,26 @@ class RandCTRing(SinogramOperation):
     def draw(self) -> Params:
         return {
             "gain": self.R.uniform(*self.gain),
-            "elements": self.elements,
-            "drift": self.drift,
             "onset": self.R.uniform(0, 1),
             "seed": int(self.R.randint(2**31 - 1)),
         }
 
+    def settings(self) -> Params:
+        return {"elements": self.elements, "drift": self.drift}
+
     @classmethod
-    def change(
-        cls, stack: SliceStack, beam: ParallelBeam, params: Sequence[Params], view: KeyView
-    ) -> Callable[[slice], torch.Tensor]:
-        seeds = view.seeds(params)
+    def change(cls, stack: SliceStack, beam: ParallelBeam, call: Call) -> Callable[[slice], torch.Tensor]:
+        seeds = call.seeds()
+        count = max(1, round(call.settings["elements"] * beam.width))
         time = torch.linspace(0, 1, beam.views, device=stack.slices.device)[:, None]
         rings = []
         for i in stack.members:
-            p = params[i]
+            drawn = call.draws[i]
             generator = torch.Generator().manual_seed(seeds[i])
-            count = max(1, round(p["elements"] * beam.width))
             error = torch.zeros(beam.width)
             off = torch.randperm(beam.width, generator=generator)[:count]
-            error[off] = p["gain"] * torch.randn(count, generator=generator)
-            lasting = 1 - p["drift"] * (time < p["onset"])
+            error[off] = drawn["gain"] * torch.randn(count, generator=generator)
+            lasting = 1 - call.settings["drift"] * (time < drawn["onset"])
             gain = error.clamp(-0.5, 0.5).to(stack.slices.device) * lasting
             rings.append(ring_artefact(gain[None, None], beam, WINDOW))
         each = torch.cat(rings).repeat_interleave(stack.whole[1] * stack.whole[2], 0)

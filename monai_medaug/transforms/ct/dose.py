@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
 from monai_medaug.core.arguments import choice, number, span
-from monai_medaug.core.call import KeyView, Params
-from monai_medaug.core.operation import RandomOperation, per_sample
+from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.ct.acquisition import thinning_noise
 from monai_medaug.functional.ct.hu import (
@@ -65,7 +64,8 @@ class RandCTDose(CTImage, RandomOperation):
     """
 
     memory = 4
-    identity = {"noise_hu": 0.0}
+    identity = {"noise_hu": 0.0, "dose_fraction": 1.0}
+    variants = ({}, {"domain": "projection"})
 
     def __init__(
         self,
@@ -82,7 +82,6 @@ class RandCTDose(CTImage, RandomOperation):
         self.domain = choice("domain", domain, ("image", "projection"))
         kernels = (*APODISATION, "white") if domain == "image" else tuple(_WINDOWS)
         self.kernel = choice(f"kernel in the {domain} domain", kernel, kernels)
-        self.identity = {"noise_hu": 0.0} if domain == "image" else {"dose_fraction": 1.0}  # type: ignore[misc]
         self.noise_hu = span("noise_hu", noise_hu, 0)
         self.slice_correlation = number("slice_correlation", slice_correlation, 0, 0.5)
         self.dose_fraction = span("dose_fraction", dose_fraction, 1e-3, 1)
@@ -90,27 +89,29 @@ class RandCTDose(CTImage, RandomOperation):
         self.electronic_noise = number("electronic_noise", electronic_noise, 0)
 
     def draw(self) -> Params:
+        name = "noise_hu" if self.domain == "image" else "dose_fraction"
+        return {name: self.R.uniform(*getattr(self, name)), "seed": int(self.R.randint(2**31 - 1))}
+
+    def settings(self) -> Params:
         if self.domain == "image":
-            drawn = {"noise_hu": self.R.uniform(*self.noise_hu), "slice_correlation": self.slice_correlation}
-        else:
-            fraction = self.R.uniform(*self.dose_fraction)
-            drawn = {"dose_fraction": fraction, "photons": self.photons, "electronic_noise": self.electronic_noise}
-        return {**drawn, "kernel": self.kernel, "seed": int(self.R.randint(2**31 - 1))}
+            return {"kernel": self.kernel, "slice_correlation": self.slice_correlation}
+        return {"kernel": self.kernel, "photons": self.photons, "electronic_noise": self.electronic_noise}
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        if "dose_fraction" in params[0]:
-            return _thinned(image, params, view)
-        seeds = view.seeds(params)
-        noise = torch.empty_like(image)
-        for stack in slice_stacks(image, view.grids):
-            p = params[stack.members[0]]  # kernel and correlation are the transform's, alike for all samples
-            noise[stack.members] = _noise_slices(stack, seeds, p["kernel"], p["slice_correlation"])
-        return add_hu_noise(image, noise, per_sample(image, params, "noise_hu"))
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        return _thinned(image, call) if "photons" in call.settings else _noisy(image, call)
 
 
 RandCTDosed = dictionary_twin(RandCTDose)
 RandCTDoseD = RandCTDoseDict = RandCTDosed
+
+
+def _noisy(image: torch.Tensor, call: Call) -> torch.Tensor:
+    """Noise of the drawn level added in the image."""
+    seeds, noise = call.seeds(), torch.empty_like(image)
+    for stack in slice_stacks(image, call.grids):
+        noise[stack.members] = _noise_slices(stack, seeds, call.settings["kernel"], call.settings["slice_correlation"])
+    return add_hu_noise(image, noise, call.column("noise_hu"))
 
 
 def _noise_slices(stack: SliceStack, seeds: Sequence[int], kernel: str, correlation: float) -> torch.Tensor:
@@ -125,18 +126,18 @@ def _noise_slices(stack: SliceStack, seeds: Sequence[int], kernel: str, correlat
     return stack.restored(noise).to(stack.slices.dtype)
 
 
-def _thinned(image: torch.Tensor, params: Sequence[Params], view: KeyView) -> torch.Tensor:
-    seeds = view.seeds(params)
+def _thinned(image: torch.Tensor, call: Call) -> torch.Tensor:
+    """The noise that the fraction of the dose lacks, inserted into the line integrals."""
+    seeds, fractions = call.seeds(), call.drawn("dose_fraction")
 
     def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
         beam = stack.beam
-        fraction, photons, electronic = (
-            stack.spread([p[name] for p in params]) for name in ("dose_fraction", "photons", "electronic_noise")
-        )
+        fraction = stack.spread(fractions)
         white = stack.noise((beam.views, beam.width), seeds)
-        window = _WINDOWS[params[stack.members[0]]["kernel"]]
+        window = _WINDOWS[call.settings["kernel"]]
+        photons, electronic = (stack.slices.new_tensor(call.settings[n]) for n in ("photons", "electronic_noise"))
         return lambda some: thinning_noise(
-            stack.slices[some], white[some], fraction[some], photons[some], electronic[some], beam, window
+            stack.slices[some], white[some], fraction[some], photons, electronic, beam, window
         )
 
-    return torch.where(image > PADDING_HU, change_slices(image, view.grids, change), image)
+    return torch.where(image > PADDING_HU, change_slices(image, call.grids, change), image)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
 from monai_medaug.core.arguments import choice, number, span
-from monai_medaug.core.call import KeyView, Params
-from monai_medaug.core.operation import Operation, RandomOperation, per_sample
+from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.operation import Operation, RandomOperation
 from monai_medaug.core.tensors import require_finite
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.ct.hu import hu_contrast, hu_window
@@ -99,19 +98,12 @@ class HUWindow(CTImage, Operation):
         self.width = number("width", width, 1e-6)
         self.out_range = span("out_range", out_range)
 
-    def draw(self) -> Params:
+    def settings(self) -> Params:
         return {"center_hu": self.center, "width_hu": self.width, "out_range": list(self.out_range)}
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        bounds = [{"low": p["out_range"][0], "high": p["out_range"][1]} for p in params]
-        return hu_window(
-            image,
-            per_sample(image, params, "center_hu"),
-            per_sample(image, params, "width_hu"),
-            per_sample(image, bounds, "low"),
-            per_sample(image, bounds, "high"),
-        )
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        return hu_window(image, call.settings["center_hu"], call.settings["width_hu"], *call.settings["out_range"])
 
 
 HUWindowd = dictionary_twin(HUWindow)
@@ -150,15 +142,14 @@ class RandHUWindow(CTImage, RandomOperation):
         self.out_range = span("out_range", out_range)
 
     def draw(self) -> Params:
-        return {
-            "center_hu": self.R.uniform(*self.center),
-            "width_hu": self.R.uniform(*self.width),
-            "out_range": list(self.out_range),
-        }
+        return {"center_hu": self.R.uniform(*self.center), "width_hu": self.R.uniform(*self.width)}
+
+    def settings(self) -> Params:
+        return {"out_range": list(self.out_range)}
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        return HUWindow.apply(image, params, plan, view)
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        return hu_window(image, call.column("center_hu"), call.column("width_hu"), *call.settings["out_range"])
 
 
 RandHUWindowd = dictionary_twin(RandHUWindow)
@@ -194,11 +185,14 @@ class RandHUContrast(CTImage, RandomOperation):
         self.pivot_hu = number("pivot_hu", pivot_hu)
 
     def draw(self) -> Params:
-        return {"factor": self.R.uniform(*self.factor), "pivot_hu": self.pivot_hu}
+        return {"factor": self.R.uniform(*self.factor)}
+
+    def settings(self) -> Params:
+        return {"pivot_hu": self.pivot_hu}
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        return hu_contrast(image, per_sample(image, params, "factor"), per_sample(image, params, "pivot_hu"))
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        return hu_contrast(image, call.column("factor"), call.settings["pivot_hu"])
 
 
 RandHUContrastd = dictionary_twin(RandHUContrast)

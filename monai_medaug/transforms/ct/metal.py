@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.core.arguments import choice, number, span
-from monai_medaug.core.call import KeyView, Params
+from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import affine_of, plain_tensor, with_meta
 from monai_medaug.core.trace import is_ours
@@ -82,19 +81,21 @@ class RandCTMetal(CTImage, RandomOperation):
             "radius_mm": [radii[0], radii[1] if rods == 2 else 0.0],
             "place": [float(v) for v in self.R.uniform(-_REACH, _REACH, size=4)],
             "depth": [float(v) for v in sorted(self.R.uniform(0, 1, size=2))],
-            "photons": self.photons,
-            "scatter": self.scatter,
             "seed": int(self.R.randint(2**31 - 1)),
         }
 
+    def settings(self) -> Params:
+        return {"photons": self.photons, "scatter": self.scatter}
+
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        metal = torch.cat([rods_of(p, g, image.device) for p, g in zip(params, view.grids, strict=True)])
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        metal = torch.cat([rods_of(p, g, image.device) for p, g in zip(call.draws, call.grids, strict=True)])
         metal = metal.to(image.dtype).expand_as(image)
         out = image.clone()
-        for name in {p["material"] for p in params}:
-            mine = [i for i, p in enumerate(params) if p["material"] == name]
-            out[mine] = _with_metal(image[mine], metal[mine], name, [params[i] for i in mine], view, mine)
+        materials = call.drawn("material")
+        for name in set(materials):
+            mine = [i for i, material in enumerate(materials) if material == name]
+            out[mine] = _with_metal(image[mine], metal[mine], name, call.of(mine))
         return torch.where(image > PADDING_HU, out, image)
 
 
@@ -102,29 +103,24 @@ RandCTMetald = dictionary_twin(RandCTMetal)
 RandCTMetalD = RandCTMetalDict = RandCTMetald
 
 
-def _with_metal(
-    image: torch.Tensor, metal: torch.Tensor, name: str, params: Sequence[Params], view: KeyView, mine: list[int]
-) -> torch.Tensor:
-    grids = [view.grids[i] for i in mine]
-    masks = {tuple(s.members): s.slices for s in slice_stacks(metal, grids)}
-    seeds = view.seeds(params)
+def _with_metal(image: torch.Tensor, metal: torch.Tensor, name: str, call: Call) -> torch.Tensor:
+    """Samples with rods of one material."""
+    masks = {tuple(s.members): s.slices for s in slice_stacks(metal, call.grids)}
+    seeds = call.seeds()
 
     def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
         beam = stack.beam
         mask = masks[tuple(stack.members)]
         white = stack.noise((beam.views, beam.width), seeds)
-        photons, scatter = (stack.spread([p[key] for p in params]) for key in ("photons", "scatter"))
+        photons, scatter = (stack.slices.new_tensor(call.settings[n]) for n in ("photons", "scatter"))
 
         def part(some: slice) -> torch.Tensor:
             hu = stack.slices[some]
-            seen = metal_artefact(
-                hu, mask[some], white[some], METALS[name], photons[some], scatter[some], beam, _WINDOW
-            )
-            return seen - hu
+            return metal_artefact(hu, mask[some], white[some], METALS[name], photons, scatter, beam, _WINDOW) - hu
 
         return part
 
-    return change_slices(image, grids, change, at_once=16)
+    return change_slices(image, call.grids, change, at_once=16)
 
 
 def rods_of(params: Params, grid: VoxelGrid, device: torch.device) -> torch.Tensor:

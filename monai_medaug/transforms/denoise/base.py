@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, ClassVar
 
 import torch
 
 from monai_medaug.core.arguments import choice, number
-from monai_medaug.core.call import KeyView, Params
+from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.tensors import affine_of, computing_dtype, plain_tensor, require_finite, say_once
 from monai_medaug.functional.ct.slices import slice_axis
@@ -23,12 +24,14 @@ from monai_medaug.transforms.ct.hu import require_hu
 
 NOISES = ("gaussian", "rician", "rician_squared", "ct")
 NEGATIVE_MAGNITUDES = "an image with Rician noise has negative values: the least of them is taken for no signal"
+THICK = 1.5
+"""Slices thicker than this times the finest spacing count as thick: patches span few of them and more of the plane."""
 _FAINT = 0.5
-"""Signals of less than so many sigma are none, up to twice that they are faded: near zero the inverse is as steep as a
-square root, and would make a signal of the little noise that filters leave in an empty background."""
-_GUIDE_SHARE = 0.05  # of a guide's range: differences below it are none, however little noise it has
-_NEGLIGIBLE = 1e-6  # of the range: no noise to be removed
-_FAINT_NOISE = 1e-3  # of the range: suspiciously little
+"""Rician signals below this, in sigma, become 0, and up to twice that fade in: near zero the inverse is as steep as a
+square root, and would turn the little noise that filters leave in an empty background into a signal."""
+_GUIDE_SHARE = 0.05  # of a guide's range: smaller differences are ignored, however little noise it has
+_NEGLIGIBLE = 1e-6  # of the range: an image with less noise is returned as it is
+_FAINT_NOISE = 1e-3  # of the range: an estimate below it is doubtful
 
 
 class NoiseRemoval(Operation):
@@ -39,17 +42,20 @@ class NoiseRemoval(Operation):
     memory = 5
     by_level: ClassVar[bool] = True
     """Whether the filter goes by the noise level of Gaussian data too; that of Rician data is always needed."""
+    step: ClassVar[int] = 1
+    """Slabs of a volume must begin at multiples of so many voxels for the result to be that of the whole."""
+    command: ClassVar[str]
+    """Its name on the command line."""
 
     def __init__(self, sigma: float | None, noise: str) -> None:
         super().__init__()
         self.sigma = None if sigma is None else number("sigma", sigma, 0)
         self.noise = choice("noise", noise, NOISES)
         self.correlation: list[list[float]] | None = None
-        """Of CT noise, where it is known already: one list for each axis of more than one voxel."""
 
-    def settings(self) -> Params:
+    @abstractmethod
+    def filter_settings(self) -> Params:
         """The filter's own parameters, plain values."""
-        raise NotImplementedError
 
     @classmethod
     @abstractmethod
@@ -57,7 +63,7 @@ class NoiseRemoval(Operation):
         cls,
         image: torch.Tensor,
         sigma: torch.Tensor,
-        params: Params,
+        settings: Params,
         spacing: tuple[float, ...],
         guide: tuple[torch.Tensor, torch.Tensor] | None,
     ) -> torch.Tensor:
@@ -66,15 +72,33 @@ class NoiseRemoval(Operation):
         Args:
             image: (N, 1, *spatial), with no axis of size 1 where there are other two.
             sigma: noise level of each, (N,); ones for stabilised data; zeros where the filter doesn't ask for it.
-            params: of the call; ``correlation`` is that of the noise, see `noise_correlation`, None for white noise.
+            settings: of the call; ``correlation`` is that of the noise, None for white noise.
             spacing: in mm along these axes.
             guide: a second image of the same shape and its noise level, or None.
         """
 
     @classmethod
-    def needs_sigma(cls, params: Params) -> bool:
+    def needs_sigma(cls, settings: Params) -> bool:
         """Whether a call asks for the noise level: without noise it then gives back the image as it is."""
-        return cls.by_level or is_rician(params["noise"])
+        return cls.by_level or is_rician(settings["noise"])
+
+    def fitted(self, image: torch.Tensor) -> NoiseRemoval:
+        """A copy whose noise level and correlation are those of an image (1, *spatial), for slabs of it.
+
+        Where no correlated noise is found in a CT, the noise counts as white.
+
+        Example:
+            >>> from monai_medaug.transforms import WaveletDenoise
+            >>> noise = torch.randn(1, 128, 128, generator=torch.Generator().manual_seed(0))
+            >>> round(WaveletDenoise().fitted(100 + 5 * noise).sigma)
+            5
+        """
+        fixed = copy(self)
+        if self.needs_sigma(self.settings()):
+            fixed.sigma, fixed.correlation = self.measured(image)
+            if self.noise == "ct" and fixed.correlation is None:
+                fixed.noise = "gaussian"
+        return fixed
 
     def measured(self, image: torch.Tensor) -> tuple[float, list[list[float]] | None]:
         """Noise level, as stated or else as estimated on an image (1, *spatial), and correlation of CT noise.
@@ -89,25 +113,25 @@ class NoiseRemoval(Operation):
         require_finite(flat[0], "image")
         grid = VoxelGrid(tuple(flat.shape[2:]), affine_of(image))
         single, across = _single_channels(flat.to(computing_dtype(flat.dtype)), [grid])
-        levels, correlations = _noise_of(single, self.draw(), across)
+        levels, correlations = _noise_of(single, self.settings(), across)
         return float(levels[0]), correlations[0]
 
-    def draw(self) -> Params:
+    def settings(self) -> Params:
         known = {} if self.correlation is None else {"correlation": self.correlation}
-        drawn = {"noise": self.noise, **known, **self.settings()}
+        constants = {"noise": self.noise, **known, **self.filter_settings()}
         sigma = "estimated" if self.sigma is None else self.sigma
-        return {"sigma": sigma, **drawn} if self.needs_sigma(drawn) else drawn
+        return {"sigma": sigma, **constants} if self.needs_sigma(constants) else constants
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        own = params[0]
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        own = call.settings
         channels = image.shape[1]
-        flat, across = _single_channels(image, view.grids)
+        flat, across = _single_channels(image, call.grids)
         axes = _axes_to_filter(image)
-        spacing = [tuple(grid.spacing[a] for a in axes) for grid in view.grids for _ in range(channels)]
+        spacing = [tuple(grid.spacing[a] for a in axes) for grid in call.grids for _ in range(channels)]
         guide = None
-        if view.guide is not None:
-            other = view.guide.expand(-1, channels, *image.shape[2:]).reshape(flat.shape)
+        if "guide" in call.inputs:
+            other = call.inputs["guide"].expand(-1, channels, *image.shape[2:]).reshape(flat.shape)
             least, most = other.flatten(1).aminmax(dim=1)
             guide = (other, torch.maximum(mad_sigma(other)[:, 0], _GUIDE_SHARE * (most - least)))
         low, high = flat.flatten(1).aminmax(dim=1)
@@ -115,7 +139,7 @@ class NoiseRemoval(Operation):
         correlations: list[Any] = [None] * len(flat)
         if cls.needs_sigma(own):
             sigma, correlations = _noise_of(flat, own, across)
-            view.notes.extend(_notes(sigma, correlations, channels))
+            call.note(_notes(sigma, correlations, channels))
 
         def cleared(values: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
             """Filtered, images of one geometry and one kind of noise together."""
@@ -240,3 +264,13 @@ def equal_sides(size: int, spacing: Sequence[float]) -> list[int]:
 def is_source(preset: str | None) -> bool:
     """Whether a preset argument asks for the source's settings."""
     return choice("preset", preset, ("source", None)) == "source"
+
+
+def thick_axes(spacing: tuple[float, ...], times: float = THICK) -> list[bool]:
+    """Which axes of a volume lie across slices at least ``times`` as thick as the finest spacing; in 2D none.
+
+    Example:
+        >>> thick_axes((1.0, 1.0, 3.0))
+        [False, False, True]
+    """
+    return [len(spacing) == 3 and s >= times * min(spacing) for s in spacing]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
 from monai_medaug.core.arguments import choice, number, odd_number
-from monai_medaug.core.call import Params
+from monai_medaug.core.contract import Params
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.denoise.bilateral import bilateral_smooth
 from monai_medaug.functional.denoise.median import median_smooth
@@ -52,6 +53,7 @@ class GaussianDenoise(NoiseRemoval):
         tensor([[[  0.,   0.,  11.,  89., 100., 100.]]])
     """
 
+    command = "gaussian"
     by_level = False
 
     def __init__(
@@ -69,16 +71,20 @@ class GaussianDenoise(NoiseRemoval):
         self.unit = "voxel" if source else unit
         self.truncate = 2 / 1.1 if source else 4.0  # two voxels to either side
 
-    def settings(self) -> Params:
+    @property
+    def reach(self) -> int | None:
+        return None if self.unit == "mm" else math.ceil(self.truncate * self.width)
+
+    def filter_settings(self) -> Params:
         return {"width": self.width, "unit": self.unit, "truncate": self.truncate}
 
     @classmethod
     def filtered(
-        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: tuple[float, ...], guide: Any
+        cls, image: torch.Tensor, sigma: torch.Tensor, settings: Params, spacing: tuple[float, ...], guide: Any
     ) -> torch.Tensor:
-        unit = 1 if params["unit"] == "mm" else min(spacing)
-        widths = [params["width"] * unit / s for s in spacing]
-        return gaussian_smooth(image, image.new_tensor(widths).expand(len(image), -1), params["truncate"])
+        unit = 1 if settings["unit"] == "mm" else min(spacing)
+        widths = [settings["width"] * unit / s for s in spacing]
+        return gaussian_smooth(image, image.new_tensor(widths).expand(len(image), -1), settings["truncate"])
 
 
 GaussianDenoised = dictionary_twin(GaussianDenoise)
@@ -105,6 +111,7 @@ class MedianDenoise(NoiseRemoval):
         True
     """
 
+    command = "median"
     by_level = False
 
     def __init__(
@@ -113,14 +120,18 @@ class MedianDenoise(NoiseRemoval):
         super().__init__(sigma, noise)
         self.size = 5 if is_source(preset) else odd_number("size", size, 1, 31)
 
-    def settings(self) -> Params:
+    @property
+    def reach(self) -> int:
+        return self.size // 2
+
+    def filter_settings(self) -> Params:
         return {"size": self.size}
 
     @classmethod
     def filtered(
-        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: tuple[float, ...], guide: Any
+        cls, image: torch.Tensor, sigma: torch.Tensor, settings: Params, spacing: tuple[float, ...], guide: Any
     ) -> torch.Tensor:
-        return median_smooth(image, equal_sides(params["size"], spacing))
+        return median_smooth(image, equal_sides(settings["size"], spacing))
 
 
 MedianDenoised = dictionary_twin(MedianDenoise)
@@ -153,6 +164,8 @@ class BilateralDenoise(NoiseRemoval):
         (True, True)
     """
 
+    command = "bilateral"
+
     def __init__(
         self,
         range_sigma: float | None = None,
@@ -174,29 +187,33 @@ class BilateralDenoise(NoiseRemoval):
         if noise == "rician" and range_sigma is not None:
             raise ValueError("range_sigma is in the image's units, which stabilised data have lost: give range_factor")
 
-    def settings(self) -> Params:
+    @property
+    def reach(self) -> int:
+        return self.diameter // 2
+
+    def filter_settings(self) -> Params:
         rest = {"space_sigma": self.space_sigma, "diameter": self.diameter, "range_factor": self.range_factor}
         if self.source:
             return {"range_share": 75 / 255, **rest}
         return rest if self.range_sigma is None else {"range_sigma": self.range_sigma, **rest}
 
     @classmethod
-    def needs_sigma(cls, params: Params) -> bool:
-        return is_rician(params["noise"]) or not {"range_share", "range_sigma"} & params.keys()
+    def needs_sigma(cls, settings: Params) -> bool:
+        return is_rician(settings["noise"]) or not {"range_share", "range_sigma"} & settings.keys()
 
     @classmethod
     def filtered(
-        cls, image: torch.Tensor, sigma: torch.Tensor, params: Params, spacing: tuple[float, ...], guide: Any
+        cls, image: torch.Tensor, sigma: torch.Tensor, settings: Params, spacing: tuple[float, ...], guide: Any
     ) -> torch.Tensor:
-        if "range_share" in params:
+        if "range_share" in settings:
             low, high = image.flatten(1).aminmax(dim=1)
-            width = params["range_share"] * (high - low)
-        elif "range_sigma" in params:
-            width = torch.full_like(sigma, params["range_sigma"])
+            width = settings["range_share"] * (high - low)
+        elif "range_sigma" in settings:
+            width = torch.full_like(sigma, settings["range_sigma"])
         else:
-            width = params["range_factor"] * sigma
-        space = [params["space_sigma"] * min(spacing) / s for s in spacing]
-        return bilateral_smooth(image, params["diameter"], width, image.new_tensor(space).expand(len(image), -1))
+            width = settings["range_factor"] * sigma
+        space = [settings["space_sigma"] * min(spacing) / s for s in spacing]
+        return bilateral_smooth(image, settings["diameter"], width, image.new_tensor(space).expand(len(image), -1))
 
 
 BilateralDenoised = dictionary_twin(BilateralDenoise)

@@ -1,17 +1,14 @@
-"""What goes into a mix of a batch and what comes out: images, labels and masks of all samples."""
+"""What comes out of a mix of a batch, and the labels that go into it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from monai.data.meta_tensor import MetaTensor
 
-from monai_medaug.core.tensors import plain_tensor, require_finite, with_meta
-from monai_medaug.core.trace import pop_record, samples_of
+from monai_medaug.core.tensors import require_finite
 
 
 class MixedBatch(NamedTuple):
@@ -38,20 +35,16 @@ class MixedBatch(NamedTuple):
 
 
 @dataclass
-class MixEntry:
-    """One item of a call: images, labels or masks of all samples."""
+class MixLabel:
+    """The labels of all samples under one key."""
 
     data: Any
     name: str
-    index: int = 0
     classes: int | None = None
-    label: bool = False
     tensor: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        if not self.label:
-            self.tensor = plain_tensor(self.data, self.name, batch=True)
-        elif isinstance(self.data, torch.Tensor):
+        if isinstance(self.data, torch.Tensor):
             with torch._C.DisableTorchFunctionSubclass():
                 self.tensor = self.data.as_subclass(torch.Tensor)
         elif isinstance(self.data, np.ndarray) and self.data.dtype.kind in "biuf":
@@ -61,47 +54,17 @@ class MixEntry:
             raise TypeError(f"{self.name} must be a tensor or array of numbers, got {type(self.data).__name__}")
         require_finite(self.tensor, self.name)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.tensor.shape[2:])
-
     def like(self, tensor: torch.Tensor) -> Any:
-        """The result as the kind that came in, but without meta data: it is not of these samples alone."""
+        """The result as the kind that came in, but without meta data: it belongs to two samples."""
         return tensor.cpu().numpy() if isinstance(self.data, np.ndarray) else tensor
 
 
 @dataclass
 class Mixture:
-    """The results of a call, in the order of the items."""
+    """The results of a call, in the order of the items: of each label target, own and partner's, of each mask both."""
 
     weights: torch.Tensor
     permutation: torch.Tensor
-    images: list[Any] = field(default_factory=list)
+    images: list[Any]
     labels: list[tuple[Any, Any, Any]] = field(default_factory=list)
     masks: list[tuple[Any, Any]] = field(default_factory=list)
-
-
-def require_equal_batches(entries: Sequence[MixEntry]) -> None:
-    """Raise unless all items hold as many samples as the first."""
-    size = len(entries[0].tensor)
-    for entry in entries:
-        if entry.tensor.ndim == 0 or len(entry.tensor) != size:
-            got = len(entry.tensor) if entry.tensor.ndim else "a single value"
-            raise ValueError(f"{entry.name} must have the batch size of {entries[0].name}, {size}, got {got}")
-
-
-def without_record(data: Any, owner: str) -> Any:
-    """A MetaTensor, of a sample or a batch, as a new object without the last record of an instance."""
-    if not isinstance(data, MetaTensor):
-        return data
-    with torch._C.DisableTorchFunctionSubclass():
-        out = with_meta(data.as_subclass(torch.Tensor), data)
-    if not data.is_batch:
-        pop_record(out, owner)
-        return out
-    kept = []
-    for trace in samples_of(data):
-        last = max((i for i, r in enumerate(trace) if (r.get("extra_info") or {}).get("uid") == owner), default=None)
-        kept.append([r for i, r in enumerate(trace) if i != last])
-    out.applied_operations = kept
-    return out

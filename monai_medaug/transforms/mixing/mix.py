@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from monai.config import KeysCollection
-
+from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.transforms.mixing.base import BatchMixing
-from monai_medaug.transforms.mixing.twin import BatchMixingDictionary
+from monai_medaug.transforms.mixing.twin import MixingDictionary
 
 
 class BatchMixUp(BatchMixing):
@@ -65,6 +63,10 @@ class BatchMixUp(BatchMixing):
         num_mask_classes: int | None = None,
     ) -> None:
         super().__init__(alpha, 0.0, prob, per_sample, target_form, num_classes, num_mask_classes)
+
+
+BatchMixUpd = dictionary_twin(BatchMixUp, MixingDictionary)
+BatchMixUpD = BatchMixUpDict = BatchMixUpd
 
 
 class BatchCutMix(BatchMixing):
@@ -136,6 +138,10 @@ class BatchCutMix(BatchMixing):
         super().__init__(alpha, 1.0, prob, per_sample, target_form, num_classes, None, lesions, lesion_labels, tries)
 
 
+BatchCutMixd = dictionary_twin(BatchCutMix, MixingDictionary)
+BatchCutMixD = BatchCutMixDict = BatchCutMixd
+
+
 class BatchMix(BatchMixing):
     """For each sample at random MixUp or CutMix, as `BatchMixUp` and `BatchCutMix` do them.
 
@@ -186,153 +192,5 @@ class BatchMix(BatchMixing):
         super().__init__(alpha, cutmix_prob, prob, per_sample, *form, *spared)
 
 
-class BatchMixUpd(BatchMixingDictionary):
-    """Dictionary version of `BatchMixUp`, on a collated batch; all keys share permutation and λ.
-
-    A label's key then holds the soft target (with ``target_form="pair"`` the label as it was), and the new keys
-    ``<label>_own`` and ``<label>_partner`` both labels. A mask's key holds the soft mask, or with ``"pair"`` the mask
-    as it was beside ``<mask>_partner``. ``mix_weights`` holds λ (B,) and ``mix_permutation`` the partners (B,). Images
-    alone may be mixed, as semi-supervised training does: what belongs to them is for you to weigh then.
-
-    Args:
-        keys: the images. The first one present gives the size of the batch.
-        label_keys: labels of the samples: ids (B,), or rows (B, K).
-        mask_keys: segmentation masks.
-        alpha, prob, per_sample, target_form: see `BatchMixUp`.
-        num_classes: see `BatchMixUp`; one for all label keys or one a key.
-        num_mask_classes: see `BatchMixUp`; one for all mask keys or one a key.
-        allow_missing_keys: pass over keys that the data lack instead of raising a KeyError.
-
-    Raises:
-        ValueError: see `BatchMixUp`; a key that is given twice.
-        KeyError: a key is missing.
-
-    Example:
-        >>> import torch
-        >>> batch = {"image": torch.rand(4, 1, 8, 8), "label": torch.tensor([0, 1, 1, 0])}
-        >>> out = BatchMixUpd("image", label_keys="label", num_classes=2).set_random_state(0)(batch)
-        >>> sorted(out)
-        ['image', 'label', 'label_own', 'label_partner', 'mix_permutation', 'mix_weights']
-        >>> out["label"].shape
-        torch.Size([4, 2])
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        label_keys: KeysCollection = (),
-        mask_keys: KeysCollection = (),
-        alpha: float = 1.0,
-        prob: float = 1.0,
-        per_sample: bool = True,
-        target_form: str = "soft",
-        num_classes: int | Sequence[int | None] | None = None,
-        num_mask_classes: int | Sequence[int | None] | None = None,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        mixing = BatchMixUp(alpha, prob, per_sample, target_form)
-        super().__init__(mixing, keys, label_keys, mask_keys, num_classes, num_mask_classes, None, allow_missing_keys)
-
-
-class BatchCutMixd(BatchMixingDictionary):
-    """Dictionary version of `BatchCutMix`, on a collated batch; all keys share permutation, λ and box.
-
-    The keys of the result are those of `BatchMixUpd`; masks are pasted and stay hard.
-
-    Args:
-        keys: the images. λ is the share of own voxels in the first one present.
-        label_keys: labels of the samples: ids (B,), or rows (B, K).
-        mask_keys: segmentation masks, of the images' field of view in any resolution.
-        alpha, prob, per_sample, target_form, lesions, lesion_labels, tries: see `BatchCutMix`.
-        num_classes: see `BatchMixUp`; one for all label keys or one a key.
-        lesion_key: the one of ``mask_keys`` that shows the lesions; not needed if there is but one. No lesion is cut on
-            its grid.
-        allow_missing_keys: pass over keys that the data lack instead of raising a KeyError.
-
-    Raises:
-        ValueError: see `BatchCutMix`; a key that is given twice, or no mask of lesions.
-        KeyError: a key is missing.
-
-    Example:
-        >>> import torch
-        >>> batch = {"image": torch.rand(4, 1, 8, 8, 8), "mask": torch.randint(0, 3, (4, 1, 4, 4, 4))}
-        >>> out = BatchCutMixd("image", mask_keys="mask").set_random_state(0)(batch)
-        >>> out["mask"].dtype, out["mix_permutation"]
-        (torch.int64, tensor([2, 3, 1, 0]))
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        label_keys: KeysCollection = (),
-        mask_keys: KeysCollection = (),
-        alpha: float = 1.0,
-        prob: float = 1.0,
-        per_sample: bool = True,
-        target_form: str = "soft",
-        num_classes: int | Sequence[int | None] | None = None,
-        lesions: str = "any",
-        lesion_labels: int | Sequence[int] = (),
-        tries: int = 20,
-        lesion_key: Any = None,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        mixing = BatchCutMix(alpha, prob, per_sample, target_form, None, lesions, lesion_labels, tries)
-        super().__init__(mixing, keys, label_keys, mask_keys, num_classes, None, lesion_key, allow_missing_keys)
-
-
-class BatchMixd(BatchMixingDictionary):
-    """Dictionary version of `BatchMix`, on a collated batch; all keys share permutation, choice, λ and box.
-
-    The keys of the result are those of `BatchMixUpd`.
-
-    Args:
-        keys: the images. λ of a box is the share of own voxels in the first one present.
-        label_keys: labels of the samples: ids (B,), or rows (B, K).
-        mask_keys: segmentation masks, of the images' field of view in any resolution.
-        alpha, cutmix_prob, prob, per_sample, target_form, lesions, lesion_labels, tries: see `BatchMix`.
-        num_classes: see `BatchMixUp`; one for all label keys or one a key.
-        num_mask_classes: see `BatchMixUp`; one for all mask keys or one a key.
-        lesion_key: the one of ``mask_keys`` that shows the lesions; not needed if there is but one.
-        allow_missing_keys: pass over keys that the data lack instead of raising a KeyError.
-
-    Raises:
-        ValueError: see `BatchMix`; a key that is given twice, or no mask of lesions.
-        KeyError: a key is missing.
-
-    Example:
-        >>> import torch
-        >>> batch = {"image": torch.rand(4, 1, 8, 8), "mask": torch.randint(0, 3, (4, 1, 8, 8))}
-        >>> out = BatchMixd("image", mask_keys="mask", num_mask_classes=3).set_random_state(0)(batch)
-        >>> out["mask"].shape, bool(out["mask"].sum(1).allclose(torch.ones(1)))
-        (torch.Size([4, 3, 8, 8]), True)
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        label_keys: KeysCollection = (),
-        mask_keys: KeysCollection = (),
-        alpha: float = 1.0,
-        cutmix_prob: float = 0.5,
-        prob: float = 1.0,
-        per_sample: bool = True,
-        target_form: str = "soft",
-        num_classes: int | Sequence[int | None] | None = None,
-        num_mask_classes: int | Sequence[int | None] | None = None,
-        lesions: str = "any",
-        lesion_labels: int | Sequence[int] = (),
-        tries: int = 20,
-        lesion_key: Any = None,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        spared = (lesions, lesion_labels, tries)
-        mixing = BatchMix(alpha, cutmix_prob, prob, per_sample, target_form, None, None, *spared)
-        super().__init__(
-            mixing, keys, label_keys, mask_keys, num_classes, num_mask_classes, lesion_key, allow_missing_keys
-        )
-
-
-BatchMixUpD = BatchMixUpDict = BatchMixUpd
-BatchCutMixD = BatchCutMixDict = BatchCutMixd
+BatchMixd = dictionary_twin(BatchMix, MixingDictionary)
 BatchMixD = BatchMixDict = BatchMixd

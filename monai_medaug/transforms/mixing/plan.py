@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_medaug.core.tensors import affine_of
+from monai_medaug.core.contract import Call, Params
 from monai_medaug.functional.acceleration import one_thread
-from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.mixing.lesion_paste import box_sparing_lesions, lesion_mask, lesion_parts, lesion_region
 from monai_medaug.functional.mixing.mix import Corner, Paste, box_of_share, box_on_grid, paste_of_region
-from monai_medaug.transforms.mixing.items import MixEntry
 
 
 @dataclass
@@ -28,11 +26,11 @@ class SampleMix:
     region: torch.Tensor | None = None
     growth_mm: float | None = None
 
-    def paste(self, entry: MixEntry) -> Paste | None:
-        """Where it takes its partner's voxels on an item's grid."""
+    def paste(self, shape: tuple[int, ...]) -> Paste | None:
+        """Where it takes its partner's voxels on a grid."""
         if self.region is not None:
-            return paste_of_region(self.region, entry.shape)
-        return None if self.box is None else Paste(box_on_grid(*self.box, entry.shape))
+            return paste_of_region(self.region, shape)
+        return None if self.box is None else Paste(box_on_grid(*self.box, shape))
 
     def params(self) -> dict[str, Any]:
         """Plain figures for the trace."""
@@ -47,18 +45,13 @@ class SampleMix:
 class BatchLesions:
     """The lesions of a batch, and pastes that respect them."""
 
-    def __init__(self, mode: str, labels: Sequence[int], tries: int, entry: MixEntry | None, first: MixEntry) -> None:
-        if entry is None:
-            raise ValueError(f"lesions={mode!r} needs the lesions' mask")
-        self.mode, self.tries, self.shape = mode, tries, entry.shape
-        self.masks = [lesion_mask(m, labels, entry.name) for m in entry.tensor]
+    def __init__(self, settings: Params, lesion: Call | None) -> None:
+        self.mode, self.tries = settings["lesions"], settings["tries"]
+        if lesion is None:
+            raise ValueError(f"lesions={self.mode!r} needs the lesions' mask")
+        self.shape, self.grids = tuple(lesion.image.shape[2:]), lesion.grids
+        self.masks = [lesion_mask(m, settings["lesion_labels"], lesion.name) for m in lesion.image]
         self.parts = [lesion_parts(m) for m in self.masks] if self.mode == "whole" else []
-        affine: Any = affine_of(entry.data)
-        if affine is None and first.shape == entry.shape:
-            affine = affine_of(first.data)
-        several = affine is not None and np.ndim(affine) == 3
-        affines = affine if affine is not None and several else [affine] * len(self.masks)
-        self.grids = [VoxelGrid(self.shape, a) for a in affines]
 
     def plan(self, plan: SampleMix, sample: int, drawn: Mapping[str, Any]) -> None:
         """Complete a sample's plan; it stays as it is where nothing can be pasted."""
@@ -82,11 +75,11 @@ class BatchLesions:
             plan.method, plan.box = "cutmix", edges.get(best, (low, high))
 
 
-def pastes_on(plans: Sequence[SampleMix], entry: MixEntry) -> list[Paste | None]:
-    """Where each sample takes its partner's voxels on an item's grid."""
+def pastes_on(plans: Sequence[SampleMix], shape: tuple[int, ...], name: str) -> list[Paste | None]:
+    """Where each sample takes its partner's voxels on a grid."""
     for plan in plans:
-        axes = plan.region.ndim if plan.region is not None else len(plan.box[0]) if plan.box else len(entry.shape)
-        if axes != len(entry.shape):
-            raise ValueError(f"{entry.name} must have {axes} spatial axes as the first image, got {len(entry.shape)}")
+        axes = plan.region.ndim if plan.region is not None else len(plan.box[0]) if plan.box else len(shape)
+        if axes != len(shape):
+            raise ValueError(f"{name} must have {axes} spatial axes as the first image, got {len(shape)}")
     with one_thread():
-        return [plan.paste(entry) for plan in plans]
+        return [plan.paste(shape) for plan in plans]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
 from monai_medaug.core.arguments import choice, span, whole_number
-from monai_medaug.core.call import KeyView, Params
-from monai_medaug.core.operation import RandomOperation, per_sample
+from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import require_finite, say_once
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.acceleration import over_rows
@@ -92,10 +91,9 @@ class RandMRIBiasField(MRImage, RandomOperation):
         }
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        terms = [index_polynomial(p["coefficients"], g) for p, g in zip(params, view.grids, strict=True)]
-        coefficients = torch.from_numpy(np.stack(terms)).to(image)
-        return bias(image, coefficients, per_sample(image, params, "peak_to_peak"))
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        terms = [index_polynomial(c, g) for c, g in zip(call.drawn("coefficients"), call.grids, strict=True)]
+        return bias(image, torch.from_numpy(np.stack(terms)).to(image), call.column("peak_to_peak"))
 
 
 RandMRIBiasFieldd = dictionary_twin(RandMRIBiasField)
@@ -152,24 +150,22 @@ class RandMRINoise(MRImage, RandomOperation):
         self.signal = choice("signal", signal, SIGNALS)
 
     def draw(self) -> Params:
-        return {
-            "noise_to_signal": 1 / self.R.uniform(*self.snr),
-            "coils": self.coils,
-            "signal": self.signal,
-            "seed": int(self.R.randint(2**31 - 1)),
-        }
+        return {"noise_to_signal": 1 / self.R.uniform(*self.snr), "seed": int(self.R.randint(2**31 - 1))}
+
+    def settings(self) -> Params:
+        return {"coils": self.coils, "signal": self.signal}
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         real, rest = torch.empty(image.shape, device=image.device), torch.empty(image.shape, device=image.device)
-        for i, (p, seed) in enumerate(zip(params, view.seeds(params), strict=True)):
-            parts = np.random.SeedSequence(seed).generate_state(2 * p["coils"], np.uint64) >> np.uint64(1)
+        for i, seed in enumerate(call.seeds()):
+            parts = np.random.SeedSequence(seed).generate_state(2 * call.settings["coils"], np.uint64) >> np.uint64(1)
             _normal_into((real[i], rest[i]), parts[:2].tolist())
             rest[i].square_()
             for part in parts[2:]:
                 more = white_noise(rest.shape[1:], [int(part)], image.device)[0]
                 rest[i].addcmul_(more, more)
-        sigma = per_sample(image, params, "noise_to_signal") * _signal(image, params)
+        sigma = call.column("noise_to_signal") * _signal(image, call.settings["signal"])
         return magnitude_noise(image, sigma, real.to(image), rest.to(image))
 
 
@@ -177,14 +173,11 @@ RandMRINoised = dictionary_twin(RandMRINoise)
 RandMRINoiseD = RandMRINoiseDict = RandMRINoised
 
 
-def _signal(image: torch.Tensor, params: Sequence[Params]) -> torch.Tensor:
-    """What each sample's SNR compares with, (B, C, 1, ...)."""
-    signal = foreground_mean(image, zero_point(image))
-    if any(p["signal"] != SIGNALS[0] for p in params):
-        whole = torch.tensor([p["signal"] != SIGNALS[0] for p in params], device=image.device)
-        deviation = image.std(tuple(range(2, image.ndim)), correction=0, keepdim=True)
-        signal = torch.where(whole.reshape(-1, *[1] * (image.ndim - 1)), deviation, signal)
-    return signal
+def _signal(image: torch.Tensor, kind: str) -> torch.Tensor:
+    """What the SNR compares with, (B, C, 1, ...)."""
+    if kind == "foreground":
+        return foreground_mean(image, zero_point(image))
+    return image.std(tuple(range(2, image.ndim)), correction=0, keepdim=True)
 
 
 def _normal_into(pair: Sequence[torch.Tensor], seeds: Sequence[int]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
 from monai_medaug.core.arguments import choice, number, span, whole_number, whole_span
-from monai_medaug.core.call import KeyView, Params
+from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.mri.kspace import ghost_weights, sampled_lines, spiked, weight_lines
@@ -17,6 +16,7 @@ from monai_medaug.functional.mri.motion import breathing_path, drift_path, motio
 from monai_medaug.transforms.mri.coil import MRImage
 
 ANY_AXIS = "any"
+BREATHS = (5, 20)  # in a scan
 TRAJECTORIES = ("step", "drift", "breathing")
 PATTERNS = ("variable_density", "partial_fourier")
 
@@ -81,23 +81,25 @@ class RandMRIMotion(MRImage, RandomOperation):
             "directions": [_unit(self.R) for _ in range(self.movements)],
             "axes": [_unit(self.R) for _ in range(self.movements)],
             "times": sorted(self.R.uniform(size=self.movements).tolist()),
-            "cycles": self.R.uniform(*getattr(self, "breaths", (5, 20))),
+            "cycles": self.R.uniform(*BREATHS),
             "phase": self.R.uniform(),
-            "trajectory": self.trajectory,
-            "phase_axis": self.phase_axis,
             "any_axis": self.R.uniform(),
         }
 
+    def settings(self) -> Params:
+        return {"trajectory": self.trajectory, "phase_axis": self.phase_axis}
+
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         out = torch.empty_like(image)
-        for x, p, grid, axis, target in zip(image, params, view.grids, _axes(image, params), out, strict=True):
+        trajectory = call.settings["trajectory"]
+        for x, p, grid, axis, target in zip(image, call.draws, call.grids, _axes(call), out, strict=True):
             shifts = p["translate_mm"] * np.asarray(p["directions"])
             knots = np.concatenate([shifts, p["rotate_degrees"] * np.asarray(p["axes"])], 1)
             lines = image.shape[2 + axis]
-            if p["trajectory"] == "step":
+            if trajectory == "step":
                 path = step_path(knots, np.asarray(p["times"]), lines)
-            elif p["trajectory"] == "drift":
+            elif trajectory == "drift":
                 path = drift_path(knots, lines)
             else:
                 path = breathing_path(knots[0], p["cycles"], p["phase"], lines)
@@ -157,17 +159,18 @@ class RandMRIGhosting(MRImage, RandomOperation):
         return {
             "ghosts": int(self.R.randint(self.ghosts[0], self.ghosts[1] + 1)),
             "intensity": self.R.uniform(*self.intensity),
-            "centre_fraction": self.centre_fraction,
-            "phase_axis": self.phase_axis,
             "any_axis": self.R.uniform(),
         }
 
+    def settings(self) -> Params:
+        return {"centre_fraction": self.centre_fraction, "phase_axis": self.phase_axis}
+
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        axes = _axes(image, params)
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        axes, kept = _axes(call), call.settings["centre_fraction"]
         weights = [
-            ghost_weights(image.shape[2 + a], p["ghosts"], p["intensity"], p["centre_fraction"])
-            for a, p in zip(axes, params, strict=True)
+            ghost_weights(image.shape[2 + a], p["ghosts"], p["intensity"], kept)
+            for a, p in zip(axes, call.draws, strict=True)
         ]
         return weight_lines(image, weights, axes)
 
@@ -222,19 +225,19 @@ class RandMRIUndersampling(MRImage, RandomOperation):
     def draw(self) -> Params:
         return {
             "acceleration": self.R.uniform(*self.acceleration),
-            "centre_fraction": self.centre_fraction,
-            "pattern": self.pattern,
-            "phase_axis": self.phase_axis,
             "any_axis": self.R.uniform(),
             "lines_seed": int(self.R.randint(2**31 - 1)),
         }
 
+    def settings(self) -> Params:
+        return {"centre_fraction": self.centre_fraction, "pattern": self.pattern, "phase_axis": self.phase_axis}
+
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        axes = _axes(image, params)
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        axes, kept, pattern = _axes(call), call.settings["centre_fraction"], call.settings["pattern"]
         weights = [
-            sampled_lines(image.shape[2 + a], p["acceleration"], p["centre_fraction"], p["pattern"], p["lines_seed"])
-            for a, p in zip(axes, params, strict=True)
+            sampled_lines(image.shape[2 + a], p["acceleration"], kept, pattern, p["lines_seed"])
+            for a, p in zip(axes, call.draws, strict=True)
         ]
         return weight_lines(image, weights, axes)
 
@@ -292,9 +295,9 @@ class RandMRISpike(MRImage, RandomOperation):
         }
 
     @classmethod
-    def apply(cls, image: torch.Tensor, params: Sequence[Params], plan: Any, view: KeyView) -> torch.Tensor:
-        waves = [(np.asarray(p["frequencies"])[:, : image.ndim - 2], np.asarray(p["phases"])) for p in params]
-        return torch.stack([spiked(x, p["amplitude"], *w) for x, p, w in zip(image, params, waves, strict=True)])
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        waves = [(np.asarray(p["frequencies"])[:, : image.ndim - 2], np.asarray(p["phases"])) for p in call.draws]
+        return torch.stack([spiked(x, p["amplitude"], *w) for x, p, w in zip(image, call.draws, waves, strict=True)])
 
 
 RandMRISpiked = dictionary_twin(RandMRISpike)
@@ -307,19 +310,15 @@ def _axis_argument(value: int | str) -> int | str:
     return whole_number("phase_axis", value, -3, 2)
 
 
-def _axes(image: torch.Tensor, params: Sequence[Params]) -> list[int]:
+def _axes(call: Call) -> list[int]:
     """Phase-encoding axis of each sample; ``"any"`` chooses among those of more than one voxel."""
-    shape = image.shape[2:]
-    candidates = [a for a, n in enumerate(shape) if n > 1] or [0]
-    axes = []
-    for p in params:
-        axis = p["phase_axis"]
-        if axis == ANY_AXIS:
-            axis = candidates[int(p["any_axis"] * len(candidates))]
-        elif not -len(shape) <= axis < len(shape):
-            raise ValueError(f"phase_axis must be an axis of an image of {len(shape)} dimensions, got {axis}")
-        axes.append(axis % len(shape))
-    return axes
+    shape, axis = call.image.shape[2:], call.settings["phase_axis"]
+    if axis == ANY_AXIS:
+        candidates = [a for a, n in enumerate(shape) if n > 1] or [0]
+        return [candidates[int(share * len(candidates))] for share in call.drawn("any_axis")]
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"phase_axis must be an axis of an image of {len(shape)} dimensions, got {axis}")
+    return [axis % len(shape)] * len(call.draws)
 
 
 def _unit(random: np.random.RandomState) -> list[float]:

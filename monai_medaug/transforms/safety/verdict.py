@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
-from monai_medaug.core.call import REGISTRY, apply_record
+from monai_medaug.core.call import apply_record
+from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.tensors import affine_of, plain_tensor
 from monai_medaug.core.trace import Record, is_ours
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -105,9 +106,9 @@ def _passage(before: MetaTensor, after: MetaTensor) -> _Passage | None:
         result,
         kept,
         covered,
-        float(np.prod([r["extra_info"]["figures"]["volume_scale"] for r in steps])),
+        float(np.prod([r["extra_info"].get("figures", {}).get("volume_scale", 1.0) for r in steps])),
         tuple(float(abs(np.linalg.det(g.matrix[:3, :3]))) for g in grids),  # type: ignore[arg-type]
-        [r["extra_info"]["figures"]["min_det_j"] for r in steps],
+        [f["min_det_j"] for f in (r["extra_info"].get("figures", {}) for r in steps) if "min_det_j" in f],
         steps,
         grids[0],
         only_ours,

@@ -1,0 +1,72 @@
+"""Collaborative filtering."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from monai_medaug.core.contract import Params
+from monai_medaug.core.twin import dictionary_twin
+from monai_medaug.functional.denoise.collaborative import collaborative_filter
+from monai_medaug.transforms.denoise.base import NoiseRemoval, thick_axes
+
+_THICK_STACK, _CT_STACK = ((2, 5), (2, 7)), ((1, 8), (1, 9))
+"""Edge of the patches and search distance, each across and along thick slices."""
+
+
+class CollaborativeDenoise(NoiseRemoval):
+    """Stack patches that look alike and shrink the stacks in a transform domain: BM3D, and BM4D for volumes.
+
+    Two stages: hard thresholding at 2.7 sigma, then a Wiener filter with the first result as pilot. The best and the
+    slowest of the denoisers here. Patches have 8² voxels, in volumes 4³; of thick slices 5² in two of them, and with
+    the noise of CT 8² in one.
+
+    Args:
+        sigma: noise level; None estimates it as ``noise`` has it, and records the estimate.
+        noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``, see `GaussianDenoise`.
+
+    Raises:
+        ValueError: an argument is out of its range, or the image is not finite.
+
+    Source: K. Dabov et al., Image denoising by sparse 3-D transform-domain collaborative filtering, IEEE Trans. Image
+    Process. 2007; M. Maggioni et al., Nonlocal transform-domain filter for volumetric data, ibid. 2013.
+
+    Example:
+        >>> stripes = torch.tensor([0.0, 100.0]).repeat_interleave(8).repeat(2).expand(1, 32, 32)
+        >>> noisy = stripes + 10 * torch.randn(1, 32, 32, generator=torch.Generator().manual_seed(0))
+        >>> bool((CollaborativeDenoise(sigma=10)(noisy) - stripes).std() < 3)
+        True
+    """
+
+    command = "collaborative"
+    memory = 10
+    step = 3
+
+    def __init__(self, sigma: float | None = None, noise: str = "gaussian") -> None:
+        super().__init__(sigma, noise)
+
+    @property
+    def reach(self) -> int:
+        return 16
+
+    def filter_settings(self) -> Params:
+        return {}
+
+    @classmethod
+    def filtered(
+        cls, image: torch.Tensor, sigma: torch.Tensor, settings: Params, spacing: tuple[float, ...], guide: Any
+    ) -> torch.Tensor:
+        patch, search = None, None
+        thick = thick_axes(spacing)
+        if any(thick):
+            (across, along), (far, wide) = _THICK_STACK if settings["correlation"] is None else _CT_STACK
+            patch, search = [across if t else along for t in thick], [far if t else wide for t in thick]
+        # float64 would only break the ties of the matching in another way
+        single, level = image.float(), sigma.float()
+        out = collaborative_filter(single, level, patch=patch, search=search, correlation=settings["correlation"])
+        return out.to(image.dtype)
+
+
+CollaborativeDenoised = dictionary_twin(CollaborativeDenoise)
+CollaborativeDenoiseD = CollaborativeDenoiseDict = CollaborativeDenoised
