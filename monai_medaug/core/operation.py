@@ -80,7 +80,7 @@ class Operation(OperationContract, InvertibleTransform):
         unknown = sorted(inputs.keys() - self.inputs.keys())
         if unknown:
             raise TypeError(f"{name} takes {sorted(self.inputs) or 'no further inputs'}, got {', '.join(unknown)}")
-        missing = [n for n, declared in self.inputs.items() if declared.required and inputs.get(n) is None]
+        missing = [n for n, declared in self.inputs.items() if declared.required and n not in inputs]
         if missing:
             raise TypeError(f"{name} needs {missing[0]}: {self.inputs[missing[0]].doc}")
         return {n: Given(n, v) for n, v in inputs.items() if v is not None}

@@ -82,7 +82,8 @@ def _repeat(out: dict[Any, Any], step: Any, steps: list[Any], report: Mapping) -
         raise ValueError(f"step {name} is none of monai_medaug and cannot be replayed from its trace: give transform")
     cls = REGISTRY[name]
     if cls.replayable:
-        raise ValueError(f"step {name} can't be replayed: {cls.replayable}")
+        keys = ", ".join(map(repr, step["keys"]))
+        raise ValueError(f"step {name} on {keys} can't be replayed: {cls.replayable}")
     resized = any(s.get("applied") and s["name"] in REGISTRY and REGISTRY[s["name"]].changes_grid() for s in steps)
     names = {str(k): k for k in out}
     entries = {}

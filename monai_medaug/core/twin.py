@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -123,7 +123,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
                 given[name] = Given(name, data[key], str(key))
             elif key is not None and not self.allow_missing_keys:
                 raise KeyError(f"key {key!r} of the {name} is missing in the data")
-        found = list(self.key_iterator(data))
+        found = present_keys(data, self.keys, self.allow_missing_keys)
         wanted = {name for name, key in self.input_keys.items() if key is not None}
         if self.operation_class.joins_keys and (len(found) < len(self.keys) or given.keys() != wanted):
             return []
@@ -235,6 +235,22 @@ class RandomDictionaryOperation(DrawsByOperation, DictionaryOperation, Randomiza
     def prob(self, value: float) -> None:
         if "operation" in self.__dict__:  # MapTransform's constructor sets a default before there is one
             self.operation.prob = value
+
+
+def present_keys(data: Mapping, keys: Iterable[Any], allow_missing: bool) -> list[Any]:
+    """The keys that the data hold, in order.
+
+    Raises:
+        KeyError: one is missing and that is not allowed.
+
+    Example:
+        >>> present_keys({"a": 1}, ("a", "b"), True)
+        ['a']
+    """
+    missing = [key for key in keys if key not in data]
+    if missing and not allow_missing:
+        raise KeyError(f"key {missing[0]!r} is missing in the data")
+    return [key for key in keys if key in data]
 
 
 def dictionary_twin(cls: type[Operation], base: type[DictionaryOperation] | None = None) -> Any:

@@ -37,7 +37,7 @@ class BallAttack(NetworkAttack):
         "target": target_input(required=True),
         "mask": Input("a mask, of the image's shape or of one channel, to which the perturbation is confined.", "mask"),
     }
-    replayable = "an attack along a network's gradient needs the network, which no record holds: run the attack again"
+    replayable = "its record doesn't hold the network that it was made against: run the attack again"
 
     def __init__(
         self,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-from monai_medaug.core.contract import Call, Input
+from monai_medaug.core.call import Entry, Outcome
+from monai_medaug.core.contract import Call, Input, Params
 from monai_medaug.core.operation import Operation
 from monai_medaug.functional.adversarial.gradient import Loss, LossGradient, evaluating
 
@@ -37,12 +38,16 @@ class NetworkAttack(Operation):
     def resources(self) -> dict[str, Any]:
         return {"network": self.network, "loss": self.loss}
 
+    def run(self, name: str, entries: Sequence[Entry], draws: Sequence[Params | None]) -> Outcome:
+        with torch.inference_mode(False), torch.no_grad():
+            return super().run(name, entries, draws)
+
 
 @contextmanager
 def attacked_loss(call: Call) -> Iterator[tuple[torch.Tensor, LossGradient]]:
     """The joined input of a call and the gradient of its loss, with the network in evaluation mode meanwhile."""
     network, loss = call.resources["network"], call.resources["loss"]
-    with torch.inference_mode(False), torch.no_grad(), evaluating(network, loss):
+    with evaluating(network, loss):
         image = torch.cat([key.image for key in call.keys], 1)
         yield image, LossGradient(network, _plain_target(call.inputs.get("target"), image.device), loss)
 

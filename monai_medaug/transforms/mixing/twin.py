@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from monai.config import KeysCollection
 from monai.utils.misc import ensure_tuple, ensure_tuple_rep
 
 from monai_medaug.core.operation import Operation
-from monai_medaug.core.twin import KeyArgument, RandomDictionaryOperation
+from monai_medaug.core.twin import KeyArgument, RandomDictionaryOperation, present_keys
 from monai_medaug.transforms.mixing.base import BatchMixing, class_count, image_entry, mask_entry
 from monai_medaug.transforms.mixing.items import MixLabel
 
@@ -84,14 +84,18 @@ class MixingDictionary(RandomDictionaryOperation):
         """Mix the items of a collated dictionary; returns a new one, the rest passes through."""
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dictionary, got {type(data).__name__}")
-        images = [image_entry(data[k], repr(k), i) for i, k in self._present(data, self.keys)]
+        present = [
+            present_keys(data, keys, self.allow_missing_keys) for keys in (self.keys, self.label_keys, self.mask_keys)
+        ]
+        images = [image_entry(data[k], repr(k), self.keys.index(k)) for k in present[0]]
         if not images:
             return dict(data)
-        labels = {k: MixLabel(data[k], repr(k), self.label_classes[i]) for i, k in self._present(data, self.label_keys)}
-        masks = {
-            k: mask_entry(data[k], repr(k), len(self.keys) + i, self.mask_classes[i], k == self.lesion_key)
-            for i, k in self._present(data, self.mask_keys)
-        }
+        labels = {k: MixLabel(data[k], repr(k), self.label_classes[self.label_keys.index(k)]) for k in present[1]}
+        masks = {}
+        for k in present[2]:
+            index = self.mask_keys.index(k)
+            own = self.mask_classes[index], k == self.lesion_key
+            masks[k] = mask_entry(data[k], repr(k), len(self.keys) + index, *own)
         done = self.operation.mix(type(self).__name__, images, [*labels.values()], [*masks.values()])
         out = dict(data)
         for entry, image in zip(images, done.images, strict=True):
@@ -101,14 +105,6 @@ class MixingDictionary(RandomDictionaryOperation):
         for key, (mask, other) in zip(masks, done.masks, strict=True):
             out |= {key: mask} if other is None else {key: mask, f"{key}_partner": other}
         return out | {"mix_weights": done.weights, "mix_permutation": done.permutation}
-
-    def _present(self, data: Mapping, keys: Iterable[Any]) -> list[tuple[int, Any]]:
-        found = [(index, key) for index, key in enumerate(keys) if key in data]
-        if not self.allow_missing_keys:
-            for key in keys:
-                if key not in data:
-                    raise KeyError(f"key {key!r} is missing in the data")
-        return found
 
 
 def _counts_per_key(name: str, value: Any, keys: tuple) -> tuple[int | None, ...]:

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from monai_medaug.core.replay import replay
 from monai_medaug.core.report import augmentation_report
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.mri.coil import bias, foreground, index_polynomial, zero_point
-from monai_medaug.transforms.adversarial import ball as adversarial
 from monai_medaug.transforms.adversarial.ball import FGSMAttack, FGSMAttackd, PGDAttack, PGDAttackd
 from monai_medaug.transforms.adversarial.field import AdversarialBiasField, AdversarialBiasFieldd
 from monai_medaug.transforms.mri.coil import RandMRIBiasField
@@ -384,7 +384,7 @@ def test_array_face_of_a_collated_metatensor(kind):
 def test_names_and_aliases(kind):
     name = kind.__name__
     for ending in ("D", "Dict"):
-        assert getattr(adversarial, f"{name}{ending}") is TWINS[kind]
+        assert getattr(sys.modules[kind.__module__], f"{name}{ending}") is TWINS[kind]
 
 
 # ---- errors ------------------------------------------------------------------------------------------------------
