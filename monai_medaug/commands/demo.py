@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from monai_medaug.commands.command import Command
 from monai_medaug.commands.sample import modality_preset, write_sample
 
@@ -46,8 +44,8 @@ def _demo_scans() -> dict[str, Scan]:
     import torch
     from monai.data.meta_tensor import MetaTensor
     from pydicom.data import get_testdata_file
-    from scipy.ndimage import binary_fill_holes, label
 
+    from monai_medaug.functional.ct.hu import body_mask
     from monai_medaug.scans.files import ScanError, read_scan
 
     for name in _FILES:
@@ -58,9 +56,8 @@ def _demo_scans() -> dict[str, Scan]:
             scan = read_scan(path)
         except ScanError:
             continue
-        pieces, _ = label(scan.image[0].numpy() > -300)
-        body = binary_fill_holes(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
-        mask = MetaTensor(torch.from_numpy(body[None].astype(np.uint8)), affine=scan.image.affine)
+        body = body_mask(scan.image.as_tensor()[0])
+        mask = MetaTensor(body[None].to(torch.uint8), affine=scan.image.affine)
         return {"image": scan, "mask": replace(scan, image=mask)}
     raise ValueError("none of the demo's CT slices is there: pydicom is installed without its test files")
 

@@ -31,7 +31,7 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_restore(arguments: argparse.Namespace) -> None:
-    from monai_medaug.figures.augmentation import restoration_figure
+    from monai_medaug.figures import restoration_figure
     from monai_medaug.scans import read_scan, staged, write_scan
     from monai_medaug.scans.restore import restored_scan
 

@@ -100,7 +100,7 @@ def write_sample(
     Returns:
         The report.
     """
-    from monai_medaug.figures.augmentation import augmentation_figure
+    from monai_medaug.figures import augmentation_figure
     from monai_medaug.scans import staged, write_scan
     from monai_medaug.transforms import augmentation_report
 

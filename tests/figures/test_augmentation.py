@@ -9,7 +9,8 @@ from matplotlib import pyplot
 from monai.data import MetaTensor
 
 from monai_medaug.core.call import apply_record
-from monai_medaug.figures.augmentation import _PHRASES, augmentation_figure, geometric_record
+from monai_medaug.figures import augmentation_figure, geometric_record
+from monai_medaug.figures.augmentation import _PHRASES
 from monai_medaug.figures.planes import DisplayPlane
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.transforms import RandAffineElastic, RandHUContrast, augmentation_report, ct_augmentation

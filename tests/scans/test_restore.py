@@ -5,7 +5,6 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_medaug.figures.augmentation import restoration_figure
 from monai_medaug.scans import restore
 from monai_medaug.scans.restore import RESTORATIONS, restored_scan
 from monai_medaug.transforms import WaveletDenoise
@@ -80,13 +79,3 @@ def test_an_unknown_method_is_said_with_those_there_are():
         ValueError, match="'gaussian', 'median', 'bilateral', 'nlm', 'wavelet', 'collaborative', got 'blur'"
     ):
         restored_scan(torch.zeros(1, 8, 8), "blur")
-
-
-def test_the_picture_shows_what_was_removed():
-    image = volume()
-    figure = restoration_figure(image, image - 5, "less 5", window="soft_tissue")
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles[:2] == ["original", "less 5"]
-    np.testing.assert_allclose(figure.axes[2].images[0].get_array(), 5, atol=1e-3)
-    with pytest.raises(ValueError, match="restored must have"):
-        restoration_figure(image, image[:, 1:])

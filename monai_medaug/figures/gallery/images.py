@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
+from monai_medaug.functional.ct.hu import AIR_HU, body_mask
 from monai_medaug.scans.files import Scan, ScanError, read_scan
 
 _LONGEST = 320
 """Pixels of a panel's longer side: five in a row fill a screen."""
 _SKETCH = 2
 """By how much the sketch is smaller than the image."""
-_AIR = -1000.0
 _DETECTOR_MM = 0.2
 """Pixel of a computed radiography plate; the file states none."""
 _SOURCES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -86,7 +86,7 @@ def gallery_image(modality: str) -> GalleryImage | None:
 def _gallery_ready(scan: Scan, modality: str, text: str) -> GalleryImage:
     image, affine = scan.image.as_tensor()[0].double(), scan.image.affine.clone()
     if modality == "ct":
-        image = image.clamp(min=_AIR)  # padding outside the reconstructed circle
+        image = image.clamp(min=AIR_HU)  # padding outside the reconstructed circle
         image, affine = _about_patient(image, affine)
     elif modality == "xray":
         if bool((affine[:3, :3].norm(dim=0) == 1).all()):  # what counts where no size is stated
@@ -102,10 +102,7 @@ def _gallery_ready(scan: Scan, modality: str, text: str) -> GalleryImage:
 
 def _about_patient(image: torch.Tensor, affine: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """A square about the patient, with some air: what is traced through the slice needs the whole patient."""
-    from scipy.ndimage import label
-
-    pieces, _ = label(image.numpy() > -300)
-    body = np.argwhere(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
+    body = body_mask(image).nonzero().numpy()
     low, high = body.min(0), body.max(0) + 1
     side = min(int((high - low).max() * 1.06), *image.shape)
     first = np.clip((low + high - side) // 2, 0, np.array(image.shape) - side)

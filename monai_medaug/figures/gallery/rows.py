@@ -13,25 +13,25 @@ import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
-from monai_medaug.core.call import Params, apply_record
+from monai_medaug.core.call import Params
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.report import _readable
 from monai_medaug.core.tensors import affine_of
-from monai_medaug.figures.augmentation import _PHRASES, geometric_record
+from monai_medaug.figures.augmentation import _PHRASES
+from monai_medaug.figures.comparison import draw_deformation_grid, geometric_record
 from monai_medaug.figures.gallery.images import GalleryImage
 from monai_medaug.figures.planes import DisplayPlane
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.transforms.ct.hu import HU_PRESETS
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _DPI = 100
 _GAP, _MARGIN, _HEAD, _LINE = 12, 12, 30, 19
 """In pixels, as all sizes here."""
 _DARK, _INK, _DIM, _GRID = "#14171c", "#f2f4f7", "#aab3be", "#56b4e9"
-_GRID_STEPS = 16
+_GRID_LINES = 16
 _NARROW = ("brain", "liver", "soft_tissue")
 _WHOLE_CT = (-1000.0, 1500.0)
 _SATURATED = 98
@@ -131,7 +131,8 @@ def draw_row(cls: type[Operation], source: GalleryImage, panels: list[RowPanel])
     figure = draw_lines([pictures], before.shape[1], round(before.shape[0] * plane.aspect))
     if cls.geometric:
         for axes, image in zip(figure.axes, [None, *(p.image for p in panels)], strict=False):
-            _overlay_grid(axes, plane, image)
+            record = None if image is None else geometric_record(image)
+            draw_deformation_grid(axes, plane, record, _GRID_LINES, colors=_GRID, linewidths=0.6, alpha=0.55)
     return png_content(figure)
 
 
@@ -234,15 +235,3 @@ def _change_colours() -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("change", ["#8fd0ff", "#2f7fd0", "#101317", "#d0402f", "#ffb199"])
-
-
-def _overlay_grid(axes: Axes, plane: DisplayPlane, image: MetaTensor | None) -> None:
-    """Lines that were straight in the original, where the record says that they went."""
-    index = np.indices(plane.slab.shape, dtype=np.float32)
-    ramps = torch.from_numpy(index[[plane.rows, plane.columns]])
-    record = None if image is None else geometric_record(image)
-    moved = ramps if record is None else apply_record(record, ramps, plane.slab, mode="bilinear", padding="border")
-    step = max(plane.slab.shape) / _GRID_STEPS
-    for straight, bent in zip(ramps, moved, strict=True):
-        levels = np.arange(step / 2, float(straight.max()), step)
-        axes.contour(plane.cut(bent.numpy()), levels=levels, colors=_GRID, linewidths=0.6, alpha=0.55)
