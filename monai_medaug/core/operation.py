@@ -33,7 +33,7 @@ To add an operation: write its kernel in ``functional/``, then
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -76,6 +76,10 @@ class Operation(InvertibleTransform):
     """Whether an operation with noise also does something that is alike for all keys."""
     identity: ClassVar[Params] = {}
     """The value of each drawn quantity that does nothing. Quantities without one are never scaled."""
+    phrases: ClassVar[Mapping[str, str]] = {}
+    """How figures say a drawn quantity or a figure of the plan, as format strings by its name, see `phrase`."""
+    headline: ClassVar[Sequence[str] | None] = None
+    """The quantities in the short summary of a figure; None for all that have a phrase."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from monai_medaug.core.call import REGISTRY
+from monai_medaug.core.phrases import phrase
 from monai_medaug.core.trace import Record
 from monai_medaug.figures.comparison import (
     compared_slices,
@@ -27,32 +28,6 @@ if TYPE_CHECKING:
 _GRID_LINES = 22
 _BLUE, _ORANGE = "#56b4e9", "#ffb000"
 _VERDICT_COLOURS = {"yes": "#007a3d", "no": "#c1121f", "not checked": "#6c757d"}
-_PHRASES: dict[str, dict[str, str]] = {
-    "RandAffineElastic": {
-        "rotate_degrees": "turned by {:.1f}°",
-        "scale": "scaled by {:.3f}",
-        "displacement_rms_mm": "moved by {:.1f} mm RMS,",
-        "displacement_max_mm": "    at most {:.1f} mm",
-        "elastic_rms_mm": "    of it elastic {:.1f} mm RMS",
-        "min_det_j": "least Jacobian determinant {:.2f}",
-    },
-    "RandHUContrast": {"factor": "contrast × {:.2f}"},
-    "RandCTDose": {"noise_hu": "noise of {:.1f} HU"},
-    "RandCTMotion": {"shift_mm": "motion of {:.1f} mm"},
-    "RandCTBeamHardening": {"amount": "beam hardening × {:.2f}"},
-    "RandCTRing": {"gain": "rings, detector gain {:.1%}"},
-    "RandCTMetal": {"material": "rods of {}"},
-    "RandThickSlice": {"thickness_mm": "slices of {:.1f} mm"},
-    "RandMRIBiasField": {"peak_to_peak": "bias field, {:.0%} peak to peak"},
-    "RandMRINoise": {"noise_to_signal": "Rician noise, {:.1%} of the signal"},
-    "RandMRIMotion": {"translate_mm": "motion of {:.1f} mm"},
-    "RandMRIGhosting": {"intensity": "ghosts of intensity {:.2f}"},
-    "RandMRIUndersampling": {"acceleration": "undersampled {:.1f} times"},
-    "RandMRISpike": {"amplitude": "spikes of {:.1%} of the signal"},
-    "RandXRayExposure": {"factor": "exposure × {:.2f}", "quantum_noise": "quantum noise {:.1%} in the open field"},
-    "RandXRayScatter": {"scatter_to_primary": "scatter to primary {:.2f}"},
-    "RandXRayCollimation": {"leakage": "collimated, leakage {:.0%}"},
-}
 
 
 def augmentation_figure(
@@ -164,9 +139,7 @@ def _write_summary(axes: Axes, plane: DisplayPlane, report: Mapping[str, Any] | 
         for step in report["steps"]:
             if step["applied"]:
                 values = {**step.get("params", {}), **step.get("figures", {})}
-                name = REGISTRY[step["name"]].__name__ if step["name"] in REGISTRY else step["name"]
-                said = [form.format(values[v]) for v, form in _PHRASES.get(name, {}).items() if v in values]
-                lines += [(phrase, "black") for phrase in said or [name.removeprefix("Rand")]]
+                lines += [(text, "black") for text in _step_in_words(step["name"], values)]
         lines += [(name.removeprefix("Rand"), "black") for name in report.get("untraced", [])]
         if report.get("rejected"):
             lines.append(("rejected: the input was returned", "black"))
@@ -177,3 +150,15 @@ def _write_summary(axes: Axes, plane: DisplayPlane, report: Mapping[str, Any] | 
             lines.append((f"{subject} preserved: {verdict}", _VERDICT_COLOURS[verdict]))
     for number, (text, colour) in enumerate(lines):
         axes.text(0.06, 0.9 - 0.085 * number, text, color=colour, fontsize=13, va="top", transform=axes.transAxes)
+
+
+def _step_in_words(name: str, values: Mapping[str, Any]) -> list[str]:
+    """The quantities of an operation's headline, else its name."""
+    if name not in REGISTRY:
+        return [name.removeprefix("Rand")]
+    operation: Any = REGISTRY[name]
+    phrases = getattr(operation, "phrases", {})  # a mix of samples has none
+    headline = getattr(operation, "headline", None)
+    chosen = phrases if headline is None else headline
+    said = [phrase(operation, quantity, values[quantity]) for quantity in chosen if quantity in values]
+    return said or [operation.__name__.removeprefix("Rand")]

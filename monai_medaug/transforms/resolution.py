@@ -54,6 +54,7 @@ class RandThickSlice(RandomOperation):
         (0.21, 1.0)
     """
 
+    phrases = {"thickness_mm": "slices of {:.1f} mm"}
     identity = {"thickness_mm": 0.0, "noise": 0.0}
     example_arguments = {"thickness_mm": (12.0, 20.0)}
 

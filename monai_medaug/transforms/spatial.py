@@ -58,6 +58,21 @@ class RandAffineElastic(RandomOperation):
         torch.Size([1, 64, 64, 40])
     """
 
+    phrases = {
+        "rotate_degrees": "turned by {:.1f}°",
+        "scale": "scaled by {:.3f}",
+        "translate_fraction": "shifted by {:.1%} and {:.1%} of the field",
+        "displacement_rms_mm": "moved by {:.1f} mm RMS",
+        "displacement_max_mm": "moved by at most {:.1f} mm",
+        "elastic_mm": "elastic part of {:.1f} mm RMS asked for",
+        "elastic_strength": "elastic part at {:.0%}",
+        "elastic_rms_mm": "elastic part {:.1f} mm RMS",
+        "min_det_j": "least Jacobian determinant {:.2f}",
+    }
+    headline = (
+        *("rotate_degrees", "scale", "displacement_rms_mm", "displacement_max_mm"),
+        *("elastic_rms_mm", "min_det_j"),
+    )
     geometric = True
     identity = {"rotate_degrees": 0.0, "translate_fraction": [0.0] * 3, "scale": 1.0, "elastic_strength": 0.0}
 

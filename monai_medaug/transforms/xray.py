@@ -127,6 +127,7 @@ class RandXRayExposure(Radiograph, RandomOperation):
         tensor([[[ 25.,  75., 125.]]])
     """
 
+    phrases = {"factor": "exposure × {:.2f}", "quantum_noise": "quantum noise {:.1%} in the open field"}
     memory = 7
     identity = {"factor": 1.0, "quantum_noise": 0.0}
 
@@ -213,6 +214,11 @@ class RandXRayScatter(Radiograph, RandomOperation):
         1.0
     """
 
+    phrases = {
+        "scatter_to_primary": "scatter to primary {:.2f}",
+        "quantum_noise": "quantum noise {:.1%} in the open field",
+    }
+    headline = ("scatter_to_primary",)
     common_pattern = True
     memory = 7
     identity = {"scatter_to_primary": 0.0, "quantum_noise": 0.0}
@@ -293,6 +299,8 @@ class RandXRayCollimation(Radiograph, RandomOperation):
         (0.0, True)
     """
 
+    phrases = {"leakage": "transmission behind the blades {:.0%}", "rotate_degrees": "turned by {:.1f}°"}
+    headline = ("leakage",)
     memory = 4
     identity = {"leakage": 1.0}
 

@@ -15,9 +15,8 @@ from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.core.call import Params
 from monai_medaug.core.operation import Operation
-from monai_medaug.core.report import _readable
+from monai_medaug.core.phrases import phrase
 from monai_medaug.core.tensors import affine_of
-from monai_medaug.figures.augmentation import _PHRASES
 from monai_medaug.figures.comparison import draw_deformation_grid, geometric_record
 from monai_medaug.figures.gallery.images import GalleryImage
 from monai_medaug.figures.planes import DisplayPlane
@@ -36,22 +35,6 @@ _NARROW = ("brain", "liver", "soft_tissue")
 _WHOLE_CT = (-1000.0, 1500.0)
 _SATURATED = 98
 """Per cent of the pixels that the scale of the difference covers."""
-_WORDS = {
-    "amount": "{:.0%} of the effect is left",
-    "gain": "gain errors of {:.2%}",
-    "leakage": "transmission behind the blades {:.0%}",
-    "quantum_noise": "quantum noise {:.1%} in the open field",
-    "scatter_to_primary": "scatter to primary {:.2f}",
-    "rotate_degrees": "turned by {:.1f}°",
-    "translate_fraction": "shifted by {:.1%} and {:.1%} of the field",
-    "radius_mm": "radii {:.1f} and {:.1f} mm",
-    "elastic_mm": "elastic part of {:.1f} mm RMS asked for",
-    "elastic_strength": "elastic part at {:.0%}",
-    "displacement_rms_mm": "displacement {:.1f} mm RMS",
-    "center_hu": "centre {:.0f} HU",
-    "width_hu": "width {:.0f} HU",
-}
-"""Where a name alone says too little, beside the phrases of the figures."""
 _CAPTION_STYLE: dict[str, Any] = {"fontsize": 10, "color": _DIM, "va": "top", "ha": "left", "linespacing": 1.3}
 _SHOWN_FIGURES = ("displacement_rms_mm",)
 
@@ -77,19 +60,15 @@ class RowPicture:
     colours: bool = False
 
 
-def quantity_text(transform: str, name: str, value: Any) -> str:
-    """A drawn quantity with its unit, for people.
+def quantity_text(cls: type[Operation], name: str, value: Any) -> str:
+    """A quantity as a caption says it.
 
     Example:
-        >>> quantity_text("RandCTDose", "noise_hu", 9.876), quantity_text("RandMRIGhosting", "ghosts", 3)
-        ('noise of 9.9 HU', 'ghosts 3')
+        >>> from monai_medaug.transforms import RandAffineElastic
+        >>> quantity_text(RandAffineElastic, "rotate_degrees", -4.71)
+        'turned by −4.7°'
     """
-    values = value if isinstance(value, list) else [value]
-    form = _WORDS.get(name) or _PHRASES.get(transform, {}).get(name)
-    if form is not None and len(values) >= form.count("{"):
-        return _with_minus(form.format(*values).strip().rstrip(","))
-    rounded = [float(f"{v:.3g}") if isinstance(v, float) else v for v in values]
-    return _with_minus(" ".join(_readable(name, rounded if isinstance(value, list) else rounded[0]).split()))
+    return _with_minus(phrase(cls, name, value))
 
 
 def setting_text(arguments: Mapping[str, Any]) -> str:
@@ -216,8 +195,8 @@ def _panel_caption(cls: type[Operation], panel: RowPanel, eased: list[str]) -> l
         value = panel.params[name]
         if isinstance(value, list) and len(value) == 3:
             value = value[: panel.image.ndim - 1]  # of a direction across the slice nothing is seen
-        texts.append(quantity_text(cls.__name__, name, value))
-    texts += [quantity_text(cls.__name__, n, panel.figures[n]) for n in _SHOWN_FIGURES if n in panel.figures]
+        texts.append(quantity_text(cls, name, value))
+    texts += [quantity_text(cls, n, panel.figures[n]) for n in _SHOWN_FIGURES if n in panel.figures]
     columns = max(24, panel.image.shape[1] // 7)
     return [line for text in texts for line in textwrap.wrap(text, columns)]
 

@@ -225,5 +225,5 @@ def _also_drawn(cls: type[Operation], arguments: dict[str, Any], panel: RowPanel
             and name != "direction"
             and fixed.get(name) != value
         ):
-            said.append(quantity_text(cls.__name__, name, value))
+            said.append(quantity_text(cls, name, value))
     return ", ".join(said) if issubclass(cls, RandomOperation) and cls.identity else ""

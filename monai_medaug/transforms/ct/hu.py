@@ -80,6 +80,9 @@ class HUWindow(CTImage, Operation):
         tensor([[[0.0000, 0.5000, 0.7500]]])
     """
 
+    phrases = {"center_hu": "centre {:.0f} HU", "width_hu": "width {:.0f} HU"}
+    headline = ()
+
     def __init__(
         self,
         center: float | None = None,
@@ -137,6 +140,9 @@ class RandHUWindow(CTImage, RandomOperation):
         (0.0, 1.0)
     """
 
+    phrases = HUWindow.phrases
+    headline = ()
+
     def __init__(
         self,
         center: float | Sequence[float] = (-100, 100),
@@ -186,6 +192,7 @@ class RandHUContrast(CTImage, RandomOperation):
         tensor([[[-2048.,     0.,   115.]]])
     """
 
+    phrases = {"factor": "contrast × {:.2f}"}
     identity = {"factor": 1.0}
 
     def __init__(self, factor: float | Sequence[float] = (0.85, 1.15), pivot_hu: float = 0, prob: float = 0.8) -> None:

@@ -79,6 +79,7 @@ class RandMRIBiasField(MRImage, RandomOperation):
         (0.3, 0.0)
     """
 
+    phrases = {"peak_to_peak": "bias field, {:.0%} peak to peak"}
     identity = {"peak_to_peak": 0.0}
 
     def __init__(self, peak_to_peak: float | Sequence[float] = (0.1, 0.4), prob: float = 0.8) -> None:
@@ -136,6 +137,7 @@ class RandMRINoise(MRImage, RandomOperation):
         (5, 1.2)
     """
 
+    phrases = {"noise_to_signal": "Rician noise, {:.1%} of the signal"}
     memory = 3
     identity = {"noise_to_signal": 0.0}
 

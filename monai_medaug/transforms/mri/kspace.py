@@ -56,6 +56,8 @@ class RandMRIMotion(MRImage, RandomOperation):
         (torch.Size([1, 32, 32]), True)
     """
 
+    phrases = {"translate_mm": "motion of {:.1f} mm", "rotate_degrees": "turned by {:.1f}°"}
+    headline = ("translate_mm",)
     identity = {"translate_mm": 0.0, "rotate_degrees": 0.0}
 
     def __init__(
@@ -137,6 +139,8 @@ class RandMRIGhosting(MRImage, RandomOperation):
         [0.0625, 0.0625, 0.8125, 0.0625, 0.0625, 0.0625, 0.1875, 0.0625]
     """
 
+    phrases = {"intensity": "ghosts of intensity {:.2f}", "ghosts": "{} ghosts"}
+    headline = ("intensity",)
     identity = {"intensity": 0.0}
 
     def __init__(
@@ -203,6 +207,7 @@ class RandMRIUndersampling(MRImage, RandomOperation):
         True
     """
 
+    phrases = {"acceleration": "undersampled {:.1f} times"}
     identity = {"acceleration": 1.0}
 
     def __init__(
@@ -271,6 +276,7 @@ class RandMRISpike(MRImage, RandomOperation):
         (90, 110)
     """
 
+    phrases = {"amplitude": "spikes of {:.1%} of the signal"}
     identity = {"amplitude": 0.0}
 
     def __init__(

@@ -21,7 +21,7 @@ from monai_medaug.core.operation import Operation, RandomOperation
 from monai_medaug.figures.gallery import gallery_operations, images, rows, write, write_gallery
 from monai_medaug.figures.gallery.images import gallery_image
 from monai_medaug.figures.gallery.write import gallery_section
-from monai_medaug.transforms import RandHUContrast, RandMRINoise
+from monai_medaug.transforms import RandAffineElastic, RandHUContrast, RandMRINoise
 from monai_medaug.transforms.denoise.base import NoiseRemoval
 from tests.contract.cases import CASES
 
@@ -395,9 +395,9 @@ def test_scale_of_the_difference_is_round_and_holds_the_value():
 
 
 def test_captions_state_what_was_drawn(small):
-    turned = rows.quantity_text("RandAffineElastic", "rotate_degrees", -4.71)
+    turned = rows.quantity_text(RandAffineElastic, "rotate_degrees", -4.71)
     assert turned == "turned by −4.7°"
-    assert rows.quantity_text("RandSomething", "depth_mm", [-1.234, 5e-5]) == "depth −1.23, 5e-05 mm"
+    assert rows.quantity_text(Operation, "depth_mm", [-1.234, 5e-5]) == "depth −1.23, 5e-05 mm"
     image = gallery_image("ct")
     panel = write._magnitude_panels(RandHUContrast(factor=(1.2, 1.2), prob=1.0), image)[1]
     assert rows._panel_caption(RandHUContrast, panel, ["factor"]) == ["contrast × 1.13"]
