@@ -47,6 +47,7 @@ from monai.utils.misc import get_seed
 
 from monai_medaug.core.arguments import number
 from monai_medaug.core.call import REGISTRY, Entry, KeyView, Params, apply_record, run_operation
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.tensors import affine_of, plain_tensor, require_finite, with_meta
 from monai_medaug.core.trace import pop_record
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -76,6 +77,10 @@ class Operation(InvertibleTransform):
     """Whether an operation with noise also does something that is alike for all keys."""
     identity: ClassVar[Params] = {}
     """The value of each drawn quantity that does nothing. Quantities without one are never scaled."""
+    modality: ClassVar[str] = ""
+    """``"ct"``, ``"mri"`` or ``"xray"`` for an operation of one modality; empty for any."""
+    gallery: ClassVar[GalleryEntry] = GalleryEntry()
+    """What the gallery shows of it."""
     phrases: ClassVar[Mapping[str, str]] = {}
     """How figures say a drawn quantity or a figure of the plan, as format strings by its name, see `phrase`."""
     headline: ClassVar[Sequence[str] | None] = None

@@ -9,6 +9,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.core.call import KeyView, Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -58,6 +59,10 @@ class RandAffineElastic(RandomOperation):
         torch.Size([1, 64, 64, 40])
     """
 
+    gallery = GalleryEntry(
+        ({"rotate_degrees": (4, 5), "elastic_mm": (3, 4), "elastic_sigma": 20, "elastic_unit": "mm"},),
+        "The elastic part is as smooth as in the standard preset: organs move, bones do not wobble.",
+    )
     phrases = {
         "rotate_degrees": "turned by {:.1f}°",
         "scale": "scaled by {:.3f}",

@@ -13,8 +13,6 @@ from monai_medaug.scans.files import Scan, ScanError, read_scan
 
 _LONGEST = 320
 """Pixels of a panel's longer side: five in a row fill a screen."""
-_SKETCH = 2
-"""By how much the sketch is smaller than the image."""
 _DETECTOR_MM = 0.2
 """Pixel of a computed radiography plate; the file states none."""
 _SOURCES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -46,14 +44,12 @@ class GalleryImage:
         modality: ct, mri or xray.
         image: (1, X, Y) with its affine, reduced to the pixels that are shown; CT in HU, a radiograph from 0 to 1 with
             bright bone.
-        sketch: the same with fewer pixels, to try out draws on.
         window: (low, high) of the display.
         text: what it is and where it comes from.
     """
 
     modality: str
     image: MetaTensor
-    sketch: MetaTensor
     window: tuple[float, float]
     text: str
 
@@ -94,10 +90,9 @@ def _gallery_ready(scan: Scan, modality: str, text: str) -> GalleryImage:
         image = (image - image.min()) / (image.max() - image.min())
         image = 1 - image if scan.inverted else image
     shown = _fewer_pixels(image, affine, _LONGEST)
-    sketch = _fewer_pixels(image, affine, _LONGEST // _SKETCH)
     low, high = (float(v) for v in np.percentile(shown.numpy(), (0.5, 99)))
     window = {"ct": (-160.0, 240.0), "mri": (0.0, high), "xray": (low, max(high, 1.05))}[modality]
-    return GalleryImage(modality, shown, sketch, window, text)
+    return GalleryImage(modality, shown, window, text)
 
 
 def _about_patient(image: torch.Tensor, affine: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

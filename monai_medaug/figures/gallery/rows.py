@@ -41,12 +41,21 @@ _SHOWN_FIGURES = ("displacement_rms_mm",)
 
 @dataclass(frozen=True)
 class RowPanel:
-    """One result: its title, the image, what was drawn for it, and figures of the call."""
+    """One result.
+
+    Attributes:
+        title: of the picture.
+        image: the result.
+        params: what was drawn for it.
+        figures: what the call recorded besides.
+        grey_scale: the range of the result where the operation maps the image to one, as a display window does.
+    """
 
     title: str
     image: MetaTensor
     params: Params = field(default_factory=dict)
     figures: Params = field(default_factory=dict)
+    grey_scale: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,12 +99,14 @@ def draw_row(cls: type[Operation], source: GalleryImage, panels: list[RowPanel])
     plane = DisplayPlane.through(VoxelGrid(tuple(source.image.shape[1:]), affine_of(source.image)))
     before = plane.cut(source.image.as_tensor()[0].numpy())
     after = [plane.cut(_of_size(p.image.as_tensor(), source.image.shape[1:])[0].numpy()) for p in panels]
-    windowed = "out_range" in panels[-1].params
-    low, high = _WHOLE_CT if windowed else _row_window(cls, source, before, after)
-    shown = tuple(panels[-1].params["out_range"]) if windowed else (low, high)
-    reference = shown[0] + (shown[1] - shown[0]) * np.clip((before - low) / (high - low), 0, 1) if windowed else before
-    unit, scale = ("% of the grey scale", 100 / (shown[1] - shown[0]))
-    if source.modality == "ct" and not windowed:
+    low, high = window = _row_window(cls, source, before, after)
+    shown, reference = window, before
+    if panels[-1].grey_scale is not None:
+        low, high = window = _WHOLE_CT
+        black, white = shown = panels[-1].grey_scale
+        reference = black + (white - black) * np.clip((before - low) / (high - low), 0, 1)
+    unit, scale = "% of the grey scale", 100 / (shown[1] - shown[0])
+    if source.modality == "ct" and panels[-1].grey_scale is None:
         unit, scale = "HU", 1.0
     change = (after[-1] - reference) * scale
     half = round_scale(float(np.percentile(np.abs(change), _SATURATED)))
@@ -103,7 +114,7 @@ def draw_row(cls: type[Operation], source: GalleryImage, panels: list[RowPanel])
     eased = [n for n, v in panels[-1].params.items() if n in cls.identity and v != cls.identity[n]]
     scale_text = [f"blue −{half:g}, red +{half:g} {unit}", "in the last picture" if len(panels) > 1 else ""]
     pictures = [
-        RowPicture("original", before, row_window_text(source, (low, high)), (low, high)),
+        RowPicture("original", before, row_window_text(source, window), window),
         *(RowPicture(p.title, a, _panel_caption(cls, p, eased), shown) for p, a in zip(panels, after, strict=True)),
         RowPicture("difference", change, scale_text, (-half, half), colours=True),
     ]
@@ -189,9 +200,9 @@ def row_window_text(source: GalleryImage, window: tuple[float, float]) -> list[s
 
 
 def _panel_caption(cls: type[Operation], panel: RowPanel, eased: list[str]) -> list[str]:
-    """What was drawn of the quantities that are eased; everything where nothing is."""
+    """What was drawn of the quantities that are eased; where there are none, all that have a phrase, or all."""
     texts = []
-    for name in eased or [n for n in panel.params if n != "out_range"]:
+    for name in eased or [n for n in cls.phrases if n in panel.params] or list(panel.params):
         value = panel.params[name]
         if isinstance(value, list) and len(value) == 3:
             value = value[: panel.image.ndim - 1]  # of a direction across the slice nothing is seen

@@ -10,6 +10,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.core.call import KeyView, Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import Operation, RandomOperation, per_sample
 from monai_medaug.core.tensors import require_finite
 from monai_medaug.core.twin import dictionary_twin
@@ -47,6 +48,8 @@ _NO_MINMAX = (torch.uint16, torch.uint32, torch.uint64, torch.bool)
 class CTImage:
     """Mixin of the operations on HU: what they accept and an example."""
 
+    modality = "ct"
+
     @classmethod
     def check(cls, image: torch.Tensor, name: str) -> None:
         require_hu(image, name)
@@ -80,6 +83,7 @@ class HUWindow(CTImage, Operation):
         tensor([[[0.0000, 0.5000, 0.7500]]])
     """
 
+    gallery = GalleryEntry(({"preset": "lung"}, {"preset": "soft_tissue"}, {"preset": "bone"}))
     phrases = {"center_hu": "centre {:.0f} HU", "width_hu": "width {:.0f} HU"}
     headline = ()
 
@@ -192,6 +196,7 @@ class RandHUContrast(CTImage, RandomOperation):
         tensor([[[-2048.,     0.,   115.]]])
     """
 
+    gallery = GalleryEntry(({"factor": (1.1, 1.15)},))
     phrases = {"factor": "contrast × {:.2f}"}
     identity = {"factor": 1.0}
 

@@ -8,6 +8,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, number, odd_number, whole_number
 from monai_medaug.core.call import Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.denoise.collaborative import collaborative_filter
 from monai_medaug.functional.denoise.nlm import non_local_means
@@ -62,6 +63,7 @@ class NonLocalMeansDenoise(NoiseRemoval):
         True
     """
 
+    gallery = GalleryEntry(({"strength": 0.4}, {"strength": 0.8}, {"strength": 1.6}))
     guided = True
 
     def __init__(
@@ -146,6 +148,8 @@ class WaveletDenoise(NoiseRemoval):
         True
     """
 
+    gallery = GalleryEntry(({"method": "translation_invariant"}, {"method": "bayes"}, {"method": "universal"}))
+
     def __init__(
         self,
         method: str = "translation_invariant",
@@ -207,6 +211,7 @@ class CollaborativeDenoise(NoiseRemoval):
         True
     """
 
+    gallery = GalleryEntry(({"sigma": 20}, {"sigma": 40}, {"sigma": 80}))
     memory = 10
 
     def __init__(self, sigma: float | None = None, noise: str = "gaussian") -> None:

@@ -8,6 +8,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, number, odd_number
 from monai_medaug.core.call import Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.denoise.bilateral import bilateral_smooth
 from monai_medaug.functional.denoise.median import median_smooth
@@ -52,6 +53,8 @@ class GaussianDenoise(NoiseRemoval):
         tensor([[[  0.,   0.,  11.,  89., 100., 100.]]])
     """
 
+    gallery = GalleryEntry(({"width": 0.5}, {"width": 0.8}, {"width": 1.6}))
+    classical = True
     by_level = False
 
     def __init__(
@@ -105,6 +108,8 @@ class MedianDenoise(NoiseRemoval):
         True
     """
 
+    gallery = GalleryEntry(({"size": 3}, {"size": 5}, {"size": 7}))
+    classical = True
     by_level = False
 
     def __init__(
@@ -152,6 +157,9 @@ class BilateralDenoise(NoiseRemoval):
         >>> bool(smooth[0, :, :8].std() < 0.7), bool((smooth[0, :, 8:].mean() - smooth[0, :, :8].mean()) > 99)
         (True, True)
     """
+
+    gallery = GalleryEntry(({"range_factor": 1.5}, {"range_factor": 3}, {"range_factor": 6}))
+    classical = True
 
     def __init__(
         self,
