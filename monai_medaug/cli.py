@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except ValueError as error:
         message = " ".join(str(error).split())
-    except OSError as error:  # of writing: what happens in reading is a ScanError
+    except OSError as error:  # of writing: reading raises ScanError
         message = f"cannot write the results: {error.strerror or type(error).__name__}"
     print(f"monai-medaug: error: {message}", file=sys.stderr)
     return 2

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from monai_medaug.transforms import AugmentationPreset, Report
 
 _WHOLE_CT_REACHES_HU = -200.0
-"""A whole CT holds air, and so has values below this."""
+"""A whole CT shows air, so it has values below this."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def write_sample(
     out: Path,
     names: Mapping[str, str],
 ) -> Report:
-    """Augment once, and write all files of the sample or none; what an earlier run left of it goes.
+    """Augment once, and write all files of the sample or none; files of an earlier run are removed.
 
     Args:
         scans: the image, and mask and lesion where they are given.

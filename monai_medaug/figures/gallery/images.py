@@ -1,4 +1,4 @@
-"""The real images of the gallery: what pip packages bring, nothing is downloaded and nothing names a file."""
+"""The real images of the gallery: they come with pip packages; nothing is downloaded, and no text names a file."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _SOURCES: dict[str, tuple[tuple[str, str], ...]] = {
     "xray": (
         (
             "RG1_UNCR.dcm",
-            "Chest radiograph, which comes with pydicom-data; stored inverted, turned over for the transforms. The "
+            "Chest radiograph, which comes with pydicom-data; stored inverted, inverted back for the transforms. The "
             f"file states no pixel size: {_DETECTOR_MM:g} mm, usual for such plates, is taken.",
         ),
     ),
 }
 MISSING_TEXT = {
-    "ct": "No CT slice is there: pydicom is installed without its test files.",
-    "mri": "No MR slice is there: pydicom is installed without its test files.",
-    "xray": "No radiograph is there: these need the package pydicom-data (pip install pydicom-data).",
+    "ct": "There is no CT slice: pydicom is installed without its test files.",
+    "mri": "There is no MR slice: pydicom is installed without its test files.",
+    "xray": "There is no radiograph: these need the package pydicom-data (pip install pydicom-data).",
 }
 
 
@@ -85,7 +85,7 @@ def _gallery_ready(scan: Scan, modality: str, text: str) -> GalleryImage:
         image = image.clamp(min=AIR_HU)  # padding outside the reconstructed circle
         image, affine = _about_patient(image, affine)
     elif modality == "xray":
-        if bool((affine[:3, :3].norm(dim=0) == 1).all()):  # what counts where no size is stated
+        if bool((affine[:3, :3].norm(dim=0) == 1).all()):  # 1 mm stands for an unstated size
             affine = affine @ torch.diag(torch.tensor([_DETECTOR_MM, _DETECTOR_MM, 1, 1], dtype=affine.dtype))
         image = (image - image.min()) / (image.max() - image.min())
         image = 1 - image if scan.inverted else image
@@ -96,7 +96,7 @@ def _gallery_ready(scan: Scan, modality: str, text: str) -> GalleryImage:
 
 
 def _about_patient(image: torch.Tensor, affine: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A square about the patient, with some air: what is traced through the slice needs the whole patient."""
+    """A square around the patient, with some air: transforms that trace rays need the whole patient."""
     body = body_mask(image).nonzero().numpy()
     low, high = body.min(0), body.max(0) + 1
     side = min(int((high - low).max() * 1.06), *image.shape)
@@ -107,7 +107,7 @@ def _about_patient(image: torch.Tensor, affine: torch.Tensor) -> tuple[torch.Ten
 
 
 def _fewer_pixels(image: torch.Tensor, affine: torch.Tensor, longest: int) -> MetaTensor:
-    """At most so many pixels along a side, without aliasing, of the same place."""
+    """The same field of view in at most ``longest`` pixels along a side, without aliasing."""
     factor = max(1.0, max(image.shape) / longest)
     size = [round(n / factor) for n in image.shape]
     small = torch.nn.functional.interpolate(image[None, None], size, mode="bilinear", antialias=True)[0]

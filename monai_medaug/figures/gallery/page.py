@@ -13,7 +13,7 @@ from monai_medaug.version import __version__
 
 @dataclass(frozen=True)
 class GalleryRow:
-    """One transform on the page: its picture, and the words round it."""
+    """One transform on the page: its picture, and the text around it."""
 
     name: str
     summary: str

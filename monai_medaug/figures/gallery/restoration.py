@@ -40,7 +40,7 @@ RESTORATION_TEXT = (
 _SEED = 0
 _ZOOM = 2
 _SIGMAS = 2.5
-"""As far as the scale of the residuals goes."""
+"""The end of the scale of the residuals, in sigma."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class NoiseTrial:
     Attributes:
         modality: of the image.
         title: of the noisy image.
-        sigma: in the image's units, several times what the image has of its own.
+        sigma: in the image's units, several times the noise that the image has of its own.
         added: takes the image and sigma, gives the noisy image.
         centre: of the part that is shown, as shares of the picture's height and width.
         window: of the display; None for the image's own.
@@ -80,7 +80,7 @@ _CORRELATED: tuple[Mapping[str, Any], ...] = (
 
 
 def noise_trials(cls: type[NoiseRemoval]) -> list[NoiseTrial]:
-    """What a denoiser is tried on: white noise on MR, for all but the classical ones Rician noise, and noise on CT.
+    """The trials of a denoiser: white noise on MR, Rician noise for all but the classical ones, and CT noise.
 
     Example:
         >>> from monai_medaug.transforms import MedianDenoise, WaveletDenoise
@@ -164,14 +164,14 @@ def trial_lines(
 
 
 def _shown_part(shape: tuple[int, ...], centre: tuple[float, float], side: int) -> tuple[slice, ...]:
-    """A square about the centre, or as near to it as the picture allows."""
+    """A square around the centre, or as near to it as the picture allows."""
     side = min(side, *shape)
     first = [int(np.clip(round(c * n - side / 2), 0, n - side)) for c, n in zip(centre, shape, strict=True)]
     return tuple(slice(f, f + side) for f in first)
 
 
 def _located(whole: np.ndarray, part: tuple[slice, ...], side: int) -> np.ndarray:
-    """The whole picture with a frame round the part, in the middle of a square."""
+    """The whole picture with a frame around the part, in the middle of a square."""
     framed = whole.copy()
     inside = framed[part]
     inside[[0, -1]] = inside[:, [0, -1]] = whole.max()

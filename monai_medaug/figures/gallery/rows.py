@@ -34,7 +34,7 @@ _GRID_LINES = 16
 _NARROW = ("brain", "liver", "soft_tissue")
 _WHOLE_CT = (-1000.0, 1500.0)
 _SATURATED = 98
-"""Per cent of the pixels that the scale of the difference covers."""
+"""The percentile of the difference at which its scale ends."""
 _CAPTION_STYLE: dict[str, Any] = {"fontsize": 10, "color": _DIM, "va": "top", "ha": "left", "linespacing": 1.3}
 _SHOWN_FIGURES = ("displacement_rms_mm",)
 
@@ -60,7 +60,7 @@ class RowPanel:
 
 @dataclass(frozen=True)
 class RowPicture:
-    """What stands in one place: its title, the values, the lines below, and the range shown, in grey or in colours."""
+    """One picture of a row: title, values, lines of text below, and the range shown, in grey or in colours."""
 
     title: str
     values: np.ndarray
@@ -127,7 +127,7 @@ def draw_row(cls: type[Operation], source: GalleryImage, panels: list[RowPanel])
 
 
 def draw_lines(lines: Sequence[Sequence[RowPicture]], width: int, height: int) -> Figure:
-    """Lines of pictures, each on axes of exactly so many pixels, so that nothing is resampled."""
+    """Lines of pictures, each on axes of exactly ``width`` by ``height`` pixels, so that nothing is resampled."""
     from matplotlib.figure import Figure
 
     deep = [_HEAD + height + 10 + max(len(p.caption) for p in line) * _LINE for line in lines]
@@ -155,7 +155,7 @@ def draw_lines(lines: Sequence[Sequence[RowPicture]], width: int, height: int) -
 
 
 def png_content(figure: Figure) -> bytes:
-    """A figure as the content of a PNG without meta data, and without an alpha channel that says nothing."""
+    """A figure as the content of a PNG without meta data and alpha channel."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -176,7 +176,7 @@ def _of_size(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 def _row_window(
     cls: type[Operation], source: GalleryImage, before: np.ndarray, after: list[np.ndarray]
 ) -> tuple[float, float]:
-    """That of the image; of a CT a narrower one in which the change of soft tissue fits, of a radiograph with room."""
+    """The image's window; for a CT a narrower one that the change of soft tissue fits, for a radiograph a wider one."""
     low, high = source.window
     if source.modality == "ct" and not cls.geometric:
         extent = np.percentile(np.abs(after[-1] - before)[np.abs(before) < 100], 90)
@@ -213,7 +213,7 @@ def _panel_caption(cls: type[Operation], panel: RowPanel, eased: list[str]) -> l
 
 
 def round_scale(value: float) -> float:
-    """The next round number, with a digit or two."""
+    """The next larger round number, of one or two digits."""
     if value <= 0:
         return 1.0
     power = 10 ** np.floor(np.log10(value))

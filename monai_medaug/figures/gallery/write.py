@@ -13,6 +13,7 @@ from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug import transforms
 from monai_medaug.core.operation import Operation, RandomOperation
+from monai_medaug.core.phrases import UNITS
 from monai_medaug.figures.gallery.images import MISSING_TEXT, GalleryImage, gallery_image
 from monai_medaug.figures.gallery.page import GalleryRow, GallerySection, gallery_page
 from monai_medaug.figures.gallery.restoration import RESTORATION_TEXT, draw_restoration, noise_trials
@@ -27,11 +28,10 @@ _SECTIONS = {"CT": "ct", "MRI": "mri", "X-ray": "xray", _DENOISING: "mri", _ANY:
 """Title: the modality of the image."""
 _MAGNITUDES = {"a third of the draw": 1 / 3, "two thirds": 2 / 3, "the draw in full": 1.0}
 _SEED = 0
-_UNIT_ENDINGS = ("_degrees", "_mm", "_hu", "_fraction")
 
 
 def gallery_operations() -> dict[str, type[Operation]]:
-    """The public array classes that take a slice and can be constructed as they are, or as the gallery knows.
+    """The public array classes that take a slice and can be constructed with the arguments of their gallery entry.
 
     Example:
         >>> "RandCTDose" in gallery_operations()
@@ -46,7 +46,7 @@ def gallery_operations() -> dict[str, type[Operation]]:
             continue
         try:
             cls(**cls.gallery.arguments[0])
-        except (TypeError, ValueError):  # needs what cannot be guessed, such as a network
+        except (TypeError, ValueError):  # needs an argument without a default, such as a network
             continue
         found[name] = cls
     return found
@@ -65,7 +65,7 @@ def gallery_section(cls: type[Operation]) -> str:
 
 
 def write_gallery(out: str | os.PathLike, names: Sequence[str] | None = None) -> list[Path]:
-    """Draw what transforms do to real images: a page that holds everything, and each row as a PNG.
+    """Draw what transforms do to real images: one page with everything, and each row as a PNG.
 
     Args:
         out: the folder, made where it is missing; everything is written or nothing.
@@ -166,21 +166,21 @@ def _result_panel(title: str, operation: Operation, image: MetaTensor) -> RowPan
 
 
 def _call_text(cls: type, arguments: Mapping[str, Any]) -> str:
-    """The call as it was made, with the defaults that apply; those that stand for nothing are left out."""
+    """The call as it was made, with the defaults that apply; None is left out."""
     defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
     given = {n: v for n, v in {**defaults, **_certain(cls, arguments)}.items() if v is not None}
     return f"{cls.__name__}({', '.join(f'{n}={v!r}' for n, v in given.items())})"
 
 
 def _summary_and_source(cls: type) -> tuple[str, str]:
-    """The first line of the docstring, and where it says its source."""
+    """The first line of the docstring, and its source."""
     doc = inspect.getdoc(cls) or ""
     source = re.search(r"^Source:.*?(?=\n\n|\Z)", doc, re.M | re.S)
     return doc.split("\n")[0], " ".join(source[0].split()) if source else ""
 
 
 def _also_drawn(operation: RandomOperation) -> str:
-    """What was drawn besides the quantities of the captions, where a reader can make something of it."""
+    """What else was drawn than the captions say: words, and quantities with a phrase or a unit."""
     cls = type(operation)
     if not operation.identity:
         return ""
@@ -188,6 +188,6 @@ def _also_drawn(operation: RandomOperation) -> str:
         quantity_text(cls, name, value)
         for name, value in (operation.drawn or {}).items()
         if name not in operation.identity
-        and (isinstance(value, str) or name in cls.phrases or name.endswith(_UNIT_ENDINGS))
+        and (isinstance(value, str) or name in cls.phrases or name.rpartition("_")[2] in UNITS)
     ]
     return ", ".join(said)
