@@ -34,6 +34,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.tensors import require_finite
 from monai_medaug.functional.geometry.grid import VoxelGrid
 
@@ -142,6 +143,12 @@ class OperationContract:
     """Whether voxels move: keys have a mode and a padding, the inverse undoes it, points and boxes follow."""
     modality: ClassVar[str] = ""
     """The modality it models, ``"ct"``, ``"mri"`` or ``"xray"``; empty where it suits any."""
+    phrases: ClassVar[Mapping[str, str]] = {}
+    """How reports and figures say a drawn quantity or a figure of the plan: format strings by its name."""
+    headline: ClassVar[Sequence[str] | None] = None
+    """The quantities in the short summary of a figure; None for all that have a phrase."""
+    gallery: ClassVar[GalleryEntry] = GalleryEntry()
+    """What the gallery shows of it."""
     identity: ClassVar[Params] = {}
     """The value of each drawn quantity that does nothing. Quantities without one are never scaled."""
     inputs: ClassVar[Mapping[str, Input]] = {}
@@ -170,6 +177,10 @@ class OperationContract:
         *(torch.int16, torch.uint16, torch.uint8),
     )
     """The types that the contract tests feed it besides `example`; narrower where an operation needs it."""
+    spatial_dims: ClassVar[tuple[int, ...]] = (2, 3)
+    """Of the images that it takes."""
+    example_arguments: ClassVar[Params | None] = None
+    """Constructor arguments for tests; None takes the defaults, or those of the docstring's example."""
     variants: ClassVar[Sequence[Params]] = ({},)
     """Constructor arguments of its forms, where they draw different quantities, for tests."""
     abstract: ClassVar[bool] = True

@@ -9,11 +9,11 @@ from typing import Any
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.core.contract import REGISTRY
+from monai_medaug.core.phrases import named_quantity
 from monai_medaug.core.trace import Record, is_ours, samples_of
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.version import __version__
 
-_UNITS = {"degrees": "°", "mm": " mm", "hu": " HU", "fraction": " of the field of view"}
 _ITEM = "image"  # the name of a bare MetaTensor
 
 
@@ -33,7 +33,8 @@ class Report(dict):
             lines.append(f"  {number:2d} {step['name']}" + ("" if step["applied"] else ": not applied"))
             if step["applied"]:
                 values = {**step.get("params", {}), **step.get("figures", {})}
-                lines += [f"       {_readable(name, value)}" for name, value in values.items()]
+                said = (named_quantity(name, value) for name, value in values.items())
+                lines += [f"       {name:24s} {value}" for name, value in said]
         lines += [f"     {name}: applied, leaves no figures" for name in self.get("untraced", [])]
         for key, check in self["range_check"].items():
             (low, high), below, above = check["range_hu"], check["share_below"], check["share_above"]
@@ -175,15 +176,3 @@ def _image_of(image: MetaTensor, sample: int) -> dict[str, Any]:
 
 def _times(values: Any) -> str:
     return " × ".join(str(v) for v in values)
-
-
-def _readable(name: str, value: Any) -> str:
-    stem, _, suffix = name.rpartition("_")
-    unit = _UNITS.get(suffix, "")
-    if unit:
-        name = stem
-    if isinstance(value, float):
-        value = f"{value:.4g}"
-    elif isinstance(value, list):
-        value = ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in value)
-    return f"{name.replace('_', ' '):24s} {value}{unit}"

@@ -1,6 +1,8 @@
-"""Pictures of what transforms did."""
+"""Pictures of what transforms did, without matplotlib's global state: safe on servers and in threads."""
 
-from monai_medaug.figures.augmentation import augmentation_figure, geometric_record, restoration_figure
+from monai_medaug.figures.augmentation import augmentation_figure
+from monai_medaug.figures.comparison import geometric_record
 from monai_medaug.figures.planes import DisplayPlane
+from monai_medaug.figures.restoration import restoration_figure
 
 __all__ = ["DisplayPlane", "augmentation_figure", "geometric_record", "restoration_figure"]

@@ -1,76 +1,33 @@
-"""Pictures of what a transform did, without matplotlib's global state: safe on servers and in threads."""
+"""The picture of an augmentation: before, after, what moved, and the report in short."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from monai_medaug.core.call import apply_record
 from monai_medaug.core.contract import REGISTRY
-from monai_medaug.core.tensors import affine_of, plain_tensor
-from monai_medaug.core.trace import Record, is_ours
+from monai_medaug.core.phrases import phrase
+from monai_medaug.core.trace import Record
+from monai_medaug.figures.comparison import (
+    compared_slices,
+    display_range,
+    draw_deformation_grid,
+    geometric_record,
+    save_png,
+)
 from monai_medaug.figures.planes import DisplayPlane
-from monai_medaug.functional.ct.hu import PADDING_HU
-from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.transforms.ct.hu import HU_PRESETS
+from monai_medaug.functional.ct.hu import AIR_HU, PADDING_HU
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_AIR_HU = -1000.0
 _GRID_LINES = 22
 _BLUE, _ORANGE = "#56b4e9", "#ffb000"
 _VERDICT_COLOURS = {"yes": "#007a3d", "no": "#c1121f", "not checked": "#6c757d"}
-_PHRASES: dict[str, dict[str, str]] = {
-    "RandAffineElastic": {
-        "rotate_degrees": "turned by {:.1f}°",
-        "scale": "scaled by {:.3f}",
-        "displacement_rms_mm": "moved by {:.1f} mm RMS,",
-        "displacement_max_mm": "    at most {:.1f} mm",
-        "elastic_rms_mm": "    of it elastic {:.1f} mm RMS",
-        "min_det_j": "least Jacobian determinant {:.2f}",
-    },
-    "RandHUContrast": {"factor": "contrast × {:.2f}"},
-    "RandCTDose": {"noise_hu": "noise of {:.1f} HU"},
-    "RandCTMotion": {"shift_mm": "motion of {:.1f} mm"},
-    "RandCTBeamHardening": {"amount": "beam hardening × {:.2f}"},
-    "RandCTRing": {"gain": "rings, detector gain {:.1%}"},
-    "RandCTMetal": {"material": "rods of {}"},
-    "RandThickSlice": {"thickness_mm": "slices of {:.1f} mm"},
-    "RandMRIBiasField": {"peak_to_peak": "bias field, {:.0%} peak to peak"},
-    "RandMRINoise": {"noise_to_signal": "Rician noise, {:.1%} of the signal"},
-    "RandMRIMotion": {"translate_mm": "motion of {:.1f} mm"},
-    "RandMRIGhosting": {"intensity": "ghosts of intensity {:.2f}"},
-    "RandMRIUndersampling": {"acceleration": "undersampled {:.1f} times"},
-    "RandMRISpike": {"amplitude": "spikes of {:.1%} of the signal"},
-    "RandXRayExposure": {"factor": "exposure × {:.2f}", "quantum_noise": "quantum noise {:.1%} in the open field"},
-    "RandXRayScatter": {"scatter_to_primary": "scatter to primary {:.2f}"},
-    "RandXRayCollimation": {"leakage": "collimated, leakage {:.0%}"},
-}
-
-
-def geometric_record(image: Any) -> Record | None:
-    """The last geometric step of ours that was applied to a MetaTensor; None where there is none.
-
-    Example:
-        >>> import torch
-        >>> from monai.data import MetaTensor
-        >>> from monai_medaug.transforms import RandAffineElastic
-        >>> moved = RandAffineElastic(prob=1).set_random_state(0)(MetaTensor(torch.rand(1, 32, 32)))
-        >>> geometric_record(moved)["class"]
-        'RandAffineElastic'
-    """
-    for record in reversed(list(getattr(image, "applied_operations", None) or [])):
-        operation = REGISTRY.get(record["class"]) if is_ours(record) and record.get("do_transforms") else None
-        if operation is not None and operation.geometric:
-            return record
-    return None
 
 
 def augmentation_figure(
@@ -115,11 +72,7 @@ def augmentation_figure(
     from matplotlib.figure import Figure
     from matplotlib.patheffects import withStroke
 
-    before, after = plain_tensor(original, "original"), plain_tensor(augmented, "augmented")
-    if before.shape != after.shape:
-        raise ValueError(f"augmented must have the original's shape {tuple(before.shape)}, got {tuple(after.shape)}")
-    plane = DisplayPlane.through(VoxelGrid(tuple(before.shape[1:]), affine_of(original)), mask)
-    source, result = (plane.cut(t[0].detach().cpu().float().numpy()) for t in (before, after))
+    plane, source, result = compared_slices(original, augmented, "augmented", mask)
     height = float(np.clip(4.2 * source.shape[0] * plane.aspect / source.shape[1], 1.8, 6.5))
     figure = Figure(figsize=(12.9, 2 * (height + 0.4)), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
@@ -127,16 +80,11 @@ def augmentation_figure(
     figure.subplots_adjust(
         left=0.008, right=0.992, bottom=0.012, top=1 - 0.19 / (height + 0.4), wspace=0.03, hspace=0.1
     )
-    if window is None:
-        low, high = np.percentile(source, (0.5, 99.5))
-        unit = ""
-        difference = result - source
-    else:
-        centre, width = HU_PRESETS[window]
-        low, high = centre - width / 2, centre + width / 2
+    low, high = display_range(source, window)
+    unit, difference = "", result - source
+    if window is not None:
         unit = " HU"
-        # padding counts as air
-        difference = np.subtract(*(np.where(p > PADDING_HU, p, _AIR_HU) for p in (result, source)))
+        difference = np.subtract(*(np.where(p > PADDING_HU, p, AIR_HU) for p in (result, source)))  # padding as air
     grey = {"cmap": "gray_r" if inverted else "gray", "vmin": low, "vmax": high}
     half = max((high - low) / 2, 1e-12)
     shown = f"{half:.0f}" if half >= 100 else f"{half:.3g}"
@@ -152,96 +100,18 @@ def augmentation_figure(
         axes.set_title(name, fontsize=12, pad=5)
     for axes in panels:
         axes.set_axis_off()
-    _draw_grid(panels[3], plane, record or geometric_record(augmented))
+    step = record or geometric_record(augmented)
+    draw_deformation_grid(panels[3], plane, step, _GRID_LINES, colors=_BLUE, linewidths=0.8)
+    if step is None:
+        panels[3].set_title("no deformation", fontsize=12, pad=5)
     _draw_contours(panels[4], [None if m is None else plane.resampled(m) for m in (mask, augmented_mask)])
     outlined: dict[str, Any] = {"color": "w", "path_effects": [withStroke(linewidth=2, foreground="black")]}
     letters = plane.letters if oriented else ("", "")
     for x, y, letter in ((0.5, 0.965, letters[0]), (0.03, 0.5, letters[1])):
         panels[0].text(x, y, letter, ha="center", va="center", transform=panels[0].transAxes, **outlined)
     _write_summary(panels[5], plane, report)
-    if path is not None:
-        figure.savefig(Path(path), format="png", metadata={"Software": None})
+    save_png(figure, path)
     return figure
-
-
-def restoration_figure(
-    original: Any,
-    restored: Any,
-    title: str = "restored",
-    path: str | os.PathLike | None = None,
-    window: str | None = None,
-    inverted: bool = False,
-) -> Figure:
-    """Before, after, and the residual, which should show noise alone: the middle slice, and its centre enlarged.
-
-    Args:
-        original: channel-first image, (C, H, W) or (C, D, H, W); the first channel is shown.
-        restored: what became of it, on the same grid.
-        title: what was done.
-        path: where to write a PNG, whose meta data stays empty.
-        window: name of the display window of a CT, see `HUWindow`; None shows from the 0.5th to the 99.5th percentile.
-        inverted: whether low values are bright, as in MONOCHROME1.
-
-    Raises:
-        ValueError: the images differ in shape.
-
-    Example:
-        >>> import torch
-        >>> noisy = torch.randn(1, 32, 32)
-        >>> [axes.get_title() for axes in restoration_figure(noisy, 0 * noisy).axes][:2]
-        ['original', 'restored']
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    before, after = plain_tensor(original, "original"), plain_tensor(restored, "restored")
-    if before.shape != after.shape:
-        raise ValueError(f"restored must have the original's shape {tuple(before.shape)}, got {tuple(after.shape)}")
-    plane = DisplayPlane.through(VoxelGrid(tuple(before.shape[1:]), affine_of(original)))
-    source, result = (plane.cut(t[0].detach().cpu().float().numpy()) for t in (before, after))
-    if window is None:
-        low, high = np.percentile(source, (0.5, 99.5))
-    else:
-        low, high = (HU_PRESETS[window][0] + s * HU_PRESETS[window][1] / 2 for s in (-1, 1))
-    residual = source - result
-    half = max(3 * float(residual.std()), 1e-12)
-    figure = Figure(figsize=(12.9, 8.9), dpi=110, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    middle = tuple(slice(n // 2 - n // 8, n // 2 + max(n // 8, 1)) for n in source.shape)
-    grey = {"cmap": "gray_r" if inverted else "gray", "vmin": low, "vmax": high}
-    change = {"cmap": "gray", "vmin": -half, "vmax": half}
-    panels = figure.subplots(2, 3)
-    named = ("original", title, f"removed, ±{half:.3g}")
-    for row, part, names in zip(panels, ((slice(None), slice(None)), middle), (named, ("", "", "")), strict=True):
-        for axes, name, picture, style in zip(
-            row,
-            names,
-            (source, result, residual),
-            (grey, grey, change),
-            strict=True,
-        ):
-            axes.imshow(picture[part], aspect=plane.aspect, interpolation="nearest", **style)
-            axes.set_title(name, fontsize=12)
-            axes.set_axis_off()
-    if path is not None:
-        figure.savefig(Path(path), format="png", metadata={"Software": None})
-    return figure
-
-
-def _draw_grid(axes: Axes, plane: DisplayPlane, record: Record | None) -> None:
-    """Where straight lines of the original went: contours of its coordinates, pulled back as the image was."""
-    slab = plane.slab
-    index = np.indices(slab.shape, dtype=np.float32)
-    ramps = torch.from_numpy(np.stack([index[a] * plane.grid.spacing[a] for a in (plane.rows, plane.columns)]))
-    step = max(float(ramps[0].max()), float(ramps[1].max()), 1e-6) / _GRID_LINES
-    moved = ramps if record is None else apply_record(record, ramps, slab, mode="bilinear", padding="border")
-    for straight, bent in zip(ramps, moved, strict=True):
-        levels = np.arange(step / 2, float(straight.max()), step)
-        picture = plane.cut(bent.numpy())
-        if len(levels) and min(picture.shape) > 1:
-            axes.contour(picture, levels=levels, colors=_BLUE, linewidths=0.8)
-    if record is None:
-        axes.set_title("no deformation", fontsize=12, pad=5)
 
 
 def _draw_contours(axes: Axes, contours: list[np.ndarray | None]) -> None:
@@ -269,9 +139,7 @@ def _write_summary(axes: Axes, plane: DisplayPlane, report: Mapping[str, Any] | 
         for step in report["steps"]:
             if step["applied"]:
                 values = {**step.get("params", {}), **step.get("figures", {})}
-                name = REGISTRY[step["name"]].__name__ if step["name"] in REGISTRY else step["name"]
-                said = [form.format(values[v]) for v, form in _PHRASES.get(name, {}).items() if v in values]
-                lines += [(phrase, "black") for phrase in said or [name.removeprefix("Rand")]]
+                lines += [(text, "black") for text in _step_in_words(step["name"], values)]
         lines += [(name.removeprefix("Rand"), "black") for name in report.get("untraced", [])]
         if report.get("rejected"):
             lines.append(("rejected: the input was returned", "black"))
@@ -282,3 +150,13 @@ def _write_summary(axes: Axes, plane: DisplayPlane, report: Mapping[str, Any] | 
             lines.append((f"{subject} preserved: {verdict}", _VERDICT_COLOURS[verdict]))
     for number, (text, colour) in enumerate(lines):
         axes.text(0.06, 0.9 - 0.085 * number, text, color=colour, fontsize=13, va="top", transform=axes.transAxes)
+
+
+def _step_in_words(name: str, values: Mapping[str, Any]) -> list[str]:
+    """The quantities of an operation's headline, else its name."""
+    if name not in REGISTRY:
+        return [name.removeprefix("Rand")]
+    operation = REGISTRY[name]
+    chosen = operation.phrases if operation.headline is None else operation.headline
+    said = [phrase(operation, quantity, values[quantity]) for quantity in chosen if quantity in values]
+    return said or [operation.__name__.removeprefix("Rand")]

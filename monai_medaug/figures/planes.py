@@ -1,4 +1,4 @@
-"""Which slice of a volume to show, and which way up."""
+"""The slice of a volume to show, and how it is turned."""
 
 from __future__ import annotations
 

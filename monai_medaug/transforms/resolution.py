@@ -9,6 +9,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, span
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -53,6 +54,8 @@ class RandThickSlice(RandomOperation):
         (0.21, 1.0)
     """
 
+    gallery = GalleryEntry(({"axis": 1},), "The thick axis runs down the picture, as in a slice seen from the side.")
+    phrases = {"thickness_mm": "slices of {:.1f} mm"}
     identity = {"thickness_mm": 0.0, "noise": 0.0}
     example_arguments = {"thickness_mm": (12.0, 20.0)}
 

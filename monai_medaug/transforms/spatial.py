@@ -9,6 +9,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -58,6 +59,25 @@ class RandAffineElastic(RandomOperation):
         torch.Size([1, 64, 64, 40])
     """
 
+    gallery = GalleryEntry(
+        ({"rotate_degrees": (4, 5), "elastic_mm": (3, 4), "elastic_sigma": 20, "elastic_unit": "mm"},),
+        "The elastic part is as smooth as in the standard preset: organs move, bones do not wobble.",
+    )
+    phrases = {
+        "rotate_degrees": "turned by {:.1f}°",
+        "scale": "scaled by {:.3f}",
+        "translate_fraction": "shifted by {:.1%} and {:.1%} of the field",
+        "displacement_rms_mm": "moved by {:.1f} mm RMS",
+        "displacement_max_mm": "moved by at most {:.1f} mm",
+        "elastic_mm": "elastic part of {:.1f} mm RMS asked for",
+        "elastic_strength": "elastic part at {:.0%}",
+        "elastic_rms_mm": "elastic part {:.1f} mm RMS",
+        "min_det_j": "least Jacobian determinant {:.2f}",
+    }
+    headline = (
+        *("rotate_degrees", "scale", "displacement_rms_mm", "displacement_max_mm"),
+        *("elastic_rms_mm", "min_det_j"),
+    )
     geometric = True
     identity = {"rotate_degrees": 0.0, "translate_fraction": [0.0] * 3, "scale": 1.0, "elastic_strength": 0.0}
 

@@ -10,6 +10,7 @@ import torch
 
 from monai_medaug.core.arguments import flag, number, span, wide_span
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.noise.white import white_noise
@@ -25,6 +26,7 @@ from monai_medaug.functional.xray import (
 class Radiograph:
     """Mixin of the operations on radiographs: how the display image shows the attenuation."""
 
+    modality = "xray"
     max_attenuation: float
     inverted: bool
     linear: bool
@@ -131,6 +133,8 @@ class RandXRayExposure(Radiograph, RandomOperation):
         tensor([[[ 25.,  75., 125.]]])
     """
 
+    gallery = GalleryEntry(({"factor": (0.5, 0.7), "photons": (1e3, 3e3)},))
+    phrases = {"factor": "exposure × {:.2f}", "quantum_noise": "quantum noise {:.1%} in the open field"}
     memory = 7
     identity = {"factor": 1.0, "quantum_noise": 0.0}
 
@@ -216,6 +220,12 @@ class RandXRayScatter(Radiograph, RandomOperation):
         1.0
     """
 
+    gallery = GalleryEntry(({"compensate": True},))
+    phrases = {
+        "scatter_to_primary": "scatter to primary {:.2f}",
+        "quantum_noise": "quantum noise {:.1%} in the open field",
+    }
+    headline = ("scatter_to_primary",)
     common_pattern = True
     memory = 7
     identity = {"scatter_to_primary": 0.0, "quantum_noise": 0.0}
@@ -296,6 +306,8 @@ class RandXRayCollimation(Radiograph, RandomOperation):
         (0.0, True)
     """
 
+    phrases = {"leakage": "transmission behind the blades {:.0%}", "rotate_degrees": "turned by {:.1f}°"}
+    headline = ("leakage",)
     memory = 4
     identity = {"leakage": 1.0}
 

@@ -71,11 +71,11 @@ class Case:
 
     @property
     def dims(self) -> tuple[int, ...]:
-        return tuple(getattr(self.cls, "spatial_dims", (2, 3)))
+        return self.cls.spatial_dims
 
     @property
     def dtypes(self) -> tuple[torch.dtype, ...]:
-        return tuple(getattr(self.cls, "dtypes", DTYPES))
+        return self.cls.dtypes
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -130,10 +130,9 @@ def contract(checks: Sequence[Callable[[Case], None]], cases: Sequence[Case] = C
 
 
 @functools.cache
-def _arguments(cls: type) -> dict[str, Any]:
-    declared = getattr(cls, "example_arguments", None)
-    if declared is not None:
-        return dict(declared() if callable(declared) else declared)
+def _arguments(cls: type[Operation]) -> dict[str, Any]:
+    if cls.example_arguments is not None:
+        return dict(cls.example_arguments)
     try:
         cls()
         return {}

@@ -9,7 +9,7 @@ from matplotlib import pyplot
 from monai.data import MetaTensor
 
 from monai_medaug.core.call import apply_record
-from monai_medaug.figures.augmentation import _PHRASES, augmentation_figure, geometric_record
+from monai_medaug.figures import augmentation_figure, geometric_record
 from monai_medaug.figures.planes import DisplayPlane
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.transforms import RandAffineElastic, RandHUContrast, augmentation_report, ct_augmentation
@@ -173,4 +173,4 @@ def test_every_operation_is_put_into_words(case):
     figure = augmentation_figure(case.image(2).float(), out.as_tensor().float(), report=augmentation_report(out))
     words = " ".join(text.get_text() for text in figure.axes[5].texts)
     assert "{" not in words
-    assert case.cls.__name__ in _PHRASES or case.cls.__name__.removeprefix("Rand") in words
+    assert case.cls.phrases or case.cls.__name__.removeprefix("Rand") in words

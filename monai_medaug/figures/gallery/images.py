@@ -1,4 +1,4 @@
-"""The real images of the gallery: what pip packages bring, nothing is downloaded and nothing names a file."""
+"""The real images of the gallery: they come with pip packages; nothing is downloaded, and no text names a file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
+from monai_medaug.functional.ct.hu import AIR_HU, body_mask
 from monai_medaug.scans.files import Scan, ScanError, read_scan
 
 _LONGEST = 320
 """Pixels of a panel's longer side: five in a row fill a screen."""
-_SKETCH = 2
-"""By how much the sketch is smaller than the image."""
-_AIR = -1000.0
 _DETECTOR_MM = 0.2
 """Pixel of a computed radiography plate; the file states none."""
 _SOURCES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -26,15 +24,15 @@ _SOURCES: dict[str, tuple[tuple[str, str], ...]] = {
     "xray": (
         (
             "RG1_UNCR.dcm",
-            "Chest radiograph, which comes with pydicom-data; stored inverted, turned over for the transforms. The "
+            "Chest radiograph, which comes with pydicom-data; stored inverted, inverted back for the transforms. The "
             f"file states no pixel size: {_DETECTOR_MM:g} mm, usual for such plates, is taken.",
         ),
     ),
 }
 MISSING_TEXT = {
-    "ct": "No CT slice is there: pydicom is installed without its test files.",
-    "mri": "No MR slice is there: pydicom is installed without its test files.",
-    "xray": "No radiograph is there: these need the package pydicom-data (pip install pydicom-data).",
+    "ct": "There is no CT slice: pydicom is installed without its test files.",
+    "mri": "There is no MR slice: pydicom is installed without its test files.",
+    "xray": "There is no radiograph: these need the package pydicom-data (pip install pydicom-data).",
 }
 
 
@@ -46,14 +44,12 @@ class GalleryImage:
         modality: ct, mri or xray.
         image: (1, X, Y) with its affine, reduced to the pixels that are shown; CT in HU, a radiograph from 0 to 1 with
             bright bone.
-        sketch: the same with fewer pixels, to try out draws on.
         window: (low, high) of the display.
         text: what it is and where it comes from.
     """
 
     modality: str
     image: MetaTensor
-    sketch: MetaTensor
     window: tuple[float, float]
     text: str
 
@@ -86,26 +82,22 @@ def gallery_image(modality: str) -> GalleryImage | None:
 def _gallery_ready(scan: Scan, modality: str, text: str) -> GalleryImage:
     image, affine = scan.image.as_tensor()[0].double(), scan.image.affine.clone()
     if modality == "ct":
-        image = image.clamp(min=_AIR)  # padding outside the reconstructed circle
+        image = image.clamp(min=AIR_HU)  # padding outside the reconstructed circle
         image, affine = _about_patient(image, affine)
     elif modality == "xray":
-        if bool((affine[:3, :3].norm(dim=0) == 1).all()):  # what counts where no size is stated
+        if bool((affine[:3, :3].norm(dim=0) == 1).all()):  # 1 mm stands for an unstated size
             affine = affine @ torch.diag(torch.tensor([_DETECTOR_MM, _DETECTOR_MM, 1, 1], dtype=affine.dtype))
         image = (image - image.min()) / (image.max() - image.min())
         image = 1 - image if scan.inverted else image
     shown = _fewer_pixels(image, affine, _LONGEST)
-    sketch = _fewer_pixels(image, affine, _LONGEST // _SKETCH)
     low, high = (float(v) for v in np.percentile(shown.numpy(), (0.5, 99)))
     window = {"ct": (-160.0, 240.0), "mri": (0.0, high), "xray": (low, max(high, 1.05))}[modality]
-    return GalleryImage(modality, shown, sketch, window, text)
+    return GalleryImage(modality, shown, window, text)
 
 
 def _about_patient(image: torch.Tensor, affine: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A square about the patient, with some air: what is traced through the slice needs the whole patient."""
-    from scipy.ndimage import label
-
-    pieces, _ = label(image.numpy() > -300)
-    body = np.argwhere(pieces == np.bincount(pieces.ravel())[1:].argmax() + 1)
+    """A square around the patient, with some air: transforms that trace rays need the whole patient."""
+    body = body_mask(image).nonzero().numpy()
     low, high = body.min(0), body.max(0) + 1
     side = min(int((high - low).max() * 1.06), *image.shape)
     first = np.clip((low + high - side) // 2, 0, np.array(image.shape) - side)
@@ -115,7 +107,7 @@ def _about_patient(image: torch.Tensor, affine: torch.Tensor) -> tuple[torch.Ten
 
 
 def _fewer_pixels(image: torch.Tensor, affine: torch.Tensor, longest: int) -> MetaTensor:
-    """At most so many pixels along a side, without aliasing, of the same place."""
+    """The same field of view in at most ``longest`` pixels along a side, without aliasing."""
     factor = max(1.0, max(image.shape) / longest)
     size = [round(n / factor) for n in image.shape]
     small = torch.nn.functional.interpolate(image[None, None], size, mode="bilinear", antialias=True)[0]

@@ -13,7 +13,7 @@ from monai_medaug.version import __version__
 
 @dataclass(frozen=True)
 class GalleryRow:
-    """One transform on the page: its picture, and the words round it."""
+    """One transform on the page: its picture, and the text around it."""
 
     name: str
     summary: str
@@ -24,7 +24,7 @@ class GalleryRow:
 
 @dataclass(frozen=True)
 class GallerySection:
-    """A heading, what is said of its image, what is missing, and the rows."""
+    """A heading, a description of the image, a note where the image is missing, and the rows."""
 
     title: str
     text: str
@@ -55,10 +55,11 @@ footer { padding: 2rem 1.2rem 3rem; }
 _INTRODUCTION = (
     "Every transform of the package on a real image of its modality: the original, three magnitudes, and what the last "
     "of them changed.",
-    "A random transform shows the strongest of many draws from the ranges in the call below it, and the same draw "
-    "eased to two thirds and a third, as `PreservingCompose` eases what would harm anatomy. Where there is nothing to "
-    "ease, three settings or draws stand side by side. The figures under each picture are those that the transform "
-    "recorded. Denoisers stand in a section of their own, with the noise that they are to take away.",
+    "A random transform shows the draw of seed 0 from the ranges in the call below it: in full, and eased to two "
+    "thirds and to one third, as `PreservingCompose` eases a draw that would harm anatomy. Where the default ranges "
+    "show little at this size, the call has stronger ones. Where nothing can be eased, three settings, or the draws of "
+    "seeds 0, 1 and 2, stand side by side. The figures under each picture are those that the transform recorded. "
+    "Denoisers have a section of their own, and are shown with the noise that they should remove.",
 )
 
 

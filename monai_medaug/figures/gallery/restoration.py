@@ -1,4 +1,4 @@
-"""A denoiser in the gallery: a real image, the same with noise that is known, the results, and what each took away."""
+"""A denoiser in the gallery: a real image, the same with known noise, the results, and what each removed."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from monai_medaug.transforms.denoise.base import NoiseRemoval
 
 RESTORATION_TEXT = (
     "Noise of a known σ is added to a real slice; a part of it is shown at twice its size. Below each result stands "
-    "what was taken away, noisy − denoised: it should look like the noise on its left, and anatomy that can be "
-    "recognised in it was lost; where it stays dark, as at the skull, noise was left. (Rician noise brightens what is "
-    "dark: to darken it again is right.) PSNR compares the part shown with the slice as it came, values cut to the "
-    "window shown, whose width is the peak. The slice as it came has noise of its own, which these figures count as "
-    "signal: a denoiser that removes it too is marked down for it. The noise of CT is correlated: an estimate as of "
-    "white noise comes out far too low, so that nearly nothing happens; 'ct' estimates it on the whole slice, with the "
-    "slice's own. The slices, their white noise and their CT noise are the same for all."
+    "what was removed, noisy − denoised. It should look like the noise on its left: anatomy that can be recognised in "
+    "it was lost, and where it is dark, as at the skull, noise was left. (Rician noise brightens dark regions, so that "
+    "it is right to darken them.) PSNR compares the part shown with the slice as it came, both clipped to the window "
+    "shown, whose width is the peak. The slice as it came has noise of its own, which these figures count as signal: a "
+    "denoiser that removes it too gets a lower figure. The noise of CT is correlated: estimated as white noise it "
+    "comes out far too low, and almost nothing is removed; 'ct' estimates it on the whole slice, together with the "
+    "slice's own noise. The slices, their white noise and their CT noise are the same for all."
 )
 _SEED = 0
 _ZOOM = 2
 _SIGMAS = 2.5
-"""As far as the scale of the residuals goes."""
+"""The end of the scale of the residuals, in sigma."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class NoiseTrial:
     Attributes:
         modality: of the image.
         title: of the noisy image.
-        sigma: in the image's units, several times what the image has of its own.
+        sigma: in the image's units, several times the noise that the image has of its own.
         added: takes the image and sigma, gives the noisy image.
         centre: of the part that is shown, as shares of the picture's height and width.
         window: of the display; None for the image's own.
@@ -66,14 +66,6 @@ class NoiseTrial:
     settings: tuple[Mapping[str, Any], ...]
 
 
-_SETTINGS: dict[str, tuple[Mapping[str, Any], ...]] = {
-    "BilateralDenoise": ({"range_factor": 1.5}, {"range_factor": 3}, {"range_factor": 6}),
-    "CollaborativeDenoise": ({"sigma": 20}, {"sigma": 40}, {"sigma": 80}),
-    "GaussianDenoise": ({"width": 0.5}, {"width": 0.8}, {"width": 1.6}),
-    "MedianDenoise": ({"size": 3}, {"size": 5}, {"size": 7}),
-    "NonLocalMeansDenoise": ({"strength": 0.4}, {"strength": 0.8}, {"strength": 1.6}),
-    "WaveletDenoise": ({"method": "translation_invariant"}, {"method": "bayes"}, {"method": "universal"}),
-}
 _RICIAN: tuple[Mapping[str, Any], ...] = (
     {"noise": "gaussian"},
     {"noise": "rician"},
@@ -85,23 +77,22 @@ _CORRELATED: tuple[Mapping[str, Any], ...] = (
     {"noise": "ct", "sigma": None},
     {"noise": "ct", "sigma": _CT_SIGMA},
 )
-_CLASSICAL = ("BilateralDenoise", "GaussianDenoise", "MedianDenoise")
 
 
-def noise_trials(name: str) -> list[NoiseTrial]:
-    """What a denoiser is tried on: white noise on MR, for all but the classical ones Rician noise, and noise on CT.
+def noise_trials(cls: type[NoiseRemoval]) -> list[NoiseTrial]:
+    """The trials of a denoiser: white noise on MR, Rician noise for all but the classical ones, and CT noise.
 
     Example:
-        >>> [trial.title for name in ("MedianDenoise", "WaveletDenoise") for trial in noise_trials(name)]
+        >>> from monai_medaug.transforms import MedianDenoise, WaveletDenoise
+        >>> [trial.title for cls in (MedianDenoise, WaveletDenoise) for trial in noise_trials(cls)]
         ['with white noise', 'with CT noise', 'with white noise', 'with Rician noise', 'with CT noise']
     """
-    settings = _SETTINGS.get(name, ({},))
-    classical = name in _CLASSICAL
+    settings = cls.gallery.arguments
     white = NoiseTrial("mri", "with white noise", 40, _with_white, (0.5, 0.55), None, settings)
     rician = NoiseTrial("mri", "with Rician noise", 40, _with_rician, (1, 0), None, _RICIAN)
-    against_ct = settings if classical else _CORRELATED
+    against_ct = settings if cls.classical else _CORRELATED
     ct = NoiseTrial("ct", "with CT noise", _CT_SIGMA, _with_ct, (0.62, 0.5), (-45, 105), against_ct)
-    return [white, ct] if classical else [white, rician, ct]
+    return [white, ct] if cls.classical else [white, rician, ct]
 
 
 def _with_white(image: MetaTensor, sigma: int) -> MetaTensor:
@@ -134,7 +125,7 @@ def draw_restoration(
 def trial_lines(
     trial: NoiseTrial, source: GalleryImage, denoisers: list[NoiseRemoval], side: int
 ) -> list[list[RowPicture]]:
-    """The line of images, and below it that of what was added and taken away."""
+    """The line of images, and below it the line of what was added and what was removed."""
     from skimage.metrics import peak_signal_noise_ratio
 
     low, high = window = trial.window or source.window
@@ -173,14 +164,14 @@ def trial_lines(
 
 
 def _shown_part(shape: tuple[int, ...], centre: tuple[float, float], side: int) -> tuple[slice, ...]:
-    """A square about the centre, or as near to it as the picture allows."""
+    """A square around the centre, or as near to it as the picture allows."""
     side = min(side, *shape)
     first = [int(np.clip(round(c * n - side / 2), 0, n - side)) for c, n in zip(centre, shape, strict=True)]
     return tuple(slice(f, f + side) for f in first)
 
 
 def _located(whole: np.ndarray, part: tuple[slice, ...], side: int) -> np.ndarray:
-    """The whole picture with a frame round the part, in the middle of a square."""
+    """The whole picture with a frame around the part, in the middle of a square."""
     framed = whole.copy()
     inside = framed[part]
     inside[[0, -1]] = inside[:, [0, -1]] = whole.max()

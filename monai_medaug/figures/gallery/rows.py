@@ -13,63 +13,54 @@ import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
-from monai_medaug.core.call import apply_record
 from monai_medaug.core.contract import Params
 from monai_medaug.core.operation import Operation
-from monai_medaug.core.report import _readable
+from monai_medaug.core.phrases import phrase
 from monai_medaug.core.tensors import affine_of
-from monai_medaug.figures.augmentation import _PHRASES, geometric_record
+from monai_medaug.figures.comparison import draw_deformation_grid, geometric_record
 from monai_medaug.figures.gallery.images import GalleryImage
 from monai_medaug.figures.planes import DisplayPlane
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.transforms.ct.hu import HU_PRESETS
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _DPI = 100
 _GAP, _MARGIN, _HEAD, _LINE = 12, 12, 30, 19
 """In pixels, as all sizes here."""
 _DARK, _INK, _DIM, _GRID = "#14171c", "#f2f4f7", "#aab3be", "#56b4e9"
-_GRID_STEPS = 16
+_GRID_LINES = 16
 _NARROW = ("brain", "liver", "soft_tissue")
 _WHOLE_CT = (-1000.0, 1500.0)
 _SATURATED = 98
-"""Per cent of the pixels that the scale of the difference covers."""
-_WORDS = {
-    "amount": "{:.0%} of the effect is left",
-    "gain": "gain errors of {:.2%}",
-    "leakage": "transmission behind the blades {:.0%}",
-    "quantum_noise": "quantum noise {:.1%} in the open field",
-    "scatter_to_primary": "scatter to primary {:.2f}",
-    "rotate_degrees": "turned by {:.1f}°",
-    "translate_fraction": "shifted by {:.1%} and {:.1%} of the field",
-    "radius_mm": "radii {:.1f} and {:.1f} mm",
-    "elastic_mm": "elastic part of {:.1f} mm RMS asked for",
-    "elastic_strength": "elastic part at {:.0%}",
-    "displacement_rms_mm": "displacement {:.1f} mm RMS",
-    "center_hu": "centre {:.0f} HU",
-    "width_hu": "width {:.0f} HU",
-}
-"""Where a name alone says too little, beside the phrases of the figures."""
+"""The percentile of the difference at which its scale ends."""
 _CAPTION_STYLE: dict[str, Any] = {"fontsize": 10, "color": _DIM, "va": "top", "ha": "left", "linespacing": 1.3}
 _SHOWN_FIGURES = ("displacement_rms_mm",)
 
 
 @dataclass(frozen=True)
 class RowPanel:
-    """One result: its title, the image, what was drawn for it, and figures of the call."""
+    """One result.
+
+    Attributes:
+        title: of the picture.
+        image: the result.
+        params: what was drawn for it.
+        figures: what the call recorded besides.
+        grey_scale: the range of the result where the operation maps the image to one, as a display window does.
+    """
 
     title: str
     image: MetaTensor
     params: Params = field(default_factory=dict)
     figures: Params = field(default_factory=dict)
+    grey_scale: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class RowPicture:
-    """What stands in one place: its title, the values, the lines below, and the range shown, in grey or in colours."""
+    """One picture of a row: title, values, lines of text below, and the range shown, in grey or in colours."""
 
     title: str
     values: np.ndarray
@@ -78,19 +69,15 @@ class RowPicture:
     colours: bool = False
 
 
-def quantity_text(transform: str, name: str, value: Any) -> str:
-    """A drawn quantity with its unit, for people.
+def quantity_text(cls: type[Operation], name: str, value: Any) -> str:
+    """A quantity as a caption says it.
 
     Example:
-        >>> quantity_text("RandCTDose", "noise_hu", 9.876), quantity_text("RandMRIGhosting", "ghosts", 3)
-        ('noise of 9.9 HU', 'ghosts 3')
+        >>> from monai_medaug.transforms import RandAffineElastic
+        >>> quantity_text(RandAffineElastic, "rotate_degrees", -4.71)
+        'turned by −4.7°'
     """
-    values = value if isinstance(value, list) else [value]
-    form = _WORDS.get(name) or _PHRASES.get(transform, {}).get(name)
-    if form is not None and len(values) >= form.count("{"):
-        return _with_minus(form.format(*values).strip().rstrip(","))
-    rounded = [float(f"{v:.3g}") if isinstance(v, float) else v for v in values]
-    return _with_minus(" ".join(_readable(name, rounded if isinstance(value, list) else rounded[0]).split()))
+    return _with_minus(phrase(cls, name, value))
 
 
 def setting_text(arguments: Mapping[str, Any]) -> str:
@@ -112,12 +99,14 @@ def draw_row(cls: type[Operation], source: GalleryImage, panels: list[RowPanel])
     plane = DisplayPlane.through(VoxelGrid(tuple(source.image.shape[1:]), affine_of(source.image)))
     before = plane.cut(source.image.as_tensor()[0].numpy())
     after = [plane.cut(_of_size(p.image.as_tensor(), source.image.shape[1:])[0].numpy()) for p in panels]
-    windowed = "out_range" in panels[-1].params
-    low, high = _WHOLE_CT if windowed else _row_window(cls, source, before, after)
-    shown = tuple(panels[-1].params["out_range"]) if windowed else (low, high)
-    reference = shown[0] + (shown[1] - shown[0]) * np.clip((before - low) / (high - low), 0, 1) if windowed else before
-    unit, scale = ("% of the grey scale", 100 / (shown[1] - shown[0]))
-    if source.modality == "ct" and not windowed:
+    low, high = window = _row_window(cls, source, before, after)
+    shown, reference = window, before
+    if panels[-1].grey_scale is not None:
+        low, high = window = _WHOLE_CT
+        black, white = shown = panels[-1].grey_scale
+        reference = black + (white - black) * np.clip((before - low) / (high - low), 0, 1)
+    unit, scale = "% of the grey scale", 100 / (shown[1] - shown[0])
+    if source.modality == "ct" and panels[-1].grey_scale is None:
         unit, scale = "HU", 1.0
     change = (after[-1] - reference) * scale
     half = round_scale(float(np.percentile(np.abs(change), _SATURATED)))
@@ -125,19 +114,20 @@ def draw_row(cls: type[Operation], source: GalleryImage, panels: list[RowPanel])
     eased = [n for n, v in panels[-1].params.items() if n in cls.identity and v != cls.identity[n]]
     scale_text = [f"blue −{half:g}, red +{half:g} {unit}", "in the last picture" if len(panels) > 1 else ""]
     pictures = [
-        RowPicture("original", before, row_window_text(source, (low, high)), (low, high)),
+        RowPicture("original", before, row_window_text(source, window), window),
         *(RowPicture(p.title, a, _panel_caption(cls, p, eased), shown) for p, a in zip(panels, after, strict=True)),
         RowPicture("difference", change, scale_text, (-half, half), colours=True),
     ]
     figure = draw_lines([pictures], before.shape[1], round(before.shape[0] * plane.aspect))
     if cls.geometric:
         for axes, image in zip(figure.axes, [None, *(p.image for p in panels)], strict=False):
-            _overlay_grid(axes, plane, image)
+            record = None if image is None else geometric_record(image)
+            draw_deformation_grid(axes, plane, record, _GRID_LINES, colors=_GRID, linewidths=0.6, alpha=0.55)
     return png_content(figure)
 
 
 def draw_lines(lines: Sequence[Sequence[RowPicture]], width: int, height: int) -> Figure:
-    """Lines of pictures, each on axes of exactly so many pixels, so that nothing is resampled."""
+    """Lines of pictures, each on axes of exactly ``width`` by ``height`` pixels, so that nothing is resampled."""
     from matplotlib.figure import Figure
 
     deep = [_HEAD + height + 10 + max(len(p.caption) for p in line) * _LINE for line in lines]
@@ -165,7 +155,7 @@ def draw_lines(lines: Sequence[Sequence[RowPicture]], width: int, height: int) -
 
 
 def png_content(figure: Figure) -> bytes:
-    """A figure as the content of a PNG without meta data, and without an alpha channel that says nothing."""
+    """A figure as the content of a PNG without meta data and alpha channel."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -186,7 +176,7 @@ def _of_size(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 def _row_window(
     cls: type[Operation], source: GalleryImage, before: np.ndarray, after: list[np.ndarray]
 ) -> tuple[float, float]:
-    """That of the image; of a CT a narrower one in which the change of soft tissue fits, of a radiograph with room."""
+    """The image's window; for a CT a narrower one that the change of soft tissue fits, for a radiograph a wider one."""
     low, high = source.window
     if source.modality == "ct" and not cls.geometric:
         extent = np.percentile(np.abs(after[-1] - before)[np.abs(before) < 100], 90)
@@ -210,20 +200,20 @@ def row_window_text(source: GalleryImage, window: tuple[float, float]) -> list[s
 
 
 def _panel_caption(cls: type[Operation], panel: RowPanel, eased: list[str]) -> list[str]:
-    """What was drawn of the quantities that are eased; everything where nothing is."""
+    """What was drawn of the quantities that are eased; where there are none, all that have a phrase, or all."""
     texts = []
-    for name in eased or [n for n in panel.params if n != "out_range"]:
+    for name in eased or [n for n in cls.phrases if n in panel.params] or list(panel.params):
         value = panel.params[name]
         if isinstance(value, list) and len(value) == 3:
             value = value[: panel.image.ndim - 1]  # of a direction across the slice nothing is seen
-        texts.append(quantity_text(cls.__name__, name, value))
-    texts += [quantity_text(cls.__name__, n, panel.figures[n]) for n in _SHOWN_FIGURES if n in panel.figures]
+        texts.append(quantity_text(cls, name, value))
+    texts += [quantity_text(cls, n, panel.figures[n]) for n in _SHOWN_FIGURES if n in panel.figures]
     columns = max(24, panel.image.shape[1] // 7)
     return [line for text in texts for line in textwrap.wrap(text, columns)]
 
 
 def round_scale(value: float) -> float:
-    """The next round number, with a digit or two."""
+    """The next larger round number, of one or two digits."""
     if value <= 0:
         return 1.0
     power = 10 ** np.floor(np.log10(value))
@@ -235,15 +225,3 @@ def _change_colours() -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("change", ["#8fd0ff", "#2f7fd0", "#101317", "#d0402f", "#ffb199"])
-
-
-def _overlay_grid(axes: Axes, plane: DisplayPlane, image: MetaTensor | None) -> None:
-    """Lines that were straight in the original, where the record says that they went."""
-    index = np.indices(plane.slab.shape, dtype=np.float32)
-    ramps = torch.from_numpy(index[[plane.rows, plane.columns]])
-    record = None if image is None else geometric_record(image)
-    moved = ramps if record is None else apply_record(record, ramps, plane.slab, mode="bilinear", padding="border")
-    step = max(plane.slab.shape) / _GRID_STEPS
-    for straight, bent in zip(ramps, moved, strict=True):
-        levels = np.arange(step / 2, float(straight.max()), step)
-        axes.contour(plane.cut(bent.numpy()), levels=levels, colors=_GRID, linewidths=0.6, alpha=0.55)

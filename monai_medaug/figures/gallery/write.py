@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug import transforms
 from monai_medaug.core.operation import Operation, RandomOperation
+from monai_medaug.core.phrases import UNITS
 from monai_medaug.figures.gallery.images import MISSING_TEXT, GalleryImage, gallery_image
 from monai_medaug.figures.gallery.page import GalleryRow, GallerySection, gallery_page
 from monai_medaug.figures.gallery.restoration import RESTORATION_TEXT, draw_restoration, noise_trials
@@ -23,32 +23,15 @@ from monai_medaug.transforms.denoise.base import NoiseRemoval
 
 PAGE_NAME = "index.html"
 _DENOISING = "Denoising"
-_SECTIONS = {
-    "CT": ("ct", ("CT", "HU")),
-    "MRI": ("mri", ("MRI",)),
-    "X-ray": ("xray", ("XRay",)),
-    _DENOISING: ("mri", ("Denoise",)),
-    "Geometry, resolution and what else fits any modality": ("ct", ()),
-}
-"""Title: the image, and what names of its transforms contain; the last takes the others."""
-_ARGUMENTS: dict[str, tuple[dict[str, Any], ...]] = {
-    "HUWindow": ({"preset": "lung"}, {"preset": "soft_tissue"}, {"preset": "bone"}),
-    "RandAffineElastic": ({"elastic_mm": (0, 4), "elastic_sigma": 20, "elastic_unit": "mm"},),
-    "RandThickSlice": ({"axis": 1},),
-    "RandXRayScatter": ({"compensate": True},),
-}
-"""Where the defaults show little: one set for three magnitudes of a draw, or three settings."""
-_REMARKS = {
-    "RandAffineElastic": "The elastic part is that of the standard preset: organs move, bones do not wobble.",
-    "RandThickSlice": "The thick axis runs down the picture, as in a slice seen from the side.",
-}
+_ANY = "Geometry, resolution and what else fits any modality"
+_SECTIONS = {"CT": "ct", "MRI": "mri", "X-ray": "xray", _DENOISING: "mri", _ANY: "ct"}
+"""Title: the modality of the image."""
 _MAGNITUDES = {"a third of the draw": 1 / 3, "two thirds": 2 / 3, "the draw in full": 1.0}
-_DRAWS, _FINALISTS = 200, 8
-_UNIT_ENDINGS = ("_degrees", "_mm", "_hu", "_fraction")
+_SEED = 0
 
 
 def gallery_operations() -> dict[str, type[Operation]]:
-    """The public array classes that take a slice and can be constructed as they are, or as the gallery knows.
+    """The public array classes that take a slice and can be constructed with the arguments of their gallery entry.
 
     Example:
         >>> "RandCTDose" in gallery_operations()
@@ -59,28 +42,30 @@ def gallery_operations() -> dict[str, type[Operation]]:
         cls = getattr(transforms, name)
         if not (inspect.isclass(cls) and issubclass(cls, Operation) and cls.__name__ == name):
             continue
-        if 2 not in getattr(cls, "spatial_dims", (2, 3)) or cls.example(2).is_complex():
+        if 2 not in cls.spatial_dims or cls.takes_batches or cls.example(2).is_complex():
             continue
         try:
-            cls(**_ARGUMENTS.get(name, ({},))[0])
-        except (TypeError, ValueError):  # needs what cannot be guessed, such as a network
+            cls(**cls.gallery.arguments[0])
+        except (TypeError, ValueError):  # needs an argument without a default, such as a network
             continue
         found[name] = cls
     return found
 
 
-def gallery_section(name: str) -> str:
-    """The section in which a transform stands, by the modality in its name.
+def gallery_section(cls: type[Operation]) -> str:
+    """The title of the section in which a transform stands: its modality, or that it denoises.
 
     Example:
-        >>> gallery_section("RandMRINoise"), gallery_section("HUWindow"), gallery_section("RandXRayScatter")
-        ('MRI', 'CT', 'X-ray')
+        >>> gallery_section(transforms.RandMRINoise), gallery_section(transforms.MedianDenoise)
+        ('MRI', 'Denoising')
     """
-    return next((s for s, (_, parts) in _SECTIONS.items() if any(p in name for p in parts)), [*_SECTIONS][-1])
+    if issubclass(cls, NoiseRemoval):
+        return _DENOISING
+    return next((title for title, modality in _SECTIONS.items() if modality == cls.modality), _ANY)
 
 
 def write_gallery(out: str | os.PathLike, names: Sequence[str] | None = None) -> list[Path]:
-    """Draw what transforms do to real images: a page that holds everything, and each row as a PNG.
+    """Draw what transforms do to real images: one page with everything, and each row as a PNG.
 
     Args:
         out: the folder, made where it is missing; everything is written or nothing.
@@ -105,12 +90,14 @@ def write_gallery(out: str | os.PathLike, names: Sequence[str] | None = None) ->
     unknown = sorted(set(names or ()) - known.keys())
     if unknown:
         raise ValueError(f"names must be of public array transforms, got {', '.join(unknown)}")
-    chosen = {t: [n for n in known if gallery_section(n) == t and (names is None or n in names)] for t in _SECTIONS}
-    images = {modality: gallery_image(modality) for modality in {m for m, _ in _SECTIONS.values()}}
+    chosen = {
+        t: [n for n, c in known.items() if gallery_section(c) == t and (names is None or n in names)] for t in _SECTIONS
+    }
+    images = {modality: gallery_image(modality) for modality in set(_SECTIONS.values())}
     out, sections, written = Path(out), [], [PAGE_NAME]
     with staged(out) as folder, tqdm(total=sum(map(len, chosen.values())), desc="drawing", unit="transform") as bar:
         for title, members in chosen.items():
-            modality = _SECTIONS[title][0]
+            modality = _SECTIONS[title]
             image, rows = images[modality], []
             if image is None and members:
                 missing = f"{MISSING_TEXT[modality]} Left out: {', '.join(members)}."
@@ -132,18 +119,18 @@ def write_gallery(out: str | os.PathLike, names: Sequence[str] | None = None) ->
 
 
 def _gallery_row(cls: type[Operation], image: GalleryImage, images: Mapping[str, GalleryImage | None]) -> GalleryRow:
-    settings: Sequence[dict[str, Any]] = _ARGUMENTS.get(cls.__name__, ({},))
+    settings: Sequence[Mapping[str, Any]] = cls.gallery.arguments
     also = ""
     if issubclass(cls, NoiseRemoval):
-        png, settings = draw_restoration(cls, noise_trials(cls.__name__), images)
+        png, settings = draw_restoration(cls, noise_trials(cls), images)
+    elif issubclass(cls, RandomOperation):
+        operation = cls(**_certain(cls, settings[0]))
+        png = draw_row(cls, image, _magnitude_panels(operation, image.image))
+        also = _also_drawn(operation)
     else:
-        if issubclass(cls, RandomOperation):
-            panels = _magnitude_panels(cls(**_certain(cls, settings[0])), image)
-        else:
-            panels = [_result_panel(setting_text(s), cls(**s), image.image) for s in settings]
-        png, also = draw_row(cls, image, panels), _also_drawn(cls, settings[0], panels[-1])
+        png = draw_row(cls, image, [_result_panel(setting_text(s), cls(**s), image.image) for s in settings])
     summary, source = _summary_and_source(cls)
-    notes = (_REMARKS.get(cls.__name__, ""), f"Also drawn: {also}." if also else "", source)
+    notes = (cls.gallery.remark, f"Also drawn: {also}." if also else "", source)
     call = "\n".join(dict.fromkeys(_call_text(cls, s) for s in settings))
     return GalleryRow(cls.__name__, summary, png, call, tuple(n for n in notes if n))
 
@@ -153,77 +140,54 @@ def _denoising_text(images: Mapping[str, GalleryImage | None]) -> str:
     return " ".join([RESTORATION_TEXT, *shown])
 
 
-def _certain(cls: type, arguments: dict[str, Any]) -> dict[str, Any]:
-    return {**arguments, "prob": 1.0} if "prob" in inspect.signature(cls).parameters else arguments
+def _certain(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {**arguments, **({"prob": 1.0} if "prob" in inspect.signature(cls).parameters else {})}
 
 
-def _magnitude_panels(operation: RandomOperation, image: GalleryImage) -> list[RowPanel]:
-    """The strongest of many draws at three magnitudes; three draws where nothing can be eased."""
-    seed = _strongest_seed(operation, image.sketch)
-    if seed is None:
-        return [_result_panel(f"draw {n + 1}", operation.set_random_state(n), image.image) for n in range(3)]
+def _magnitude_panels(operation: RandomOperation, image: MetaTensor) -> list[RowPanel]:
+    """The draw of a fixed seed at three magnitudes; three draws where nothing can be eased."""
+    if not operation.identity:
+        return [_result_panel(f"draw {n + 1}", operation.set_random_state(n), image) for n in range(3)]
     panels = []
     for title, strength in _MAGNITUDES.items():
         operation.strength = strength
-        panels.append(_result_panel(title, operation.set_random_state(seed), image.image))
+        panels.append(_result_panel(title, operation.set_random_state(_SEED), image))
     return panels
 
 
 def _result_panel(title: str, operation: Operation, image: MetaTensor) -> RowPanel:
     result = operation(image)
     extra = result.applied_operations[-1]["extra_info"]
-    return RowPanel(title, result, extra.get("params", {}), extra.get("figures", {}))
-
-
-def _strongest_seed(operation: RandomOperation, image: MetaTensor) -> int | None:
-    """The seed whose draw is farthest from doing nothing: a shortlist by the numbers, the last word by the image."""
-    rest, distances = operation.identity, []
-    for seed in range(_DRAWS):
-        operation.set_random_state(seed).randomize()
-        drawn = operation.drawn or {}
-        distances.append([np.abs(np.subtract(drawn[k], rest[k])).mean() if k in drawn else 0.0 for k in rest])
-    table = np.array(distances)
-    if not table.any():
-        return None
-    score = (table / np.maximum(table.max(0), 1e-12)).sum(1)
-    shortlist = np.argsort(-score, kind="stable")[:_FINALISTS]
-    return int(max(shortlist, key=lambda s: _change_of(operation.set_random_state(int(s)), image)))
-
-
-def _change_of(operation: Operation, image: MetaTensor) -> float:
-    return float((operation(image) - image).abs().mean())
+    grey_scale = getattr(operation, "out_range", None)
+    return RowPanel(title, result, extra.get("params", {}), extra.get("figures", {}), grey_scale)
 
 
 # ---- words -------------------------------------------------------------------------------------------------------
 
 
-def _call_text(cls: type, arguments: dict[str, Any]) -> str:
-    """The call as it was made, with the defaults that apply; those that stand for nothing are left out."""
+def _call_text(cls: type, arguments: Mapping[str, Any]) -> str:
+    """The call as it was made, with the defaults that apply; None is left out."""
     defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
     given = {n: v for n, v in {**defaults, **_certain(cls, arguments)}.items() if v is not None}
     return f"{cls.__name__}({', '.join(f'{n}={v!r}' for n, v in given.items())})"
 
 
 def _summary_and_source(cls: type) -> tuple[str, str]:
-    """The first line of the docstring, and where it says its source."""
+    """The first line of the docstring, and its source."""
     doc = inspect.getdoc(cls) or ""
     source = re.search(r"^Source:.*?(?=\n\n|\Z)", doc, re.M | re.S)
     return doc.split("\n")[0], " ".join(source[0].split()) if source else ""
 
 
-def _also_drawn(cls: type[Operation], arguments: dict[str, Any], panel: RowPanel) -> str:
-    """What was drawn besides the quantities of the captions, where a reader can make something of it."""
-    defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
-    fixed = {**defaults, **arguments}
-    said = []
-    for name, value in panel.params.items():
-        readable = isinstance(value, (str, int)) or name.endswith(_UNIT_ENDINGS)
-        if (
-            readable
-            and name not in cls.identity
-            and "seed" not in name
-            and name != "direction"
-            and fixed.get(name) != value
-        ):
-            said.append(quantity_text(cls.__name__, name, value))
-    return ", ".join(said) if issubclass(cls, RandomOperation) and cls.identity else ""
+def _also_drawn(operation: RandomOperation) -> str:
+    """What else was drawn than the captions say: words, and quantities with a phrase or a unit."""
+    cls = type(operation)
+    if not operation.identity:
+        return ""
+    said = [
+        quantity_text(cls, name, value)
+        for name, value in (operation.drawn or {}).items()
+        if name not in operation.identity
+        and (isinstance(value, str) or name in cls.phrases or name.rpartition("_")[2] in UNITS)
+    ]
+    return ", ".join(said)

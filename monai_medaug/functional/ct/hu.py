@@ -12,6 +12,9 @@ PADDING_HU = -1400.0
 
 AIR_HU, TISSUE_HU = -1000.0, -200.0
 
+BODY_HU = -300.0
+"""Soft tissue, fat included, lies above; air and lung lie below."""
+
 APODISATION = {"soft": 0.6, "standard": 0.8, "sharp": 1.0}
 """Where the Hann window of a reconstruction kernel ends, as a share of the Nyquist frequency."""
 
@@ -129,3 +132,27 @@ def add_hu_noise(image: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) 
     if image.device.type == "cpu" and bool(image.amin() > PADDING_HU):  # elsewhere asking would wait for the device
         return noisy
     return torch.where(image > PADDING_HU, noisy, image)
+
+
+def body_mask(image: torch.Tensor) -> torch.Tensor:
+    """The patient: the largest connected piece above `BODY_HU`, with lungs and other holes filled.
+
+    Args:
+        image: in HU, of any number of axes.
+
+    Returns:
+        A bool tensor of the same shape, False everywhere if no voxel lies above the threshold.
+
+    Example:
+        >>> row = torch.tensor([0.0, -1000.0, 40.0, 40.0, 40.0])
+        >>> body_mask(row)
+        tensor([False, False,  True,  True,  True])
+    """
+    import numpy as np
+    from scipy.ndimage import binary_fill_holes, label
+
+    pieces, count = label(image.detach().cpu().numpy() > BODY_HU)
+    if count == 0:
+        return torch.zeros(image.shape, dtype=torch.bool, device=image.device)
+    largest = int(np.bincount(pieces.ravel())[1:].argmax()) + 1
+    return torch.from_numpy(binary_fill_holes(pieces == largest)).to(image.device)

@@ -69,6 +69,8 @@ class RandCTMotion(SinogramOperation):
         True
     """
 
+    phrases = {"shift_mm": "motion of {:.1f} mm", "rotate_degrees": "turned by {:.1f}°"}
+    headline = ("shift_mm",)
     memory = 8
     identity = {"shift_mm": 0.0, "rotate_degrees": 0.0}
 
@@ -156,6 +158,7 @@ class RandCTBeamHardening(SinogramOperation):
         True
     """
 
+    phrases = {"amount": "{:.0%} of the beam hardening left"}
     memory = 7
     identity = {"amount": 0.0}
 
@@ -201,6 +204,7 @@ class RandCTRing(SinogramOperation):
         True
     """
 
+    phrases = {"gain": "rings, gain errors of {:.2%}"}
     memory = 3
     identity = {"gain": 0.0}
 

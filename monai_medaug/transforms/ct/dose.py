@@ -63,6 +63,7 @@ class RandCTDose(CTImage, RandomOperation):
         (10.0, 0.0)
     """
 
+    phrases = {"noise_hu": "noise of {:.1f} HU"}
     memory = 4
     identity = {"noise_hu": 0.0, "dose_fraction": 1.0}
     variants = ({}, {"domain": "projection"})

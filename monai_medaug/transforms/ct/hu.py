@@ -9,6 +9,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import Operation, RandomOperation
 from monai_medaug.core.tensors import require_finite
 from monai_medaug.core.twin import dictionary_twin
@@ -46,6 +47,8 @@ _NO_MINMAX = (torch.uint16, torch.uint32, torch.uint64, torch.bool)
 class CTImage:
     """Mixin of the operations on HU: what they accept and an example."""
 
+    modality = "ct"
+
     @classmethod
     def check(cls, image: torch.Tensor, name: str) -> None:
         require_hu(image, name)
@@ -78,6 +81,10 @@ class HUWindow(CTImage, Operation):
         >>> HUWindow(preset="soft_tissue")(torch.tensor([[[-1000.0, 40.0, 140.0]]]))
         tensor([[[0.0000, 0.5000, 0.7500]]])
     """
+
+    gallery = GalleryEntry(({"preset": "lung"}, {"preset": "soft_tissue"}, {"preset": "bone"}))
+    phrases = {"center_hu": "centre {:.0f} HU", "width_hu": "width {:.0f} HU"}
+    headline = ()
 
     def __init__(
         self,
@@ -129,6 +136,9 @@ class RandHUWindow(CTImage, RandomOperation):
         (0.0, 1.0)
     """
 
+    phrases = HUWindow.phrases
+    headline = ()
+
     def __init__(
         self,
         center: float | Sequence[float] = (-100, 100),
@@ -177,6 +187,8 @@ class RandHUContrast(CTImage, RandomOperation):
         tensor([[[-2048.,     0.,   115.]]])
     """
 
+    gallery = GalleryEntry(({"factor": (1.1, 1.15)},))
+    phrases = {"factor": "contrast × {:.2f}"}
     identity = {"factor": 1.0}
 
     def __init__(self, factor: float | Sequence[float] = (0.85, 1.15), pivot_hu: float = 0, prob: float = 0.8) -> None:

@@ -53,6 +53,8 @@ class RandCTMetal(CTImage, RandomOperation):
         (3071.0, True)
     """
 
+    phrases = {"material": "rods of {}", "radius_mm": "radii {:.1f} and {:.1f} mm"}
+    headline = ("material",)
     common_pattern = True
     memory = 14
     identity = {"radius_mm": [0.0, 0.0]}

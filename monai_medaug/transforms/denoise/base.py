@@ -37,6 +37,9 @@ _FAINT_NOISE = 1e-3  # of the range: an estimate below it is doubtful
 class NoiseRemoval(Operation):
     """Base of the denoisers: `filtered` gets images of one channel and their noise, whatever came in."""
 
+    classical: ClassVar[bool] = False
+    """Whether it filters all kinds of noise alike. The gallery shows its settings against each, and for other
+    denoisers what it makes of what they are told of the noise."""
     abstract = True
     differentiable = False
     memory = 5

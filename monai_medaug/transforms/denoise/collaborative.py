@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from monai_medaug.core.contract import Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.denoise.collaborative import collaborative_filter
 from monai_medaug.transforms.denoise.base import NoiseRemoval, thick_axes
@@ -40,6 +41,7 @@ class CollaborativeDenoise(NoiseRemoval):
     """
 
     command = "collaborative"
+    gallery = GalleryEntry(({"sigma": 20}, {"sigma": 40}, {"sigma": 80}))
     memory = 10
     step = 3
 

@@ -6,6 +6,7 @@ import torch
 
 from monai_medaug.core.arguments import number, odd_number, whole_number
 from monai_medaug.core.contract import Input, Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.denoise.nlm import non_local_means
 from monai_medaug.transforms.denoise.base import NoiseRemoval, equal_sides, is_source, thick_axes
@@ -51,6 +52,7 @@ class NonLocalMeansDenoise(NoiseRemoval):
 
     command = "nlm"
     inputs = {"guide": Input("a second image of the same shape, or of one channel, that guides the operation.")}
+    gallery = GalleryEntry(({"strength": 0.4}, {"strength": 0.8}, {"strength": 1.6}))
 
     def __init__(
         self,

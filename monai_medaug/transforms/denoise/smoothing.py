@@ -9,6 +9,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, number, odd_number
 from monai_medaug.core.contract import Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.denoise.bilateral import bilateral_smooth
 from monai_medaug.functional.denoise.median import median_smooth
@@ -54,6 +55,8 @@ class GaussianDenoise(NoiseRemoval):
     """
 
     command = "gaussian"
+    gallery = GalleryEntry(({"width": 0.5}, {"width": 0.8}, {"width": 1.6}))
+    classical = True
     by_level = False
 
     def __init__(
@@ -112,6 +115,8 @@ class MedianDenoise(NoiseRemoval):
     """
 
     command = "median"
+    gallery = GalleryEntry(({"size": 3}, {"size": 5}, {"size": 7}))
+    classical = True
     by_level = False
 
     def __init__(
@@ -165,6 +170,8 @@ class BilateralDenoise(NoiseRemoval):
     """
 
     command = "bilateral"
+    gallery = GalleryEntry(({"range_factor": 1.5}, {"range_factor": 3}, {"range_factor": 6}))
+    classical = True
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, whole_number
 from monai_medaug.core.contract import Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.denoise.wavelet_shrinkage import SHRINKAGE_METHODS, wavelet_shrinkage
 from monai_medaug.functional.denoise.wavelets import wavelet_filters
@@ -49,6 +50,7 @@ class WaveletDenoise(NoiseRemoval):
     """
 
     command = "wavelet"
+    gallery = GalleryEntry(({"method": "translation_invariant"}, {"method": "bayes"}, {"method": "universal"}))
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, span, whole_number
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import require_finite, say_once
 from monai_medaug.core.twin import dictionary_twin
@@ -30,6 +31,7 @@ _UNSIGNED = (torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool)
 class MRImage:
     """Mixin of the operations on magnitude images: what they accept and an example."""
 
+    modality = "mri"
     differentiable = False
 
     @classmethod
@@ -78,6 +80,8 @@ class RandMRIBiasField(MRImage, RandomOperation):
         (0.3, 0.0)
     """
 
+    gallery = GalleryEntry(({"peak_to_peak": (0.6, 0.8)},), "A field this strong is that of 7 T.")
+    phrases = {"peak_to_peak": "bias field, {:.0%} peak to peak"}
     identity = {"peak_to_peak": 0.0}
 
     def __init__(self, peak_to_peak: float | Sequence[float] = (0.1, 0.4), prob: float = 0.8) -> None:
@@ -134,6 +138,8 @@ class RandMRINoise(MRImage, RandomOperation):
         (5, 1.2)
     """
 
+    gallery = GalleryEntry(({"snr": (5, 10)},))
+    phrases = {"noise_to_signal": "Rician noise, {:.1%} of the signal"}
     memory = 3
     identity = {"noise_to_signal": 0.0}
 

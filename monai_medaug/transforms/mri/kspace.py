@@ -9,6 +9,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, number, span, whole_number, whole_span
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.mri.kspace import ghost_weights, sampled_lines, spiked, weight_lines
@@ -56,6 +57,9 @@ class RandMRIMotion(MRImage, RandomOperation):
         (torch.Size([1, 32, 32]), True)
     """
 
+    gallery = GalleryEntry(({"trajectory": "breathing"},))
+    phrases = {"translate_mm": "motion of {:.1f} mm", "rotate_degrees": "turned by {:.1f}°"}
+    headline = ("translate_mm",)
     identity = {"translate_mm": 0.0, "rotate_degrees": 0.0}
 
     def __init__(
@@ -139,6 +143,9 @@ class RandMRIGhosting(MRImage, RandomOperation):
         [0.0625, 0.0625, 0.8125, 0.0625, 0.0625, 0.0625, 0.1875, 0.0625]
     """
 
+    gallery = GalleryEntry(({"ghosts": (2, 4), "intensity": (0.4, 0.5)},))
+    phrases = {"intensity": "ghosts of intensity {:.2f}", "ghosts": "{} ghosts"}
+    headline = ("intensity",)
     identity = {"intensity": 0.0}
 
     def __init__(
@@ -206,6 +213,7 @@ class RandMRIUndersampling(MRImage, RandomOperation):
         True
     """
 
+    phrases = {"acceleration": "undersampled {:.1f} times"}
     identity = {"acceleration": 1.0}
 
     def __init__(
@@ -274,6 +282,7 @@ class RandMRISpike(MRImage, RandomOperation):
         (90, 110)
     """
 
+    phrases = {"amplitude": "spikes of {:.1%} of the signal"}
     identity = {"amplitude": 0.0}
 
     def __init__(

@@ -15,7 +15,7 @@ from monai_medaug.transforms.denoise.base import NoiseRemoval
 from .test_write import SIZE, panels_of, png_chunk_names
 
 OPERATIONS = {n: cls for n, cls in gallery_operations().items() if issubclass(cls, NoiseRemoval)}
-CLASSICAL = ("BilateralDenoise", "GaussianDenoise", "MedianDenoise")
+CLASSICAL = [name for name, cls in OPERATIONS.items() if cls.classical]
 STRONG = [name for name in OPERATIONS if name not in CLASSICAL]
 
 
@@ -30,7 +30,7 @@ def drawn_lines(name, monkeypatch, sources):
     """The pictures of a denoiser, its calls, and the PNG."""
     drawn, draw = [], restoration.draw_lines
     monkeypatch.setattr(restoration, "draw_lines", lambda lines, *size: drawn.extend(lines) or draw(lines, *size))
-    content, calls = restoration.draw_restoration(OPERATIONS[name], restoration.noise_trials(name), sources)
+    content, calls = restoration.draw_restoration(OPERATIONS[name], restoration.noise_trials(OPERATIONS[name]), sources)
     return drawn, calls, content
 
 
@@ -122,7 +122,7 @@ def test_pixels_of_a_denoiser_are_those_of_the_part_at_twice_its_size(sources, m
 
 def test_where_the_part_lies_is_framed(sources):
     image = sources["mri"]
-    trial = restoration.noise_trials("MedianDenoise")[0]
+    trial = restoration.noise_trials(MedianDenoise)[0]
     (above, below) = restoration.trial_lines(trial, image, [MedianDenoise()] * 3, SIZE)
     whole, upright = below[0].values, np.asarray(image.image[0]).T
     assert whole.shape == (SIZE, SIZE)
@@ -144,7 +144,8 @@ def test_a_denoiser_is_shown_on_what_is_there(name, absent, sources, monkeypatch
 @pytest.mark.parametrize("name", STRONG)
 def test_noise_of_ct_goes_where_it_is_known_for_correlated(name):
     """At the gallery's size: taken for white it is hardly estimated, and hardly anything is taken away."""
-    cls, trial = OPERATIONS[name], restoration.noise_trials(name)[-1]
+    cls = OPERATIONS[name]
+    trial = restoration.noise_trials(cls)[-1]
     denoisers = [cls(**setting) for setting in trial.settings]
     above, below = restoration.trial_lines(trial, gallery_image("ct"), denoisers, 320)
     assert [p.title for p in above[2:]] == [

@@ -8,7 +8,9 @@ import torch
 
 from monai_medaug.functional.ct.hu import (
     APODISATION,
+    BODY_HU,
     add_hu_noise,
+    body_mask,
     coloured_slices,
     correlated_slices,
     ct_noise_power,
@@ -87,3 +89,24 @@ def test_contrast_and_noise_leave_padding():
     np.testing.assert_allclose(scaled[0], [-3024, -2048, -1400, -1399, -1000, -925, -50, 150])
     noisy = add_hu_noise(image, torch.ones_like(image), torch.tensor(3.0))
     np.testing.assert_allclose(noisy[0], [-3024, -2048, -1400, -1396, -997, -597, 3, 103])
+
+
+@pytest.mark.parametrize("shape", [(30, 26), (30, 26, 5)])
+def test_the_body_is_the_largest_piece_without_holes(shape: tuple[int, ...]) -> None:
+    image = torch.full(shape, -1000.0)
+    image[4:20, 5:22] = 40.0
+    image[24:28, 2:24] = 200.0  # the table
+    body = image.clone()
+    image[8:12, 9:14, ...] = -850.0  # a lung
+    if len(shape) == 3:
+        image[8:12, 9:14, [0, -1]] = 40.0  # closed, so a hole
+    found = body_mask(image)
+    assert found.dtype == torch.bool
+    expected = body > BODY_HU
+    expected[24:28] = False
+    assert torch.equal(found, expected)
+
+
+def test_no_body_in_air() -> None:
+    assert not body_mask(torch.full((4, 5), -1000.0)).any()
+    assert not body_mask(torch.full((4, 5), BODY_HU)).any()

@@ -1,0 +1,1 @@
+"""The commands of ``monai-medaug``, one file each."""

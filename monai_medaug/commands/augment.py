@@ -1,0 +1,87 @@
+"""``monai-medaug augment``: samples of a scan, each with its report and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from monai_medaug.commands.command import Command
+from monai_medaug.commands.sample import MODALITIES, modality_preset, require_modality, write_sample
+
+
+def _add_augment_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="INPUT", help=".nii, .nii.gz, a DICOM file, or a folder of them")
+    parser.add_argument("--modality", choices=list(MODALITIES), required=True, help="what it is; CT in HU")
+    parser.add_argument("--mask", type=Path, help="labels that move along and must be preserved (NIfTI)")
+    parser.add_argument("--lesion", type=Path, help="lesion that moves along and must be preserved (NIfTI)")
+    parser.add_argument(
+        "--seed", type=_whole_number_from(0), help="repeats a run; drawn and printed where it is not given"
+    )
+    parser.add_argument("--count", type=_whole_number_from(1), default=1, help="number of samples (default: 1)")
+    strengths = ["light", "standard", "strong", "source"]
+    parser.add_argument("--strength", choices=strengths, default="standard", help="default: standard")
+    parser.add_argument(
+        "--inverted", action="store_true", help="xray: bright means little attenuation; DICOM tells (MONOCHROME1)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results, made where it is missing")
+
+
+def _whole_number_from(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be {least} or more")
+        return int(text)
+
+    return number
+
+
+def _run_augment(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from monai_medaug.scans.files import read_scan, require_same_place
+
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise ValueError("--out must be a folder, and is a file")
+    scans = {"image": read_scan(arguments.input)}
+    require_modality(scans["image"], arguments.modality)
+    for key, path in (("mask", arguments.mask), ("lesion", arguments.lesion)):
+        if path is not None:
+            what = f"the {key} file"
+            scans[key] = read_scan(path, labels=True, what=what)
+            require_same_place(scans["image"], scans[key], what)
+    seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
+    print(f"seed {seed}")
+    inputs = [path for path in (arguments.input, arguments.mask, arguments.lesion) if path is not None]
+    for number in tqdm(range(1, arguments.count + 1), desc="augmenting", unit="sample"):
+        stem = f"augmented_{number:03d}"
+        names = {
+            "image": f"{stem}.nii.gz",
+            "mask": f"{stem}_mask.nii.gz",
+            "lesion": f"{stem}_lesion.nii.gz",
+            "report": f"{stem}_report.json",
+            "figure": f"{stem}.png",
+        }
+        targets = [arguments.out / name for name in names.values()]
+        if any(target.exists() and target.samefile(path) for target in targets for path in inputs):
+            raise ValueError("a result would overwrite an input: choose another folder for --out")
+        inverted = arguments.inverted or scans["image"].inverted
+        preset = modality_preset(arguments.modality, scans, arguments.strength, inverted)
+        preset.set_random_state(_seed_of_sample(seed, number))
+        report = write_sample(scans, preset, arguments.modality, inverted, arguments.out, names)
+        tqdm.write(f"\n{stem}\n{report}", file=sys.stdout)
+    print(f"\n{arguments.count} sample(s) written, each with its report and a picture")
+
+
+def _seed_of_sample(seed: int, number: int) -> int:
+    """A sample's own seed, so that it doesn't depend on the count."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+COMMAND = Command(
+    "augment a scan: NIfTI, a DICOM file, or the folder of a series", _add_augment_arguments, _run_augment
+)

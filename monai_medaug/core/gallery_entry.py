@@ -1,0 +1,25 @@
+"""What the gallery shows of an operation: an attribute of its class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class GalleryEntry:
+    """How the gallery calls an operation, and a remark on its picture.
+
+    Attributes:
+        arguments: of the calls. A random operation has one set, whose draw is shown at three magnitudes; any other is
+            shown with each set, side by side.
+        remark: a sentence below the picture.
+
+    Example:
+        >>> GalleryEntry(remark="Seen from the side.").arguments
+        ({},)
+    """
+
+    arguments: tuple[Mapping[str, Any], ...] = ({},)
+    remark: str = ""

@@ -1,0 +1,44 @@
+"""How a quantity of a record is said: the one place for the report, the figures and the gallery."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monai_medaug.core.contract import OperationContract
+
+UNITS = {"degrees": "°", "mm": " mm", "hu": " HU", "fraction": " of the field of view"}
+"""The unit that the last part of a quantity's name stands for."""
+
+
+def named_quantity(name: str, value: Any, digits: int = 4) -> tuple[str, str]:
+    """A quantity as its name and its value with the unit.
+
+    Args:
+        name: as in the record; a unit at its end is moved to the value.
+        value: a number, a word, or a list of these.
+        digits: significant ones of a float.
+
+    Example:
+        >>> named_quantity("elastic_sigma", 8.0), named_quantity("shift_mm", [1.25, 2.0])
+        (('elastic sigma', '8'), ('shift', '1.25, 2 mm'))
+    """
+    stem, _, suffix = name.rpartition("_")
+    unit = UNITS.get(suffix, "")
+    values = value if isinstance(value, list) else [value]
+    said = ", ".join(f"{v:.{digits}g}" if isinstance(v, float) else str(v) for v in values)
+    return (stem if unit else name).replace("_", " "), said + unit
+
+
+def phrase(operation: type[OperationContract], name: str, value: Any) -> str:
+    """A quantity as the operation says it in `Operation.phrases`, else as its name and its value with the unit.
+
+    Example:
+        >>> from monai_medaug.transforms import RandCTDose, RandMRIMotion
+        >>> phrase(RandCTDose, "noise_hu", 9.876), phrase(RandMRIMotion, "cycles", 12.345)
+        ('noise of 9.9 HU', 'cycles 12.3')
+    """
+    form = operation.phrases.get(name)
+    values = value if isinstance(value, list) else [value]
+    if form is not None and form.count("{") == len(values):
+        return form.format(*values)
+    return " ".join(named_quantity(name, value, digits=3))

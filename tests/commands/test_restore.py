@@ -1,0 +1,75 @@
+"""`restore` as a user meets it."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from monai_medaug.scans.restore import RESTORATIONS
+from tests.commands.command_line import run
+from tests.scan_files import AFFINE, CT_SMALL, ct_volume, dicom_folder, write_nifti
+
+
+def test_a_ct_is_taken_for_one_and_the_noise_can_be_named(tmp_path, capfd):
+    path = write_nifti(tmp_path / "in.nii.gz", ct_volume((48, 48, 10)))
+    for arguments, said in (((), "ct noise"), (("--noise", "gaussian"), "gaussian noise")):
+        assert run("restore", path, "--method", "wavelet", *arguments, "--out", tmp_path / "a.nii") == 0
+        assert said in capfd.readouterr().out
+    assert run("restore", path, "--method", "nlm", "--noise", "poisson", "--out", tmp_path / "b.nii") == 2
+
+
+def test_a_doubtful_estimate_is_said_on_the_command_line(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("monai_medaug.core.tensors._said", set())
+    smooth = 500 * np.add.outer(np.hanning(40), np.hanning(36))[..., None] * np.ones(12) + 100
+    fine = smooth + np.random.default_rng(0).normal(0, 0.1, smooth.shape)
+    path = write_nifti(tmp_path / "in.nii.gz", fine.astype(np.float32))
+    assert run("restore", path, "--method", "wavelet", "--out", tmp_path / "a.nii") == 0
+    said = capfd.readouterr().err
+    assert "monai-medaug: note: the noise of an image is estimated at less than 0.1%" in said
+    assert str(tmp_path) not in said
+
+
+def test_an_unknown_method_is_said_with_those_there_are(tmp_path, capfd):
+    assert run("restore", CT_SMALL, "--method", "blur", "--out", tmp_path / "x.nii") == 2
+    said = capfd.readouterr().err
+    assert "invalid choice" in said
+    assert "collaborative" in said
+
+
+@pytest.mark.parametrize("method", [*RESTORATIONS])
+def test_a_dicom_slice(tmp_path, capfd, method):
+    out = tmp_path / "new" / "clean.nii.gz"
+    assert run("restore", CT_SMALL, "--method", method, "--out", out) == 0
+    assert sorted(p.name for p in out.parent.iterdir()) == ["clean.nii.gz", "clean.png"]
+    values = np.asarray(nib.load(out).dataobj)
+    assert values.shape == (128, 128, 1)
+    assert -1100 < values.min() < -700
+    assert method in capfd.readouterr().out
+
+
+def test_a_series_and_a_volume_keep_their_place(tmp_path):
+    folder = dicom_folder(tmp_path / "series")
+    assert run("restore", folder, "--method", "wavelet", "--out", tmp_path / "a.nii") == 0
+    assert nib.load(tmp_path / "a.nii").shape == (128, 128, 6)
+    path = write_nifti(tmp_path / "in.nii.gz", ct_volume())
+    assert run("restore", path, "--method", "nlm", "--sigma", 15, "--out", tmp_path / "b.nii.gz") == 0
+    np.testing.assert_allclose(nib.load(tmp_path / "b.nii.gz").affine, AFFINE)
+    magnitude = write_nifti(tmp_path / "mr.nii", (ct_volume() + 1000).clip(0).astype(np.uint16))
+    arguments = ("--noise", "rician", "--method", "wavelet", "--out", tmp_path / "c.nii.gz")
+    assert run("restore", magnitude, *arguments) == 0
+
+
+def test_what_is_wrong_is_one_line(tmp_path, capfd):
+    path = write_nifti(tmp_path / "in.nii.gz", ct_volume())
+    for out, said in (
+        (tmp_path / "x.png", "must be a file that ends in .nii"),
+        (path, "--out is the input"),
+        (tmp_path / "no" / ".nii", "must be a file that ends in .nii"),
+    ):
+        assert run("restore", path, "--method", "median", "--out", out) == 2
+        assert said in capfd.readouterr().err
+    bad = ct_volume().astype(np.float32)
+    bad[1, 2, 3] = np.nan
+    path = write_nifti(tmp_path / "nan.nii", bad)
+    assert run("restore", path, "--method", "median", "--out", tmp_path / "y.nii") == 2
+    assert "1 NaN or Inf" in capfd.readouterr().err
+    assert not (tmp_path / "y.nii").exists()
