@@ -186,6 +186,12 @@ def _applied(
         own.inputs = call.inputs if cls.plans_by_image else _inputs(cls, entry, some)
         image = own.image if cls.differentiable else own.image.detach()
         result = cls.apply(image, own)
+        expected = cls.out_grid(own.grids[0], {**own.draws[0], **own.settings}).shape
+        if tuple(result.shape[2:]) != tuple(expected):
+            raise ValueError(
+                f"{cls.__name__}.apply must give the spatial shape {tuple(expected)} of its out_grid, got "
+                f"{tuple(result.shape[2:])}"
+            )
         if result.dtype == image.dtype != entry.out_dtype:
             if entry.out_dtype == torch.float16:
                 result = result.clamp(-_HALF, _HALF)  # the greatest value instead of infinity
@@ -246,7 +252,7 @@ def _finished(
     if not isinstance(result, MetaTensor):
         return result
     if records and cls.changes_grid():
-        grids = [cls.out_grid(entry.grid(s), r["params"], r["params"]) for s, r in records.items()]
+        grids = [cls.out_grid(entry.grid(s), r["params"]) for s, r in records.items()]
         if all(g.affine is not None for g in grids):
             affines = torch.tensor(np.array([g.affine for g in grids]), dtype=torch.float64)
             result.affine = affines if entry.batched else affines[0]

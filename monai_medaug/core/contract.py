@@ -237,8 +237,8 @@ class OperationContract:
         raise NotImplementedError
 
     @classmethod
-    def out_grid(cls, grid: VoxelGrid, drawn: Params, settings: Params) -> VoxelGrid:
-        """The grid of the result of a sample; the same object where it stays as it is."""
+    def out_grid(cls, grid: VoxelGrid, params: Params) -> VoxelGrid:
+        """The grid of the result of a sample on ``grid``, by what its record holds; the same where it stays."""
         return grid
 
     @classmethod

@@ -137,10 +137,11 @@ def invert_entry(operation: Operation, data: Any, name: str) -> Any:
         if operation.geometric:
             raise ValueError(f"{name} must be a MetaTensor to be inverted, got {type(data).__name__}: it has no trace")
         return data
-    out = without_record(data, operation.uid)
+    out, record = without_record(data, operation.uid), last_record(data, operation.uid)
     if not operation.geometric:
+        if operation.changes_grid() and record is not None and record["do_transforms"]:
+            raise ValueError(f"{name} can't be inverted: {type(operation).__name__} changes the grid, for good")
         return out
-    record = last_record(data, operation.uid)
     if record is None:
         raise ValueError(f"{name} has no record of this {type(operation).__name__} to invert")
     if not record["do_transforms"]:
@@ -150,7 +151,7 @@ def invert_entry(operation: Operation, data: Any, name: str) -> Any:
     if operation.changes_grid():
         extra = record["extra_info"]
         grid = grid_of(extra["own_grid"])
-        expected = operation.out_grid(grid, extra["params"], extra["params"]).shape
+        expected = operation.out_grid(grid, extra["params"]).shape
         if tuple(tensor.shape[1:]) != expected:
             raise ValueError(f"{name} must have the spatial shape {expected} to be inverted, got {tensor.shape[1:]}")
         if grid.affine is not None:

@@ -55,7 +55,7 @@ def move_companions(record: dict[str, Any], data: Any, name: str, boxes: bool, s
 def _move(record: dict[str, Any], points: np.ndarray, grid: VoxelGrid, space: str, inverse: bool) -> np.ndarray:
     cls, dims = REGISTRY[record["class"]], points.shape[1]
     extra = record["extra_info"]
-    grids = [grid.matrix, cls.out_grid(grid, extra["params"], extra["params"]).matrix]
+    grids = [grid.matrix, cls.out_grid(grid, extra["params"]).matrix]
     matrix, target = grids[::-1] if inverse else grids
     if space == "voxel":
         index = np.zeros((len(points), 3))

@@ -76,6 +76,6 @@ def test_rician_slabs_have_one_zero(monkeypatch):
 
 def test_an_unknown_method_is_said_with_those_there_are():
     with pytest.raises(
-        ValueError, match="'gaussian', 'median', 'bilateral', 'nlm', 'wavelet', 'collaborative', got 'blur'"
+        ValueError, match="'bilateral', 'collaborative', 'gaussian', 'median', 'nlm', 'wavelet', got 'blur'"
     ):
         restored_scan(torch.zeros(1, 8, 8), "blur")

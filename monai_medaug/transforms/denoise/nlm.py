@@ -78,7 +78,7 @@ class NonLocalMeansDenoise(NoiseRemoval):
 
     @property
     def reach(self) -> int:
-        return (self.passes or 2) * ((self.distance or _THICK_PATCH[1]) + (self.patch or _THICK_PATCH[0]) // 2)
+        return (self.passes or 2) * ((self.distance or _PATCHES[3][1]) + (self.patch or _PATCHES[3][0]) // 2)
 
     def filter_settings(self) -> Params:
         names = ("patch", "distance", "strength", "passes")

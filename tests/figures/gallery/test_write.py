@@ -271,12 +271,12 @@ class Halved(Operation):
 
     abstract = True
 
-    def draw(self):
+    def settings(self):
         return {"share": 0.5}
 
     @classmethod
-    def apply(cls, image, params, plan, view):
-        return image * params[0]["share"]
+    def apply(cls, image, call):
+        return image * call.settings["share"]
 
 
 class DoubledPixels(Operation):
@@ -284,11 +284,12 @@ class DoubledPixels(Operation):
 
     abstract = True
 
-    def draw(self):
-        return {}
+    @classmethod
+    def out_grid(cls, grid, params):
+        return grid.resized([2 * n for n in grid.shape])
 
     @classmethod
-    def apply(cls, image, params, plan, view):
+    def apply(cls, image, call):
         return image.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
@@ -307,11 +308,11 @@ class FlatDenoise(NoiseRemoval):
     def __init__(self, sigma: float | None = None, noise: str = "gaussian") -> None:
         super().__init__(sigma, noise)
 
-    def settings(self):
+    def filter_settings(self):
         return {}
 
     @classmethod
-    def filtered(cls, image, sigma, params, spacing, guide):
+    def filtered(cls, image, sigma, settings, spacing, guide):
         return image.mean().expand(image.shape)
 
 
@@ -329,8 +330,8 @@ class RandTwofold(RandomOperation):
         return {name: self.R.uniform(2, 3), "seed": int(self.R.randint(9))}
 
     @classmethod
-    def apply(cls, image, params, plan, view):
-        return image * params[0].get("factor", 1.0) + params[0].get("offset", 0.0)
+    def apply(cls, image, call):
+        return image * call.draws[0].get("factor", 1.0) + call.draws[0].get("offset", 0.0)
 
 
 def test_new_transforms_need_no_change_here(tmp_path, small, monkeypatch):
