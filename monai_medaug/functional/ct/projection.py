@@ -17,12 +17,13 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import compiled, over_rows
+from monai_medaug.functional.acceleration import loops, over_rows
 
 WATER_PER_MM = 0.0192
 """Attenuation of water at 70 keV."""
 FILTERS = ("ramp", "shepp-logan", "cosine", "hann")
 
+_LOOPS = "ct._numba_projection"  # for float32
 _LANES = 2  # from so many slices on they lie side by side in memory, so that what is computed for a ray serves all
 _BLOCK = 32  # slices at a time: more lanes are no faster
 
@@ -200,13 +201,13 @@ def _in_blocks(
 
 
 def _projected(slices: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    loops = _loops(slices)
-    lanes = loops is not None and len(slices) >= _LANES
+    compiled = loops(_LOOPS, slices, dtypes=[torch.float32])
+    lanes = compiled is not None and len(slices) >= _LANES
     out = _arranged(slices.new_zeros(len(slices), beam.views, beam.width), lanes)
     for lines, source in zip(beam._rays, (slices, slices.transpose(1, 2)), strict=True):
         padded = _arranged(torch.nn.functional.pad(source, (1, 2)), lanes)
-        if loops is not None:
-            kernel = loops.project_lanes if lanes else loops.project_lines
+        if compiled is not None:
+            kernel = compiled.project_lanes if lanes else compiled.project_lines
             fixed = (padded.numpy(), out.numpy(), lines.start, lines.shift, lines.step, lines.weight, lines.views)
             over_rows(partial(kernel, *fixed), len(lines.views), 8)
             continue
@@ -218,14 +219,14 @@ def _projected(slices: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
 
 
 def _spread(sinograms: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    loops = _loops(sinograms)
-    lanes = loops is not None and len(sinograms) >= _LANES
+    compiled = loops(_LOOPS, sinograms, dtypes=[torch.float32])
+    lanes = compiled is not None and len(sinograms) >= _LANES
     given = _arranged(sinograms, lanes)
     parts = []
     for lines, (count, n) in zip(beam._rays, (beam.shape, beam.shape[::-1]), strict=True):
         padded = _arranged(sinograms.new_zeros(len(sinograms), count, n + 3), lanes)
-        if loops is not None:
-            kernel = loops.spread_lanes if lanes else loops.spread_lines
+        if compiled is not None:
+            kernel = compiled.spread_lanes if lanes else compiled.spread_lines
             fixed = (given.numpy(), padded.numpy(), lines.start, lines.shift, lines.step, lines.weight, lines.views)
             over_rows(partial(kernel, *fixed), count, 8)
         else:
@@ -258,15 +259,15 @@ def _positions(
 
 
 def _back_projected(filtered: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    loops = None if filtered.requires_grad else _loops(filtered)
-    lanes = loops is not None and len(filtered) >= _LANES
+    compiled = loops(_LOOPS, filtered, dtypes=[torch.float32])
+    lanes = compiled is not None and len(filtered) >= _LANES
     padded = _arranged(torch.nn.functional.pad(filtered, (1, 1)), lanes)
     (rows, columns), (dy, dx) = beam.shape, beam.spacing
     cos, sin = np.cos(beam.angles) / beam.pitch, np.sin(beam.angles) / beam.pitch
     origin = (beam.width - 1) / 2 + 1 - (rows - 1) / 2 * dy * sin - (columns - 1) / 2 * dx * cos
     out = _arranged(filtered.new_zeros(len(filtered), rows, columns), lanes)
-    if loops is not None:
-        kernel = loops.back_project_lanes if lanes else loops.back_project
+    if compiled is not None:
+        kernel = compiled.back_project_lanes if lanes else compiled.back_project
         over_rows(partial(kernel, padded.numpy(), out.numpy(), origin, dy * sin, dx * cos), rows, 8)
         return out.permute(2, 0, 1) if lanes else out
     r = torch.arange(rows, device=out.device, dtype=torch.float64)[:, None]
@@ -277,8 +278,3 @@ def _back_projected(filtered: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
         values = padded[:, v]
         out = out + torch.lerp(values[:, index], values[:, index + 1], (x - index).to(out.dtype))
     return out
-
-
-def _loops(tensor: torch.Tensor):  # type: ignore[no-untyped-def]
-    """The compiled loops, which take float32 on the CPU."""
-    return compiled("ct._numba_projection", tensor.device) if tensor.dtype == torch.float32 else None

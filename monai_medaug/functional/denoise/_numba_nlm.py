@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_medaug.functional.geometry._numba_warp import _njit
+from monai_medaug.functional._njit import njit
 
 BLOCK = 32768
 """Voxels of a plane that are worked on for all offsets before the next: what is read and written stays in the cache."""
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _difference_line(padded, z, y, x, dz, dy, dx, planes, cap, out):
     """Capped squared differences of a row and its displaced partner, as integers, summed over the patch's planes."""
     for k in range(planes):
@@ -28,7 +28,7 @@ def _difference_line(padded, z, y, x, dz, dy, dx, planes, cap, out):
                 out[i] += np.int32(d if d < cap else cap)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _slide_columns(columns, ring, line):
     """Running sums along the columns: the new line enters, the one that leaves the patch goes."""
     for i in range(len(line)):
@@ -37,7 +37,7 @@ def _slide_columns(columns, ring, line):
         ring[i] = new
 
 
-@_njit(inline="always")
+@njit(inline="always")
 def _damped(s, table):
     """max(exp(-t) - exp(-cut), 0) for t / 16 = s table[0] - table[1], not below 0.
 
@@ -55,7 +55,7 @@ def _damped(s, table):
     return e if e > zero else zero
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _weigh_row(c, width, table, sums, w):
     """Weights of a row of patches from its column sums ``c``: summed over the patch's width, then damped."""
     n = len(w)
@@ -78,14 +78,14 @@ def _weigh_row(c, width, table, sums, w):
             w[i] = _damped(sums[i], table)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _accumulate_row(w, values, total, weight):
     for i in range(len(w)):
         total[i] += w[i] * values[i]
         weight[i] += w[i]
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def nonlocal_sums(padded, values, total, weight, patch, distance, cap, tables, first, last):
     """Adds to ``total`` and ``weight`` what all pairs of voxels bring to the rows first..last.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_medaug.functional.geometry._numba_warp import _njit
+from monai_medaug.functional._njit import njit
 
 LANES = 64
 """Voxels of a row that go through the median's network side by side."""
@@ -14,7 +14,7 @@ NUMERIC = {"contract", "reassoc", "nsz", "arcp"}
 """Freedom to reorder and fuse, without the promise that there is neither NaN nor infinity."""
 
 
-@_njit(inline="always")
+@njit(inline="always")
 def _exchange(values, i, j, n):
     """The smaller of two rows into row i, the greater into row j."""
     low, high = values[i], values[j]
@@ -24,13 +24,13 @@ def _exchange(values, i, j, n):
         high[x] = a if b < a else b
 
 
-@_njit()
+@njit()
 def _network(values, pairs, n):
     for p in range(len(pairs)):
         _exchange(values, pairs[p, 0], pairs[p, 1], n)
 
 
-@_njit()
+@njit()
 def median_rows(image, out, size, sorting, merging, wire, first, last):
     """Rows first..last of the median of volumes (P, Z, Y, X), borders repeated.
 
@@ -68,7 +68,7 @@ def median_rows(image, out, size, sorting, merging, wire, first, last):
                 target[start + x] = window[wire, x]
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def _add_neighbours(centre, neighbour, scale, space, poly, numerator, denominator):
     """Add one offset's weights, and weights times differences, to a row.
 
@@ -91,7 +91,7 @@ def _add_neighbours(centre, neighbour, scale, space, poly, numerator, denominato
         denominator[x] += w
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def bilateral_rows(image, out, offsets, spaces, scale, poly, first, last):
     """Rows first..last of the bilateral filter of volumes (C, Z, Y, X), borders repeated.
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_medaug.functional.geometry._numba_warp import _njit
+from monai_medaug.functional._njit import njit
 
 NUMERIC = {"contract", "reassoc", "nsz", "arcp"}
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def _low_pass(source, at, taps, low):
     """The first filter's sum over the parts of a flat source that begin at ``at``."""
     n = len(low)
@@ -30,7 +30,7 @@ def _low_pass(source, at, taps, low):
                 low[x] += p * a[x] + q * b[x]
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def _split(source, at, taps, low, high):
     """Both filters' sums."""
     n = len(low)
@@ -47,7 +47,7 @@ def _split(source, at, taps, low, high):
                 high[x] += r * a[x] + s * b[x]
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def _merge(low, high, at, taps, out):
     """The sum of both bands' sums."""
     n = len(out)
@@ -62,7 +62,7 @@ def _merge(low, high, at, taps, out):
                 out[x] += p * a[x] + q * b[x] + r * c[x] + s * d[x]
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def _hard(low, high, limits):
     """Coefficients that are not above their limit become 0."""
     for x in range(len(low)):
@@ -71,7 +71,7 @@ def _hard(low, high, limits):
         high[x] = b if abs(b) > limits[1, x] else np.float32(0)
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def _add_row(out, low, high, p, q, new):
     if new:
         for x in range(len(out)):
@@ -81,26 +81,26 @@ def _add_row(out, low, high, p, q, new):
             out[x] += p * low[x] + q * high[x]
 
 
-@_njit()
+@njit()
 def _extend(row, ends):
     for k in range(len(ends)):
         row[ends[k, 0]] = row[ends[k, 1]]
 
 
-@_njit()
+@njit()
 def _copy(source, out):
     for x in range(len(out)):  # an assignment of slices takes eight times as long
         out[x] = source[x]
 
 
-@_njit(inline="always")
+@njit(inline="always")
 def _lay_out(source, part, row):
     """Begin a row by the part of the source that it shares."""
     start, offset, n = part
     _copy(source[offset : offset + n], row[start : start + n])
 
 
-@_njit()
+@njit()
 def approximation_rows(low, out, indices, row, shifts, taps, first, last):
     """Rows first..last of the next level's approximation.
 
@@ -141,7 +141,7 @@ def approximation_rows(low, out, indices, row, shifts, taps, first, last):
         _low_pass(extended, shifts, taps, out[v, z, y])
 
 
-@_njit()
+@njit()
 def shrunk_rows(
     low, coarse, out, indices, row, coarse_indices, coarse_row, shifts, taps, gains, limits, order, first, last
 ):

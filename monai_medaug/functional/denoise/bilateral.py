@@ -9,8 +9,8 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import over_rows
-from monai_medaug.functional.denoise.smoothing import as_volumes, repeated_border, smoothing_loops
+from monai_medaug.functional.acceleration import loops, over_rows
+from monai_medaug.functional.denoise.smoothing import as_volumes, repeated_border
 
 _FALL = (1.0, -0.99999972, 0.499993279, -0.166611465, 0.0414537957, -0.00790840587, 0.00095404053, 0.75)
 """exp(-u) on [0, 0.75] as a polynomial, 4e-9 off (its 32nd power 6e-8), and where it ends."""
@@ -48,15 +48,15 @@ def bilateral_smooth(
         )
     image = image.contiguous()
     out = image.clone()
-    module = smoothing_loops(image, (torch.float32,))
+    compiled = loops("denoise._numba_smoothing", image, dtypes=[torch.float32])
     for b, (reach, space) in enumerate(zip(range_sigma.tolist(), space_sigma.tolist(), strict=True)):
         offsets, spaces = _ball(diameter // 2, space, tuple(image.shape[2:]))
         if reach <= 0 or len(offsets) == 0 or image[b].numel() == 0:
             continue
-        if module is None:
+        if compiled is None:
             out[b] = _bilateral_by_shifts(image[b], offsets, spaces, reach)
         else:
-            _bilateral_by_loops(module, image[b : b + 1], out[b : b + 1], offsets, spaces, reach)
+            _bilateral_by_loops(compiled, image[b : b + 1], out[b : b + 1], offsets, spaces, reach)
     return out
 
 
@@ -78,7 +78,7 @@ def _ball(radius: int, space: Sequence[float], extent: Sequence[int]) -> tuple[l
 
 
 def _bilateral_by_loops(
-    module: ModuleType,
+    compiled: ModuleType,
     image: torch.Tensor,
     out: torch.Tensor,
     offsets: list[tuple[int, ...]],
@@ -93,7 +93,7 @@ def _bilateral_by_loops(
     scale = np.float32(1 / (64 * reach * reach))
 
     def kernel(first: int, last: int) -> None:
-        module.bilateral_rows(source, target, places, weights, scale, poly, first, last)
+        compiled.bilateral_rows(source, target, places, weights, scale, poly, first, last)
 
     over_rows(kernel, math.prod(source.shape[:3]), least=32)
 

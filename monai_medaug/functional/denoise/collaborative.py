@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from monai_medaug.functional.acceleration import compiled
+from monai_medaug.functional.acceleration import loops
 from monai_medaug.functional.denoise.collaborative_paths import filter_compiled, filter_torch
 from monai_medaug.functional.denoise.collaborative_stage import WHITE, PatchStage, Sizes, as_volume, patch_stage, three
 from monai_medaug.functional.noise.correlation import Correlation
@@ -133,10 +133,10 @@ def _filter_stage(noisy: torch.Tensor, pilot: torch.Tensor | None, plan: PatchSt
     source = noisy if pilot is None else pilot
     matching = (source * plan.levels).round_()
     matching = F.pad(matching, [m for margin in plan.margin[::-1] for m in (margin, margin)], value=_FAR)
-    loops = compiled("denoise._numba_collaborative", noisy.device)
+    compiled = loops("denoise._numba_collaborative", noisy, source)
     total, weight = torch.zeros_like(noisy), torch.zeros_like(noisy)
-    if loops is None:
+    if compiled is None:
         filter_torch(noisy, pilot, matching, plan, threshold, total, weight)
     else:
-        filter_compiled(loops, noisy, pilot, matching, plan, threshold, total, weight)
+        filter_compiled(compiled, noisy, pilot, matching, plan, threshold, total, weight)
     return total.div_(weight)

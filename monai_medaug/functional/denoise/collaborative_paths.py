@@ -18,7 +18,7 @@ _BLOCK_ELEMENTS = 2**23  # of the torch path's largest temporary tensors
 
 
 def filter_compiled(
-    loops: ModuleType,
+    compiled: ModuleType,
     noisy: torch.Tensor,
     pilot: torch.Tensor | None,
     matching: torch.Tensor,
@@ -49,7 +49,7 @@ def filter_compiled(
 
         def work(first: int, last: int, part: list = part, own: list = own) -> None:
             for (z, r, where), (block_total, block_weight) in zip(part[first:last], own[first:last], strict=True):
-                loops.filter_references(
+                compiled.filter_references(
                     image,
                     other,
                     near,

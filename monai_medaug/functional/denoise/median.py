@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import over_rows
-from monai_medaug.functional.denoise.smoothing import as_volumes, opencv_for, repeated_border, smoothing_loops
+from monai_medaug.functional.acceleration import loops, over_rows
+from monai_medaug.functional.denoise.smoothing import as_volumes, opencv_for, repeated_border
 
 _WINDOWS = 1 << 24
 """Values that the median's windows hold at one time in torch."""
@@ -49,8 +49,8 @@ def median_smooth(image: torch.Tensor, size: int | Sequence[int]) -> torch.Tenso
         for plane, target in zip(planes, targets, strict=True):
             cv2.medianBlur(plane, window[0], dst=target)
         return out
-    module = smoothing_loops(image, (torch.float32, torch.float64))
-    if module is None:
+    compiled = loops("denoise._numba_smoothing", image, dtypes=[torch.float32, torch.float64])
+    if compiled is None:
         return _median_by_windows(image, window)
     out = torch.empty_like(image, memory_format=torch.contiguous_format)
     sorting, merging, wire = _median_network(math.prod(window[:-1]), window[-1])
@@ -58,7 +58,7 @@ def median_smooth(image: torch.Tensor, size: int | Sequence[int]) -> torch.Tenso
     whole = (1,) * (3 - axes) + window
 
     def kernel(first: int, last: int) -> None:
-        module.median_rows(source, target, whole, sorting, merging, wire, first, last)
+        compiled.median_rows(source, target, whole, sorting, merging, wire, first, last)
 
     over_rows(kernel, math.prod(source.shape[:3]), least=32)
     return out

@@ -6,12 +6,12 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import compiled, one_thread, over_rows
+from monai_medaug.functional.acceleration import cpu_library_serves, loops, one_thread, over_rows
 
 CUT = 8.0
 """Weights below exp(-8) of the voxel's own are none."""
@@ -83,10 +83,10 @@ def _averaged(
     x: torch.Tensor, source: torch.Tensor, noise: torch.Tensor, h: torch.Tensor, sides: list[int], reach: list[int]
 ) -> torch.Tensor:
     """One pass over images (N, *spatial) with the weights of ``source``."""
-    kernels = compiled("denoise._numba_nlm", x.device) if x.dtype == torch.float32 else None
+    compiled = loops("denoise._numba_nlm", x, dtypes=[torch.float32]) if cpu_library_serves(source, noise, h) else None
     safe = h.clamp_min(torch.finfo(x.dtype).tiny ** 0.5)
-    if kernels is not None:
-        return _averaged_compiled(kernels, x, source, noise, safe, sides, reach)
+    if compiled is not None:
+        return _averaged_compiled(compiled, x, source, noise, safe, sides, reach)
     if x.device.type == "cpu":
         with one_thread():  # hundreds of small operations
             return _averaged_by_shifts(x, source, noise, safe, sides, reach)
@@ -139,7 +139,7 @@ def _mirrored(x: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
 
 
 def _averaged_compiled(
-    kernels: Any,
+    compiled: ModuleType,
     x: torch.Tensor,
     source: torch.Tensor,
     noise: torch.Tensor,
@@ -172,7 +172,7 @@ def _averaged_compiled(
     total, weight = values.clone(), torch.ones_like(values)
     arrays = [t.numpy() for t in (padded.contiguous(), values, total, weight)]
     rows = len(x) * values.shape[2]
-    over_rows(lambda a, b: kernels.nonlocal_sums(*arrays, patch, distance, np.float32(cap), tables, a, b), rows, 8)
+    over_rows(lambda a, b: compiled.nonlocal_sums(*arrays, patch, distance, np.float32(cap), tables, a, b), rows, 8)
     out = (total / weight).reshape(len(x), *[x.shape[a + 1] for a in kept])
     return out.permute(0, *[kept.index(a) + 1 for a in range(x.ndim - 1)])
 

@@ -11,8 +11,7 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from monai_medaug.functional import acceleration
-from monai_medaug.functional.acceleration import compiled
+from monai_medaug.functional.acceleration import cpu_library_serves
 from monai_medaug.functional.geometry.resolution import along_axis
 
 _NARROW = 32
@@ -55,20 +54,11 @@ def gaussian_smooth(image: torch.Tensor, widths: torch.Tensor, truncate: float =
 
 def opencv_for(image: torch.Tensor) -> ModuleType | None:
     """OpenCV if it can serve this image: float32 on the CPU. Within `torch_only` it cannot."""
-    if not acceleration._enabled or not _on_cpu(image, (torch.float32,)):
+    if not cpu_library_serves(image, dtypes=[torch.float32]):
         return None
     import cv2
 
     return cv2
-
-
-def smoothing_loops(image: torch.Tensor, dtypes: Sequence[torch.dtype]) -> ModuleType | None:
-    """The compiled loops if they can serve this image."""
-    return compiled("denoise._numba_smoothing", image.device) if _on_cpu(image, dtypes) else None
-
-
-def _on_cpu(image: torch.Tensor, dtypes: Sequence[torch.dtype]) -> bool:
-    return image.device.type == "cpu" and image.dtype in dtypes and not image.requires_grad and image.ndim <= 5
 
 
 def as_volumes(image: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import compiled, one_thread
+from monai_medaug.functional.acceleration import loops, one_thread
 from monai_medaug.functional.denoise.wavelets import (
     decimated_transform,
     inverse_decimated_transform,
@@ -171,12 +171,12 @@ def _shrunk_bands(
         return (hard_threshold if method == "translation_invariant" else soft_threshold)(band, limit)
 
     if method != "universal" if stationary is None else stationary:
-        suited = method == "translation_invariant" and image.dtype == torch.float32
-        tracked = torch.is_grad_enabled() and (image.requires_grad or sigma.requires_grad)
-        kernels = compiled("denoise._numba_wavelets", image.device) if suited and not tracked else None
-        if kernels is not None:
+        compiled = None
+        if method == "translation_invariant":
+            compiled = loops("denoise._numba_wavelets", image, sigma, dtypes=[torch.float32])
+        if compiled is not None:
             limits = level.expand(*image.shape[:2], *(1,) * len(axes)).flatten().tolist()
-            out = hard_stationary(kernels, image, middle, wavelet, levels, limits, border, grain)
+            out = hard_stationary(compiled, image, middle, wavelet, levels, limits, border, grain)
         else:
             out = shrink_stationary(image - middle, wavelet, levels, shrunk, border, grain)
     else:

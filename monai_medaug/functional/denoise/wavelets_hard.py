@@ -30,7 +30,7 @@ _LONG = 128
 
 
 def hard_stationary(
-    kernels: ModuleType,
+    compiled: ModuleType,
     image: torch.Tensor,
     middle: torch.Tensor,
     wavelet: str,
@@ -42,7 +42,7 @@ def hard_stationary(
     """Set the coefficients of ``image - middle`` to zero that are not above their limit.
 
     Args:
-        kernels: the compiled loops.
+        compiled: the compiled loops.
         image: (B, C, *spatial), float32, on the CPU.
         middle: (B, C, 1, ...), about the middle of its range, as great values would round.
         wavelet: see `wavelet_filters`.
@@ -62,13 +62,13 @@ def hard_stationary(
     volumes = centred.reshape(-1, *[1] * (3 - len(order)), *turned.shape[2:]).numpy()
     axes = [_KeptAxis(1, 0, wavelet, border, (1.0,))] * (3 - len(order))
     axes += [_KeptAxis(shape[a], depth[a], wavelet, border, grain[a]) for a in order]
-    loops = _HardLevels(kernels, axes, wavelet, np.array(limits, np.float32))
+    stage = _HardLevels(compiled, axes, wavelet, np.array(limits, np.float32))
     lows = [volumes]
     for level in range(max(depth) - 1):
-        lows.append(loops.approximation(lows[-1], level))
+        lows.append(stage.approximation(lows[-1], level))
     out = np.empty((0,) * 4, np.float32)
     for level in reversed(range(max(depth))):
-        out = loops.shrunk(lows.pop(), out, level)
+        out = stage.shrunk(lows.pop(), out, level)
     back = [order.index(a) + 2 for a in range(len(order))]
     return torch.from_numpy(out).reshape(turned.shape).permute(0, 1, *back).contiguous()
 
@@ -76,9 +76,9 @@ def hard_stationary(
 class _HardLevels:
     """The two steps of a level, for volumes (V, z, y, x) with the axes of most levels last."""
 
-    def __init__(self, kernels: ModuleType, axes: list[_KeptAxis], wavelet: str, limits: np.ndarray) -> None:
+    def __init__(self, compiled: ModuleType, axes: list[_KeptAxis], wavelet: str, limits: np.ndarray) -> None:
         filters = wavelet_filters(wavelet)
-        self.kernels, self.axes, self.limits = kernels, axes, limits
+        self.compiled, self.axes, self.limits = compiled, axes, limits
         self.analysis = np.array([filters.dec_lo, filters.dec_hi], np.float32)
         self.synthesis = np.array([filters.rec_lo, filters.rec_hi], np.float32) / 2  # the mean of two inverses
         self.length = len(filters.dec_lo)
@@ -94,7 +94,7 @@ class _HardLevels:
         out = np.empty((len(low), *map(len, places)), np.float32)
         indices = depth.met(level, places[0]), height.met(level, places[1])
         settings = (indices, width.met_row(level, places[2]), self.shifts(level), self.analysis)
-        kernel = self.kernels.approximation_rows
+        kernel = self.compiled.approximation_rows
         over_rows(lambda a, b: kernel(low, out, *settings, a, b), out.size // out.shape[3], 64)
         return out
 
@@ -116,7 +116,7 @@ class _HardLevels:
         step = 2**level if level < height.top else 1
         order = np.concatenate([np.arange(first, out.shape[2], step) for first in range(step)])
         settings = (indices, row, coarse_indices, coarse_row, self.shifts(level), taps, gains, self.limits, order)
-        kernel = self.kernels.shrunk_rows
+        kernel = self.compiled.shrunk_rows
         over_rows(lambda a, b: kernel(low, coarse, out, *settings, a, b), len(low) * len(order), 4 * self.length)
         return out
 

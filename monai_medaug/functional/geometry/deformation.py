@@ -24,7 +24,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch.nn.functional import grid_sample, pad
 
-from monai_medaug.functional.acceleration import compiled
+from monai_medaug.functional.acceleration import loops
 
 STEPS_PER_SIGMA = 2.0
 _SQUARINGS = 6
@@ -105,10 +105,10 @@ def clip_divergence(velocity: torch.Tensor, limit: torch.Tensor) -> torch.Tensor
 
 def compose(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The displacement of ``(id + a) o (id + b)``: b(x) + a(x + b(x)), trilinear, clamped at the border."""
-    if (loops := compiled("geometry._numba_warp", a.device)) is not None:
+    if (compiled := loops("geometry._numba_warp", a, b)) is not None:
         out = torch.empty_like(b)
         for sample in range(len(a)):
-            loops.compose(a[sample].numpy(), b[sample].numpy(), out[sample].numpy())
+            compiled.compose(a[sample].numpy(), b[sample].numpy(), out[sample].numpy())
         return out
     return b + sample_lattice(a, node_positions(b) + b)
 
@@ -161,8 +161,8 @@ def exact_inverse(u: torch.Tensor, guess: torch.Tensor, density: int, rounds: in
 
 def corner_determinants(u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Least and greatest det(I + grad u), (B,) each, over the corners of all cells."""
-    if (loops := compiled("geometry._numba_warp", u.device)) is not None:
-        figures = u.new_tensor([loops.corner_determinants(sample.numpy(), -math.inf, math.inf) for sample in u])
+    if (compiled := loops("geometry._numba_warp", u)) is not None:
+        figures = u.new_tensor([compiled.corner_determinants(sample.numpy(), -math.inf, math.inf) for sample in u])
         return figures[:, 0], figures[:, 1]
     low = u.new_full((len(u),), math.inf)
     high = -low
@@ -185,10 +185,10 @@ def corner_determinants(u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def keeps_bound(u: torch.Tensor, min_det: torch.Tensor) -> torch.Tensor:
     """Whether min_det <= det(I + grad u) <= 1 / min_det at all corners, (B,); stops at the first plane that is not."""
-    if (loops := compiled("geometry._numba_warp", u.device)) is not None:
+    if (compiled := loops("geometry._numba_warp", u)) is not None:
         kept = []
         for sample, least in zip(u, min_det.tolist(), strict=True):
-            low, high = loops.corner_determinants(sample.numpy(), least, 1 / least)
+            low, high = compiled.corner_determinants(sample.numpy(), least, 1 / least)
             kept.append(low >= least and high <= 1 / least)
         return torch.tensor(kept)
     low, high = corner_determinants(u)

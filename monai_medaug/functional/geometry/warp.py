@@ -13,13 +13,14 @@ all of it; elsewhere torch does the same in two steps. Images of two dimensions 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import grid_sample, interpolate
 
-from monai_medaug.functional.acceleration import compiled, over_rows
+from monai_medaug.functional.acceleration import loops, over_rows
 from monai_medaug.functional.geometry.deformation import determinant, node_positions, sample_lattice
 
 MODES = ("bilinear", "nearest")
@@ -105,23 +106,25 @@ def warp(
                 [    4.,     5., -1000.]])
     """
     volume = image.unsqueeze(2) if image.ndim == 4 else image
-    if not image.requires_grad and (loops := compiled("geometry._numba_warp", image.device)) is not None:
-        out = _warp_compiled(loops, volume.contiguous(), pull_back, mode, padding_mode)
+    if (compiled := loops("geometry._numba_warp", image, pull_back.displacement)) is not None:
+        out = _warp_compiled(compiled, volume.contiguous(), pull_back, mode, padding_mode)
     else:
         out = _warp_torch(volume, pull_back, mode, padding_mode)
     return out.reshape(image.shape)
 
 
-def _warp_compiled(loops, volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float):  # type: ignore[no-untyped-def]
+def _warp_compiled(
+    compiled: ModuleType, volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float
+) -> torch.Tensor:
     out = torch.empty_like(volume)
     fill = torch.full((), 0 if isinstance(padding_mode, str) else padding_mode, dtype=volume.dtype)
     code = _PADDING_CODES[padding_mode] if isinstance(padding_mode, str) else 1
     if mode == "nearest":
         bits = _BITS[volume.element_size()]
-        kernel, source, target = loops.warp_nearest, _as_bits(volume, bits), _as_bits(out, bits)
+        kernel, source, target = compiled.warp_nearest, _as_bits(volume, bits), _as_bits(out, bits)
         value = _as_bits(fill.reshape(1), bits)[0]
     else:
-        kernel, source, target, value = loops.warp_linear, volume.numpy(), out.numpy(), fill.item()
+        kernel, source, target, value = compiled.warp_linear, volume.numpy(), out.numpy(), fill.item()
     rows = out.shape[2] * out.shape[3]
     for s in range(len(volume)):
         maps = (m[s].cpu().numpy() for m in (pull_back.lattice, pull_back.source, pull_back.mix))
@@ -180,7 +183,7 @@ def sampled_determinants(pull_back: PullBack, size: tuple[int, int, int]) -> tup
 
     Central differences over the inner voxels, on the unclamped map. Axes of up to two voxels are taken as rigid.
     """
-    if (loops := compiled("geometry._numba_warp", pull_back.displacement.device)) is not None and size[2] > 2:
+    if (compiled := loops("geometry._numba_warp", pull_back.displacement)) is not None and size[2] > 2:
         figures = []
         for s in range(len(pull_back.displacement)):
             maps = tuple(m[s].cpu().numpy() for m in (pull_back.lattice, pull_back.source, pull_back.mix))
@@ -188,7 +191,7 @@ def sampled_determinants(pull_back: PullBack, size: tuple[int, int, int]) -> tup
 
             def planes(first: int, last: int, s: int = s, maps: tuple = maps, found: list = found) -> None:
                 extrema = np.empty(2)
-                loops.sampled_determinants(*maps, pull_back.displacement[s].numpy(), size, first, last, extrema)
+                compiled.sampled_determinants(*maps, pull_back.displacement[s].numpy(), size, first, last, extrema)
                 found.append(extrema)
 
             over_rows(planes, size[0], least=16)

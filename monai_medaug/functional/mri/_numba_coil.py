@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_medaug.functional.geometry._numba_warp import _njit
+from monai_medaug.functional._njit import njit
 
 _ONE = np.float32(1)
 _FAR = np.float32(3e38)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def field_statistics(image, level, rows, x, table, first, last):
     """Count, sum, min and max of the field over the foreground of the rows first..last.
 
@@ -41,7 +41,7 @@ def field_statistics(image, level, rows, x, table, first, last):
     table[first, 2], table[first, 3] = low.min(), high.max()
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def multiply_field(image, zero, rows, x, out, first, last):
     """``zero + (image - zero) exp(field)`` for the rows first..last.
 

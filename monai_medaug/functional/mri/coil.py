@@ -6,12 +6,11 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from types import ModuleType
 
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import compiled, one_thread, over_rows
+from monai_medaug.functional.acceleration import loops, one_thread, over_rows
 from monai_medaug.functional.geometry.grid import VoxelGrid
 
 FOREGROUND = 0.1
@@ -150,12 +149,12 @@ def _exponent_scale(low: float, high: float, wanted: float) -> float:
 def _field_statistics(lines: torch.Tensor, level: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Count, sum, min and max of the field where any channel is above its level, float64 (B, 4) on the CPU."""
     table = []
-    loops = _field_loops(lines)
+    compiled = loops("mri._numba_coil", lines, cubics, dtypes=[torch.float32])
     for image, above, cubic in zip(lines, level, cubics, strict=True):
-        if loops is not None:
+        if compiled is not None:
             each = np.empty((len(cubic), 4))
             fixed = (image.numpy(), above.numpy(), cubic.numpy(), x.numpy(), each)
-            over_rows(functools.partial(loops.field_statistics, *fixed), len(cubic))
+            over_rows(functools.partial(compiled.field_statistics, *fixed), len(cubic))
             figures = torch.from_numpy(each)
         else:
             parts = []
@@ -172,15 +171,15 @@ def _field_statistics(lines: torch.Tensor, level: torch.Tensor, cubics: torch.Te
 def _multiplied(lines: torch.Tensor, zero: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """``zero + (lines - zero) exp(field)``, and the very same value where the field is 0."""
     out = torch.empty_like(lines)
-    loops = _field_loops(lines)
-    for image, base, cubic, target in zip(lines, zero, cubics, out, strict=True):
-        if loops is not None:
-            fixed = (image.numpy(), base.numpy(), cubic.numpy(), x.numpy(), target.numpy())
-            over_rows(functools.partial(loops.multiply_field, *fixed), len(cubic))
+    compiled = loops("mri._numba_coil", lines, cubics, dtypes=[torch.float32])
+    for sample, (image, base, cubic) in enumerate(zip(lines, zero, cubics, strict=True)):
+        if compiled is not None:
+            fixed = (image.numpy(), base.numpy(), cubic.numpy(), x.numpy(), out[sample].numpy())
+            over_rows(functools.partial(compiled.multiply_field, *fixed), len(cubic))
             continue
         for rows in _slabs(lines):
             part, gain = image[:, rows], torch.expm1(cubic[rows] @ _monomials(x).T)
-            target[:, rows] = torch.addcmul(part, part - base[:, None, None], gain)
+            out[sample, :, rows] = torch.addcmul(part, part - base[:, None, None], gain)
     return out
 
 
@@ -188,12 +187,6 @@ def _slabs(lines: torch.Tensor) -> list[slice]:
     """All rows in slabs that stay in the cache of a CPU."""
     step = max(1, 2**16 // lines.shape[-1]) if lines.device.type == "cpu" else lines.shape[2]
     return [slice(i, i + step) for i in range(0, lines.shape[2], step)]
-
-
-def _field_loops(image: torch.Tensor) -> ModuleType | None:
-    """The compiled loops, which take float32 on the CPU."""
-    ready = image.dtype == torch.float32 and not image.requires_grad
-    return compiled("mri._numba_coil", image.device) if ready else None
 
 
 def magnitude_noise(image: torch.Tensor, sigma: torch.Tensor, real: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:

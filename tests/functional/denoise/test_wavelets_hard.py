@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_medaug.functional.acceleration import compiled, torch_only
+from monai_medaug.functional.acceleration import loops, torch_only
 from monai_medaug.functional.denoise.wavelet_shrinkage import HARD_THRESHOLD, wavelet_shrinkage
 from monai_medaug.functional.denoise.wavelets_hard import hard_stationary
 from monai_medaug.functional.denoise.wavelets_stationary import shrink_stationary, stationary_levels
@@ -24,12 +24,12 @@ def noise(*shape: int) -> torch.Tensor:
 
 
 def hard(image: torch.Tensor, levels: int = 3, wavelet: str = "haar", limit: float = 1.0) -> torch.Tensor:
-    kernels = compiled("denoise._numba_wavelets", image.device)
-    assert kernels is not None
+    compiled = loops("denoise._numba_wavelets", image)
+    assert compiled is not None
     volumes = image.shape[0] * image.shape[1]
     middle = torch.zeros(*image.shape[:2], *[1] * (image.ndim - 2))
     white = ((1.0,),) * (image.ndim - 2)
-    return hard_stationary(kernels, image, middle, wavelet, levels, [limit] * volumes, "symmetric", white)
+    return hard_stationary(compiled, image, middle, wavelet, levels, [limit] * volumes, "symmetric", white)
 
 
 def clear_sigma(image: torch.Tensor, wavelet: str, levels: int, border: str) -> torch.Tensor:
