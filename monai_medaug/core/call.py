@@ -12,7 +12,6 @@ from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.core.tensors import (
     affine_of,
-    computing_dtype,
     image_dtype,
     plain_tensor,
     require_finite,
@@ -21,6 +20,7 @@ from monai_medaug.core.tensors import (
 )
 from monai_medaug.core.trace import new_record, push_batch_records, push_record
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.precision import computing_dtype
 
 if TYPE_CHECKING:
     from monai_medaug.core.operation import Operation

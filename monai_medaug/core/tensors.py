@@ -11,6 +11,8 @@ import torch
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 
+from monai_medaug.functional.precision import computing_dtype
+
 _said: set[str] = set()
 
 
@@ -71,7 +73,7 @@ def require_finite(tensor: torch.Tensor, name: str) -> None:
     if not tensor.is_floating_point():
         return
     with torch.no_grad():
-        total = tensor.sum(dtype=torch.float64 if tensor.dtype == torch.float64 else torch.float32)
+        total = tensor.sum(dtype=computing_dtype(tensor.dtype))
         if torch.isfinite(total):
             return
         bad = ~torch.isfinite(tensor)
@@ -79,11 +81,6 @@ def require_finite(tensor: torch.Tensor, name: str) -> None:
     if count:
         first = tuple(int(i) for i in bad.nonzero()[0])
         raise ValueError(f"{name} must be finite, got {count} NaN or Inf values, the first at index {first}")
-
-
-def computing_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The type that kernels compute in: float64 for float64, else float32."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def image_dtype(dtype: torch.dtype) -> torch.dtype:

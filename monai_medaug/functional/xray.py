@@ -128,7 +128,8 @@ def scatter_share(
     flat = [t.reshape(-1, 1, 1, 1) for t in (depth, ratio, fwhm)]
     p = attenuation if attenuation.ndim == 4 else attenuation.movedim(-1, 2).flatten(1, 2)
     sigma = flat[2] / math.sqrt(8 * math.log(2))
-    bases = [_cosines(n, _modes(n, sigma * WIDTH_GROWTH[0], spacing[:, a]), p) for a, n in enumerate(p.shape[2:])]
+    modes = [_modes(n, sigma * WIDTH_GROWTH[0], spacing[:, a]) for a, n in enumerate(p.shape[2:])]
+    bases = [_cosine_table(n)[:m].to(p) for m, n in zip(modes, p.shape[2:], strict=True)]
     p = p.contiguous()  # sums in the same order whatever the memory layout
     primary = torch.exp(-p)
     source = primary * p
@@ -157,13 +158,9 @@ def _modes(n: int, sigma: torch.Tensor, spacing: torch.Tensor) -> int:
     return min(n, math.ceil(needed) + 1)
 
 
-def _cosines(n: int, modes: int, like: torch.Tensor) -> torch.Tensor:
-    """The first rows of the orthonormal cosine transform (modes, n)."""
-    return _cosine_table(n)[:modes].to(like)
-
-
 @functools.lru_cache(maxsize=8)
 def _cosine_table(n: int) -> torch.Tensor:
+    """The orthonormal cosine transform (n, n), lowest frequency first, in float64."""
     k, i = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)[None]
     table = torch.cos(math.pi / n * k * (i + 0.5)) * math.sqrt(2 / n)
     table[0] /= math.sqrt(2)

@@ -9,7 +9,14 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.mri.coil import EXPONENTS, foreground, index_polynomial, polynomial_field, zero_point
+from monai_medaug.functional.mri.coil import (
+    EXPONENTS,
+    foreground,
+    index_polynomial,
+    peak_scale,
+    polynomial_field,
+    zero_point,
+)
 
 
 def bias_field_ascent(
@@ -90,34 +97,6 @@ def times_bias_field(image: torch.Tensor, terms: Sequence[Sequence[float]], grid
     coefficients = _index_terms(torch.tensor(terms, dtype=torch.float64), to_index)
     gain = polynomial_field(coefficients.to(image), image.shape[2:]).expm1_()
     return torch.addcmul(image, image - zero_point(image), gain)
-
-
-def peak_scale(
-    ends: torch.Tensor, wanted: torch.Tensor, shrink_only: bool = False
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The factor s for which exp(s high) - exp(s low) is as wanted, and that difference.
-
-    Args:
-        ends: low <= 0 <= high, (B, 2).
-        wanted: (B,).
-        shrink_only: leave what is not wider than wanted.
-
-    Example:
-        >>> scale, peak = peak_scale(torch.tensor([[-1.0, 2.0]]), torch.tensor([0.4]))
-        >>> [round(float(v), 4) for v in (scale, peak)]
-        [0.1246, 0.4]
-    """
-    low, high = ends.unbind(1)
-    width = high - low
-    flat = width <= 1e-12
-    scale = wanted / torch.where(flat, 1.0, width)
-    for _ in range(20):
-        up, down = torch.exp(scale * high), torch.exp(scale * low)
-        scale = scale - (up - down - wanted) / torch.where(flat, 1.0, high * up - low * down)
-    scale = torch.where(flat, 0.0, scale)
-    if shrink_only:
-        scale = scale.clamp_max(1.0)
-    return scale, torch.exp(scale * high) - torch.exp(scale * low)
 
 
 def _linear(grid: VoxelGrid) -> tuple[float, ...]:

@@ -11,6 +11,8 @@ import torch
 from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
 
+from monai_medaug.functional.precision import computing_dtype
+
 Loss = Callable[[Any, Any], torch.Tensor]
 """A loss of (prediction, target); what it returns is summed if it is no scalar."""
 
@@ -104,7 +106,7 @@ class LossGradient:
             x = image.detach().requires_grad_()
             prediction = self.predict(x)
             if isinstance(prediction, torch.Tensor) and prediction.requires_grad:
-                end = prediction.detach().to(_at_least_float32(prediction.dtype)).requires_grad_()
+                end = prediction.detach().to(computing_dtype(prediction.dtype)).requires_grad_()
                 slope = _unit_slope(_derivative(self._value(end), end, "loss", "the prediction"), len(x))
                 gradient = _derivative(prediction, x, "network", "the image", slope.to(prediction.dtype))
             else:
@@ -125,10 +127,6 @@ class LossGradient:
         if self._classes is None:
             self._classes = class_target(prediction, self.target)
         return class_loss(prediction, self._classes)
-
-
-def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _derivative(

@@ -20,6 +20,7 @@ from monai_medaug.functional.acceleration import loops
 from monai_medaug.functional.denoise.collaborative_paths import filter_compiled, filter_torch
 from monai_medaug.functional.denoise.collaborative_stage import WHITE, PatchStage, Sizes, as_volume, patch_stage, three
 from monai_medaug.functional.noise.correlation import Correlation
+from monai_medaug.functional.precision import computing_dtype
 
 PATCH = {2: 8, 3: 4}
 """Patch edge in voxels by the number of axes."""
@@ -91,7 +92,7 @@ def collaborative_filter(
     axes = image.ndim - 2
     if axes not in PATCH:
         raise ValueError(f"image: expected two or three spatial axes, got shape {tuple(image.shape)}")
-    work = image if image.dtype == torch.float64 else image.to(torch.float32)
+    work = image.to(computing_dtype(image.dtype))
     shape, order = as_volume(image.shape[2:])
     planes = sum(n > 1 for n in shape)
     edges = _per_axis(patch if patch is not None else PATCH[3 if planes == 3 else 2], axes, order)

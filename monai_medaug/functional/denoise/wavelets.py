@@ -56,23 +56,20 @@ def wavelet_filters(wavelet: str) -> WaveletFilters:
     return WaveletFilters(*[tuple(map(float, bank)) for bank in table.filter_bank])
 
 
-def extension_index(size: int, before: int, after: int, border: str) -> np.ndarray:
-    """Indices that extend an axis: half-sample symmetric (a b c → b a a b c c b) or periodic, to any distance.
+def extension_index(size: int, before: int, after: int) -> np.ndarray:
+    """Indices that extend an axis: half-sample symmetric (a b c → b a a b c c b), to any distance.
 
     Example:
-        >>> extension_index(3, 2, 4, "symmetric").tolist()
+        >>> extension_index(3, 2, 4).tolist()
         [1, 0, 0, 1, 2, 2, 1, 0, 0]
     """
-    index = np.arange(-before, size + after)
-    if border == "periodic":
-        return index % size
-    index %= 2 * size
+    index = np.arange(-before, size + after) % (2 * size)
     return np.minimum(index, 2 * size - 1 - index)
 
 
-def extended_axis(image: torch.Tensor, axis: int, before: int, after: int, border: str) -> torch.Tensor:
-    """An axis with so many voxels more on its two sides, see `extension_index`."""
-    index = extension_index(image.shape[axis], before, after, border)
+def extended_axis(image: torch.Tensor, axis: int, before: int, after: int) -> torch.Tensor:
+    """An axis with more voxels on its two sides, see `extension_index`."""
+    index = extension_index(image.shape[axis], before, after)
     return image.index_select(axis, torch.from_numpy(index).to(image.device))
 
 
@@ -95,7 +92,7 @@ def decimated_split(image: torch.Tensor, axis: int, filters: WaveletFilters) -> 
     """
     size, length = image.shape[axis], len(filters.dec_lo)
     count = (size + length - 1) // 2
-    wide = extended_axis(image, axis, length - 2, length - 1, "symmetric")
+    wide = extended_axis(image, axis, length - 2, length - 1)
     head = (slice(None),) * axis
     pieces = [wide[(*head, slice(length - 1 - m, length - 2 - m + 2 * count, 2))] for m in range(length)]
     return tap_sum(None, pieces, filters.dec_lo), tap_sum(None, pieces, filters.dec_hi)
@@ -234,7 +231,6 @@ def noise_gain_profile(
     high: bool,
     size: int,
     after: int,
-    border: str,
     correlation: tuple[float, ...] = (1.0,),
 ) -> np.ndarray:
     """Noise gain along an axis at 0 .. size + after - 1 of the stationary transform, borders included.
@@ -243,17 +239,16 @@ def noise_gain_profile(
     they are squared. See `wavelet_noise_gain` for the rest.
 
     Example:
-        >>> noise_gain_profile("haar", 0, False, 4, 1, "symmetric").round(3).tolist()
+        >>> noise_gain_profile("haar", 0, False, 4, 1).round(3).tolist()
         [1.414, 1.0, 1.0, 1.0, 1.414]
-        >>> noise_gain_profile("haar", 0, True, 4, 1, "symmetric").round(3).tolist()
+        >>> noise_gain_profile("haar", 0, True, 4, 1).round(3).tolist()
         [0.0, 1.0, 1.0, 1.0, 0.0]
     """
     taps = equivalent_filter(wavelet, level, high)
     reach = len(taps) - 1
-    index = extension_index(size, reach, after, border)
+    index = extension_index(size, reach, after)
     profile = np.full(size + after, _gain_of(taps, correlation))
-    if border == "symmetric" or size <= reach:
-        for n in [*range(min(reach, size)), *range(size, size + after)]:
-            met = index[n : n + reach + 1][::-1]
-            profile[n] = _gain_of(np.bincount(met - met.min(), taps), correlation)
+    for n in [*range(min(reach, size)), *range(size, size + after)]:
+        met = index[n : n + reach + 1][::-1]
+        profile[n] = _gain_of(np.bincount(met - met.min(), taps), correlation)
     return profile

@@ -4,7 +4,6 @@ Forward, level by level, only the approximations are made and kept; backward, fr
 analysed, thresholded and merged with what has come of the next level's approximation, row by row. So the working
 memory is an image a level, and one. Of an approximation no more is kept than the extension doesn't give:
 
-- with a periodic border as many places as the axis has;
 - where the low-pass filter is its own mirror image, as Haar's is, one more: the filtered mirror image is the mirror
   image of what is filtered, about the places ((2^j - 1)(L - 1) - 1) / 2 and n after that;
 - else the margins too, which for long filters in 3D are most of it.
@@ -36,7 +35,6 @@ def hard_stationary(
     wavelet: str,
     levels: int,
     limits: Sequence[float],
-    border: str,
     grain: Grain,
 ) -> torch.Tensor:
     """Set the coefficients of ``image - middle`` to zero that are not above their limit.
@@ -48,7 +46,6 @@ def hard_stationary(
         wavelet: see `wavelet_filters`.
         levels: at least 1; see `stationary_levels`.
         limits: one for each sample and channel, for a noise gain of 1.
-        border: ``"symmetric"`` or ``"periodic"``.
         grain: correlation of the noise along each axis, ``(1.0,)`` where it is white.
     """
     shape = image.shape[2:]
@@ -60,8 +57,8 @@ def hard_stationary(
     turned = image.permute(0, 1, *[a + 2 for a in order])
     centred = torch.sub(turned, middle, out=torch.empty(turned.shape))
     volumes = centred.reshape(-1, *[1] * (3 - len(order)), *turned.shape[2:]).numpy()
-    axes = [_KeptAxis(1, 0, wavelet, border, (1.0,))] * (3 - len(order))
-    axes += [_KeptAxis(shape[a], depth[a], wavelet, border, grain[a]) for a in order]
+    axes = [_KeptAxis(1, 0, wavelet, (1.0,))] * (3 - len(order))
+    axes += [_KeptAxis(shape[a], depth[a], wavelet, grain[a]) for a in order]
     stage = _HardLevels(compiled, axes, wavelet, np.array(limits, np.float32))
     lows = [volumes]
     for level in range(max(depth) - 1):
@@ -124,9 +121,9 @@ class _HardLevels:
 class _KeptAxis:
     """Where the approximations lie along an axis that takes part in ``top`` levels, and what the taps meet."""
 
-    def __init__(self, size: int, top: int, wavelet: str, border: str, correlation: tuple[float, ...]) -> None:
+    def __init__(self, size: int, top: int, wavelet: str, correlation: tuple[float, ...]) -> None:
         filters = wavelet_filters(wavelet)
-        self.size, self.top, self.wavelet, self.border = size, top, wavelet, border
+        self.size, self.top, self.wavelet = size, top, wavelet
         self.correlation, self.reach = correlation, len(filters.dec_lo) - 1
         self.mirrored = filters.dec_lo == filters.dec_lo[::-1]
 
@@ -136,7 +133,7 @@ class _KeptAxis:
 
     def kept(self, level: int) -> range:
         """Places of a level's approximation that are kept."""
-        if min(level, self.top) == 0 or self.border == "periodic":
+        if min(level, self.top) == 0:
             return range(self.size)
         if self.mirrored:
             first = (self.after(level) - 1) // 2
@@ -145,8 +142,7 @@ class _KeptAxis:
 
     def wanted(self, level: int) -> range:
         """Places of what comes of a level's approximation: it has its symmetry."""
-        compact = self.mirrored or self.border == "periodic"
-        return self.kept(level) if compact else range(self.size + self.after(level))
+        return self.kept(level) if self.mirrored else range(self.size + self.after(level))
 
     def coefficients(self, level: int) -> range:
         """Places of the coefficients that the synthesis meets."""
@@ -159,8 +155,6 @@ class _KeptAxis:
     def index(self, level: int, places: np.ndarray, within: range) -> np.ndarray:
         """Where in a range, one of the above, these places are, or their mirror images."""
         index = places - within.start
-        if self.border == "periodic":
-            return index % self.size
         if min(level, self.top) == 0:
             index %= 2 * self.size
             return np.minimum(index, 2 * self.size - 1 - index)
@@ -195,6 +189,6 @@ class _KeptAxis:
         if self.top == 0:
             return np.ones((2, self.size), np.float32)
         places, last = self.coefficients(level), min(level, self.top - 1)
-        settings = (self.size, self.after(last + 1), self.border, self.correlation)
+        settings = (self.size, self.after(last + 1), self.correlation)
         both = [noise_gain_profile(self.wavelet, last, high, *settings) for high in (False, True)]
         return np.stack(both)[:, places.start : places.stop].astype(np.float32)

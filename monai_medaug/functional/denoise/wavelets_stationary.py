@@ -37,7 +37,6 @@ def shrink_stationary(
     wavelet: str,
     levels: int,
     shrink: Shrink,
-    border: str = "symmetric",
     grain: Grain | None = None,
 ) -> torch.Tensor:
     """Analyse, shrink each detail band and synthesise, in memory of a few images however many bands there are.
@@ -50,7 +49,6 @@ def shrink_stationary(
         levels: at least 1; see `stationary_levels`.
         shrink: takes a band and its noise gains, a profile for each axis that took part so far, whose product over
             the axes is the gain (shaped to be multiplied with the band), and returns the shrunk band.
-        border: ``"symmetric"`` or ``"periodic"``.
         grain: correlation of the noise along each axis, for the gains; None for white noise.
 
     Example:
@@ -64,11 +62,9 @@ def shrink_stationary(
     low = image
     for axis, top in depth.items():
         if top:
-            low = extended_axis(low, axis, (2**top - 1) * reach, (2**top - 1) * reach, border)
+            low = extended_axis(low, axis, (2**top - 1) * reach, (2**top - 1) * reach)
     grain = ((1.0,),) * len(depth) if grain is None else grain
-    stages = [
-        _StationaryLevel(wavelet, j, depth, image.shape, shrink, border, grain) for j in range(max(depth.values()))
-    ]
+    stages = [_StationaryLevel(wavelet, j, depth, image.shape, shrink, grain) for j in range(max(depth.values()))]
     details = []
     for stage in stages:
         details.append(stage.details(low))
@@ -92,10 +88,9 @@ class _StationaryLevel:
         depth: dict[int, int],
         shape: Sequence[int],
         shrink: Shrink,
-        border: str,
         grain: Grain,
     ) -> None:
-        self.wavelet, self.level, self.shrink, self.border = wavelet, level, shrink, border
+        self.wavelet, self.level, self.shrink = wavelet, level, shrink
         self.filters = wavelet_filters(wavelet)
         self.length = len(self.filters.dec_lo)
         self.step, self.reach = 2**level, 2**level * (self.length - 1)
@@ -135,7 +130,7 @@ class _StationaryLevel:
     def gain(self, axis: int, level: int, high: bool) -> np.ndarray:
         """Noise gain along an axis, shaped to be multiplied with a band."""
         after = (2 ** (level + 1) - 1) * (self.length - 1)
-        settings = (self.shape[axis], after, self.border, self.grain[axis - 2])
+        settings = (self.shape[axis], after, self.grain[axis - 2])
         profile = noise_gain_profile(self.wavelet, level, high, *settings)
         return profile.reshape(-1, *(1,) * (len(self.shape) - 1 - axis))
 

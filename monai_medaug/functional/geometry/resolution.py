@@ -82,7 +82,7 @@ def along_axis(image: torch.Tensor, matrix: torch.Tensor, axis: int) -> torch.Te
 
     Args:
         image: (B, C, *spatial) with n voxels along the axis.
-        matrix: (B, m, n).
+        matrix: (B, m, n), or (1, m, n) for all samples.
         axis: spatial axis, from 0.
 
     Example:

@@ -22,6 +22,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from monai_medaug.functional.acceleration import loops, over_rows
 from monai_medaug.functional.geometry.deformation import determinant, node_positions, sample_lattice
+from monai_medaug.functional.precision import computing_dtype
 
 MODES = ("bilinear", "nearest")
 PADDING_MODES = ("border", "zeros", "reflection")
@@ -140,8 +141,7 @@ def _as_bits(tensor: torch.Tensor, bits: type) -> np.ndarray:
 
 def _warp_torch(volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float) -> torch.Tensor:
     size = volume.shape[2:]
-    double = volume.dtype == torch.float64
-    where = pull_back.coordinates((size[0], size[1], size[2]), torch.float64 if double else torch.float32)
+    where = pull_back.coordinates((size[0], size[1], size[2]), computing_dtype(volume.dtype))
     if mode == "nearest":
         return _gather_nearest(volume, where, padding_mode)
     extent = where.new_tensor(size).reshape(1, 3, 1, 1, 1)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from monai_medaug.functional.acceleration import one_thread
+from monai_medaug.functional.precision import computing_dtype
 
 Corner = tuple[float, ...]
 
@@ -81,7 +82,7 @@ def blended(x: torch.Tensor, permutation: torch.Tensor, weights: torch.Tensor, d
         >>> blended(torch.tensor([0, 10, 20]), torch.tensor([1, 2, 0]), torch.tensor([1.0, 0.5, 0.75]), torch.float32)
         tensor([ 0., 15., 15.])
     """
-    compute = torch.float64 if x.dtype == torch.float64 else torch.float32
+    compute = computing_dtype(x.dtype)
     w = weights.to(x.device, compute).reshape(-1, *[1] * (x.ndim - 1))
     out = x[permutation.to(x.device)].to(compute)  # fresh memory, so that the result can be written into it
     return out.lerp_(x.to(compute), w).to(dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +17,8 @@ FOREGROUND = 0.1
 
 EXPONENTS = tuple(e for e in itertools.product(range(4), repeat=3) if 1 <= sum(e) <= 3)
 """Degrees along the three world axes of the terms of a cubic polynomial without its constant, 19 of them."""
+
+_FLAT = 1e-6  # a field that varies less is constant
 
 
 def zero_point(image: torch.Tensor) -> torch.Tensor:
@@ -126,24 +127,40 @@ def bias(image: torch.Tensor, coefficients: torch.Tensor, peak_to_peak: torch.Te
         level = torch.where(empty[:, None].to(level.device), -1e38, level)
         table = _field_statistics(lines, level, fields, x.to(image))
     with one_thread():
-        ranges = peak_to_peak.flatten().expand(batch).tolist()
-        for cubic, figures, wanted in zip(cubics, table.tolist(), ranges, strict=True):
-            mean = figures[1] / figures[0]
-            cubic[:, 0] -= mean
-            cubic *= _exponent_scale(figures[2] - mean, figures[3] - mean, wanted)
+        mean = table[:, 1:2] / table[:, :1]
+        scale, _ = peak_scale(table[:, 2:] - mean, peak_to_peak.flatten().expand(batch).double().cpu())
+        cubics[..., 0] -= mean.to(cubics)
+        cubics *= scale.to(cubics)[:, None, None]
         fields = cubics.to(image)
     return _multiplied(lines, zero.flatten(1), fields, x.to(image)).reshape(image.shape)
 
 
-def _exponent_scale(low: float, high: float, wanted: float) -> float:
-    """The s of exp(s high) - exp(s low) = wanted, by Newton's method; 0 where low and high are the same."""
-    if high - low <= 1e-6:
-        return 0.0
-    scale = wanted / (high - low)
-    for _ in range(8):
-        up, down = math.exp(scale * high), math.exp(scale * low)
-        scale -= (up - down - wanted) / (high * up - low * down)
-    return scale
+def peak_scale(
+    ends: torch.Tensor, wanted: torch.Tensor, shrink_only: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The factor s for which exp(s high) - exp(s low) is as wanted, and that difference.
+
+    Args:
+        ends: low <= 0 <= high, (B, 2).
+        wanted: (B,).
+        shrink_only: leave what is not wider than wanted.
+
+    Example:
+        >>> scale, peak = peak_scale(torch.tensor([[-1.0, 2.0]]), torch.tensor([0.4]))
+        >>> [round(float(v), 4) for v in (scale, peak)]
+        [0.1246, 0.4]
+    """
+    low, high = ends.unbind(1)
+    width = high - low
+    flat = width <= _FLAT
+    scale = wanted / torch.where(flat, 1.0, width)
+    for _ in range(20):
+        up, down = torch.exp(scale * high), torch.exp(scale * low)
+        scale = scale - (up - down - wanted) / torch.where(flat, 1.0, high * up - low * down)
+    scale = torch.where(flat, 0.0, scale)
+    if shrink_only:
+        scale = scale.clamp_max(1.0)
+    return scale, torch.exp(scale * high) - torch.exp(scale * low)
 
 
 def _field_statistics(lines: torch.Tensor, level: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

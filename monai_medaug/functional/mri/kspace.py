@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy.linalg import circulant
 
+from monai_medaug.functional.geometry.resolution import along_axis
 from monai_medaug.functional.mri.coil import foreground_mean, zero_point
 
 
@@ -27,8 +28,8 @@ def line_positions(lines: int) -> np.ndarray:
     return np.arange(lines) - lines // 2
 
 
-def line_matrix(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Real and imaginary part (n, n) of the matrix that weights the lines of k-space of a column of n voxels.
+def line_matrix(weights: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Real and imaginary part (1, n, n) of the matrix that weights the lines of k-space of a column of n voxels.
 
     ``A = F⁻¹ diag(w) F``, circulant. The imaginary part is None if the weights are symmetric about the centre.
 
@@ -37,20 +38,12 @@ def line_matrix(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
     Example:
         >>> real, imaginary = line_matrix(np.array([0.0, 0, 1, 0]))  # the centre alone: the mean
-        >>> real[0].tolist(), imaginary
+        >>> real[0, 0].tolist(), imaginary
         ([0.25, 0.25, 0.25, 0.25], None)
     """
     kernel = np.fft.ifft(np.fft.ifftshift(weights))
-    return circulant(kernel.real), circulant(kernel.imag) if np.abs(kernel.imag).max() > 1e-9 else None
-
-
-def matrix_along(matrix: np.ndarray, image: torch.Tensor, axis: int) -> torch.Tensor:
-    """Apply an (n, n) matrix along one spatial axis of an image (C, *spatial)."""
-    a = torch.from_numpy(matrix).to(image)
-    if axis == image.ndim - 2:
-        return (image.reshape(-1, image.shape[-1]) @ a.T).reshape(image.shape)
-    columns = image.reshape(math.prod(image.shape[: axis + 1]), image.shape[axis + 1], -1)
-    return torch.matmul(a, columns).reshape(image.shape)
+    real, imaginary = (torch.from_numpy(circulant(part))[None] for part in (kernel.real, kernel.imag))
+    return real, imaginary if imaginary.abs().max() > 1e-9 else None
 
 
 def weight_lines(image: torch.Tensor, weights: Sequence[np.ndarray], axes: Sequence[int]) -> torch.Tensor:
@@ -63,12 +56,12 @@ def weight_lines(image: torch.Tensor, weights: Sequence[np.ndarray], axes: Seque
     """
     zero = zero_point(image)
     out = torch.empty_like(image)
-    for x, z, w, axis, target in zip(image, zero, weights, axes, out, strict=True):
+    for x, z, w, axis, target in zip(image.split(1), zero.split(1), weights, axes, out.split(1), strict=True):
         real, imaginary = line_matrix(w - 1)  # of the change, so that weights of one change nothing
         x = x - z
-        y = x + matrix_along(real, x, axis)
+        y = x + along_axis(x, real, axis)
         if imaginary is not None:
-            y = torch.hypot(y, matrix_along(imaginary, x, axis))
+            y = torch.hypot(y, along_axis(x, imaginary, axis))
         target.copy_(y.abs_().add_(z))
     return out
 

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.geometry.grid import VoxelGrid, rotation_matrix
+from monai_medaug.functional.geometry.resolution import along_axis
 from monai_medaug.functional.geometry.warp import PullBack, warp
 from monai_medaug.functional.mri.coil import zero_point
-from monai_medaug.functional.mri.kspace import line_matrix, line_positions, matrix_along
+from monai_medaug.functional.mri.kspace import line_matrix, line_positions
 
 SEGMENTS = 8
 """Poses by which a continuous movement is approximated."""
@@ -101,17 +102,17 @@ def motion(
         return image.clone()
     back = np.linalg.inv(_mean_pose(placed, held / total, grid))
     used = [k for k in np.argsort(-held, kind="stable") if (pose_of_line == k).any()]
-    first = _moved(x, placed[used[0]] @ back, grid)
+    first = _moved(x, placed[used[0]] @ back, grid)[None]
     real, imaginary = first.clone(), None
     for k in used[1:]:
-        change = _moved(x, placed[k] @ back, grid) - first
+        change = _moved(x, placed[k] @ back, grid)[None] - first
         a, b = line_matrix((pose_of_line == k).astype(float))
-        real += matrix_along(a, change, axis)
+        real += along_axis(change, a, axis)
         if b is not None:
-            part = matrix_along(b, change, axis)
+            part = along_axis(change, b, axis)
             imaginary = part if imaginary is None else imaginary.add_(part)
     magnitude = real.abs_() if imaginary is None else torch.hypot(real, imaginary)
-    return magnitude.add_(zero)
+    return magnitude[0].add_(zero)
 
 
 def _mean_pose(placed: np.ndarray, weights: np.ndarray, grid: VoxelGrid) -> np.ndarray:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from monai_medaug.functional.noise.level import at_least_single, diagonal_details, masked_mad, noisy_parts
+from monai_medaug.functional.noise.level import diagonal_details, masked_mad, noisy_parts
+from monai_medaug.functional.precision import computing_dtype
 
 RAYLEIGH_RATIO = math.pi / 4
 """E[m]² / E[m²] of a Rayleigh variable, whatever its σ."""
@@ -83,7 +84,7 @@ def rician_sigma(image: torch.Tensor) -> torch.Tensor:
         >>> rician_sigma((3 * parts).square().sum(0).sqrt()).round()
         tensor([[3.]])
     """
-    work = at_least_single(image)
+    work = image.to(computing_dtype(image.dtype))
     out = work.new_zeros(work.shape[:2])
     for b in range(work.shape[0]):
         for c in range(work.shape[1]):

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from scipy.special import i0e
 
+from monai_medaug.functional.precision import computing_dtype
+
 _TABLE_END = 24.0  # sigma; beyond it the asymptotes hold within 1e-3
 _STEP = 0.01
 _SMOOTHNESS = 0.4  # a curve steep at 0 would hold the deviation closer (0.2 %), but skews the noise of the background
@@ -39,7 +41,8 @@ def rician_stabilised(image: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         >>> bool((f[0, 0].diff() > 0).all()), round(float(f[0, 0, 2]), 1)
         (True, 100.0)
     """
-    z = _at_work(image).clamp_min(0) / _each_sample(sigma, image)
+    z = image.to(computing_dtype(image.dtype))
+    z = z.clamp_min(0) / _per_sample(sigma, z)
     table = _stabilising_tables()[0]
     far = (z.square() - 0.5).clamp_min(0).sqrt() + float(table[-1] - math.sqrt(_TABLE_END**2 - 0.5))
     return torch.where(z < _TABLE_END, _looked_up(z / _STEP, table), far)
@@ -66,7 +69,7 @@ def rician_unstabilised(stabilised: torch.Tensor, sigma: torch.Tensor) -> torch.
         >>> round(float(rician_unstabilised(mean, torch.ones(1))), 1)
         3.0
     """
-    value = _at_work(stabilised)
+    value = stabilised.to(computing_dtype(stabilised.dtype))
     _, mean, place = _stabilising_tables()
     # equal steps in the square root of the excess over pure noise, as the mean starts out as a parabola
     root = (value - float(mean[0])).clamp_min(0).sqrt()
@@ -75,7 +78,7 @@ def rician_unstabilised(stabilised: torch.Tensor, sigma: torch.Tensor) -> torch.
     end = _TABLE_END - 6
     rest = value - float(mean[-1] - end - 1 / (4 * end))
     far = 0.5 * (rest + (rest.square() - 1).clamp_min(0).sqrt())
-    return torch.where(value < float(mean[-1]), near, far) * _each_sample(sigma, stabilised)
+    return torch.where(value < float(mean[-1]), near, far) * _per_sample(sigma, value)
 
 
 def rician_bias_removed(denoised: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -96,8 +99,8 @@ def rician_bias_removed(denoised: torch.Tensor, sigma: torch.Tensor) -> torch.Te
         >>> rician_bias_removed(torch.tensor([[[1.0, 3.0]]]), torch.ones(1))
         tensor([[[0.0000, 2.6458]]])
     """
-    value, s = _at_work(denoised), _each_sample(sigma, denoised)
-    return (value.square() - 2 * s.square()).clamp_min(0).sqrt()
+    value = denoised.to(computing_dtype(denoised.dtype))
+    return (value.square() - 2 * _per_sample(sigma, value).square()).clamp_min(0).sqrt()
 
 
 @functools.cache
@@ -157,9 +160,5 @@ def _looked_up(position: torch.Tensor, table: np.ndarray) -> torch.Tensor:
     return low + (position - index) * (values[index + 1] - low)
 
 
-def _at_work(image: torch.Tensor) -> torch.Tensor:
-    return image if image.dtype == torch.float64 else image.to(torch.float32)
-
-
-def _each_sample(sigma: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    return sigma.to(_at_work(image[:0])).reshape(-1, *[1] * (image.ndim - 1))
+def _per_sample(sigma: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    return sigma.to(image).reshape(-1, *[1] * (image.ndim - 1))

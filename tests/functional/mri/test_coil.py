@@ -48,7 +48,8 @@ def test_the_line_matrix_is_the_transform_there_and_back(lines):
     real, imaginary = line_matrix(weights)
     there = np.fft.fft(np.eye(lines), axis=0)
     expected = np.conj(there) / lines @ (np.fft.ifftshift(weights)[:, None] * there)
-    np.testing.assert_allclose(real + (0 if imaginary is None else 1j * imaginary), expected, atol=1e-12)
+    found = real + (0 if imaginary is None else 1j * imaginary)
+    np.testing.assert_allclose(found, expected[None], atol=1e-12)
 
 
 def test_weights_of_one_change_nothing():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydicom.data import get_testdata_file
 
-from monai_medaug.functional.noise.level import diagonal_details, mad_sigma, near_constant, noise_map
+from monai_medaug.functional.noise.level import diagonal_details, mad_sigma, near_constant
 from monai_medaug.functional.noise.level_rician import (
     background_sigma,
     foreground_sigma,
@@ -187,34 +187,3 @@ def test_otsu_against_scikit_image():
 
     values = torch.cat([noise(4000), 8 + 2 * noise(2000, seed=1)])
     assert otsu_level(values).item() == pytest.approx(threshold_otsu(values.numpy()), abs=0.2)
-
-
-class TestMap:
-    @pytest.mark.parametrize("shape", [(256, 200), (40, 48, 36)])
-    def test_white_noise_is_even(self, shape):
-        level = noise_map(3 * noise(1, 1, *shape))
-        assert level.shape == (1, 1, *shape)
-        assert level.mean().item() == pytest.approx(3, rel=0.04)
-        assert (level / 3 - 1).std().item() < 0.08
-
-    def test_it_follows_the_noise(self):
-        true = torch.linspace(1, 5, 256).expand(1, 1, 256, 256)
-        error = noise_map(true * noise(1, 1, 256, 256)) / true - 1
-        assert error.abs().mean() < 0.07
-
-    def test_padding_takes_the_level_of_the_rest(self):
-        image = torch.full((1, 1, 128, 128), -2000.0)
-        image[..., :64] = 10 * noise(128, 64)
-        assert noise_map(image)[..., -10:].mean().item() == pytest.approx(10, rel=0.1)
-
-    @pytest.mark.parametrize("shape", [(7, 300), (64, 64, 1), (1, 1), (5, 6, 7)])
-    def test_any_size_and_constants(self, shape):
-        assert torch.equal(noise_map(torch.full((1, 2, *shape), 5.0)), torch.zeros(1, 2, *shape))
-
-    def test_samples_do_not_meet(self):
-        image = noise(2, 2, 70, 50)
-        assert torch.equal(noise_map(image)[1:], noise_map(image[1:]))
-
-    def test_small_windows_are_refused(self):
-        with pytest.raises(ValueError, match="window: expected at least 4"):
-            noise_map(noise(1, 1, 8, 8), 3)
