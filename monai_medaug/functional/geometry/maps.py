@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.geometry.deformation import exact_inverse, sample_lattice
-from monai_medaug.functional.geometry.grid import (
+from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.geometry.lattice import (
     ElasticLattice,
-    VoxelGrid,
     elastic_displacement,
     pull_back,
     similarity,

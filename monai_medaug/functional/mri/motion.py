@@ -7,7 +7,8 @@ import math
 import numpy as np
 import torch
 
-from monai_medaug.functional.geometry.grid import VoxelGrid, rotation_matrix
+from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.geometry.lattice import rotation_matrix
 from monai_medaug.functional.geometry.resolution import along_axis
 from monai_medaug.functional.geometry.warp import PullBack, warp
 from monai_medaug.functional.mri.coil import zero_point
