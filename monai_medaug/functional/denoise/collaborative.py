@@ -91,12 +91,12 @@ def collaborative_filter(
     """
     axes = image.ndim - 2
     if axes not in PATCH:
-        raise ValueError(f"image: expected two or three spatial axes, got shape {tuple(image.shape)}")
+        raise ValueError(f"image must have two or three spatial axes, got shape {tuple(image.shape)}")
     work = image.to(computing_dtype(image.dtype))
     shape, order = as_volume(image.shape[2:])
     planes = sum(n > 1 for n in shape)
-    edges = _per_axis(patch if patch is not None else PATCH[3 if planes == 3 else 2], axes, order)
-    reach = _per_axis(search if search is not None else SEARCH[3 if planes == 3 else 2], axes, order)
+    edges = _per_axis("patch", patch if patch is not None else PATCH[3 if planes == 3 else 2], axes, order)
+    reach = _per_axis("search", search if search is not None else SEARCH[3 if planes == 3 else 2], axes, order)
     grain = WHITE if correlation is None else three((1.0,) if a < 0 else tuple(correlation[a]) for a in order)
     alike = (0.0, 0.0) if grain == WHITE else GRAINY_ALIKE
     plans = [
@@ -110,10 +110,10 @@ def collaborative_filter(
     return out.to(image.dtype)
 
 
-def _per_axis(value: int | Sequence[int], axes: int, order: Sequence[int]) -> Sizes:
+def _per_axis(name: str, value: int | Sequence[int], axes: int, order: Sequence[int]) -> Sizes:
     values = [value] * axes if isinstance(value, int) else [int(v) for v in value]
     if len(values) != axes:
-        raise ValueError(f"expected one number or {axes}, one for each spatial axis, got {value}")
+        raise ValueError(f"{name} must be one number or {axes}, one for each spatial axis, got {value}")
     return three(1 if a < 0 else values[a] for a in order)
 
 

@@ -116,14 +116,14 @@ def wavelet_shrinkage(
     if method not in SHRINKAGE_METHODS:
         raise ValueError(f"method must be one of {', '.join(SHRINKAGE_METHODS)}, got {method!r}")
     if levels < 1:
-        raise ValueError(f"levels: expected at least 1, got {levels}")
+        raise ValueError(f"levels must be at least 1, got {levels}")
     wavelet = wavelet or ("haar" if method == "translation_invariant" else "db4")
     work = image.to(computing_dtype(image.dtype))
     sigma = sigma.to(work)
     if sigma.shape not in (image.shape[:1], image.shape[:2]):
-        raise ValueError(f"sigma: expected the shape (B,) or (B, C) of {tuple(image.shape[:2])}, got {sigma.shape}")
+        raise ValueError(f"sigma must be (B,) or (B, C) with {tuple(image.shape[:2])}, got shape {tuple(sigma.shape)}")
     if not bool((sigma >= 0).all()):
-        raise ValueError(f"sigma: expected at least 0, got {sigma.tolist()}")
+        raise ValueError(f"sigma must be at least 0, got {sigma.tolist()}")
     grain = tuple(tuple(c) for c in correlation or [(1.0,)] * (image.ndim - 2))
     with one_thread() if work.device.type == "cpu" and work.numel() < _FEW else nullcontext():
         together = max(1, _PIECE // max(1, math.prod(work.shape[1:])))

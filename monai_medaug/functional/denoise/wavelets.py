@@ -44,14 +44,14 @@ def wavelet_filters(wavelet: str) -> WaveletFilters:
         wavelet: a discrete wavelet of ``pywt.wavelist(kind="discrete")``, such as ``"haar"`` or ``"db4"``.
 
     Raises:
-        ValueError: no discrete wavelet of that name.
+        ValueError: there is no discrete wavelet of that name.
 
     Example:
         >>> [round(tap, 4) for tap in wavelet_filters("haar").dec_hi]
         [-0.7071, 0.7071]
     """
     if wavelet not in pywt.wavelist(kind="discrete"):
-        raise ValueError(f"wavelet: {wavelet!r} is no discrete wavelet; expected one such as 'haar', 'db4', 'sym8'")
+        raise ValueError(f"wavelet must be a discrete wavelet such as 'haar', 'db4' or 'sym8', got {wavelet!r}")
     table = pywt.Wavelet(wavelet)
     return WaveletFilters(*[tuple(map(float, bank)) for bank in table.filter_bank])
 

@@ -46,7 +46,7 @@ def lesion_mask(mask: torch.Tensor, labels: Sequence[int], name: str) -> torch.T
         raise ValueError(f"lesion_labels must name channels of {name} below {len(mask)}, got {list(labels)}")
     found = (flags[list(labels)] if labels else flags).any(0)
     if not labels and bool(found.all()):
-        raise ValueError(f"{name} has a channel for the background: give lesion_labels, the lesions' channels")
+        raise ValueError(f"lesion_labels must name the lesions' channels of {name}, got none and background")
     return found
 
 

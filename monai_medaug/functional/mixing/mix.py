@@ -141,7 +141,7 @@ def soft_labels(labels: torch.Tensor, classes: int | None, name: str) -> torch.T
     if labels.ndim == 0:
         raise ValueError(f"{name} must have a batch axis, got a single value")
     if labels.ndim > 3:
-        raise ValueError(f"{name} has the shape {tuple(labels.shape)} of a mask: give it as a mask, not as a label")
+        raise ValueError(f"{name} must have at most 3 axes, got shape {tuple(labels.shape)}: give it as a mask")
     ids_wanted = classes is not None and labels.shape[1:] in ((), (1,))
     if labels.is_floating_point():
         if not ids_wanted:
@@ -156,8 +156,8 @@ def soft_labels(labels: torch.Tensor, classes: int | None, name: str) -> torch.T
     if labels.ndim == 1 or (labels.shape[1:] == (1,) and classes is not None):
         if classes is None:
             raise ValueError(
-                f"{name} holds class ids: num_classes is needed to make soft targets of them; or ask for "
-                "target_form='pair' and weigh the losses of both targets"
+                f"{name} must be given with num_classes, got class ids alone; or use target_form='pair' and weigh the "
+                "losses of both targets"
             )
         ids = _countable(labels.reshape(-1))
         _require_classes(ids, classes, name)

@@ -244,7 +244,7 @@ def test_which_voxels_are_lesion():
     assert lesion_mask(mask > 1, (1,), "m").tolist() == [[False, False, True, True]]
     channels = torch.stack([mask[0] == 0, mask[0] == 1, mask[0] > 1])
     assert lesion_mask(channels, (2,), "m").tolist() == [[False, False, True, True]]
-    with pytest.raises(ValueError, match="m has a channel for the background"):
+    with pytest.raises(ValueError, match="lesion_labels must name the lesions' channels of m"):
         lesion_mask(channels, (), "m")
     with pytest.raises(ValueError, match="below 3"):
         lesion_mask(channels, (3,), "m")
