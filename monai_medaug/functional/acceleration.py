@@ -74,8 +74,8 @@ def torch_only() -> Iterator[None]:
 def one_thread() -> Iterator[None]:
     """Within this block torch works on this thread alone.
 
-    For many small operations: shared out over threads each waits at a barrier, which takes milliseconds when another
-    process has the core. The setting is the calling thread's own.
+    For many small operations: shared among threads, each waits at a barrier, for milliseconds if another process has
+    the core. The setting holds for the calling thread only.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -86,10 +86,10 @@ def one_thread() -> Iterator[None]:
 
 
 def over_rows(kernel: Callable[[int, int], None], rows: int, least: int = 1024) -> None:
-    """Call ``kernel(first, last)`` on slabs of at least so many rows, one thread for each that torch may use.
+    """Call ``kernel(first, last)`` on slabs of at least ``least`` rows, in up to as many threads as torch uses.
 
-    The threads live for this call only and the compiled code releases the interpreter lock. Numba's own
-    threading layers are left alone: OpenMP's aborts a process that forks, as data loaders do.
+    The threads end with the call; compiled code releases the interpreter lock. Numba's own threading layers are not
+    used: with OpenMP's, a process that forks aborts, and data loaders fork.
     """
     threads = min(torch.get_num_threads(), rows // least)
     if threads <= 1:

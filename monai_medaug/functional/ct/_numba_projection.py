@@ -1,7 +1,7 @@
 """Compiled loops of the parallel-beam projector (see `projection.py`).
 
-Each comes twice: for slices one after another, which finds vectors along the detector, and (``_lanes``) for a block of
-slices as the last axis, where what is computed for a ray serves all.
+Each comes twice: for slices one after another, vectorised along the detector, and (``_lanes``) for a block of slices as
+the last axis, where the geometry of a ray is computed once for all.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
@@ -113,7 +113,7 @@ def project_lanes(padded, out, starts, shifts, steps, weights, views, first, las
             row = padded[line]
             for j in range(a, b):
                 x = np.float32(start + j * step + 1.0)
-                i = np.uint32(x)  # unsigned spares the check for negative indices
+                i = np.uint32(x)  # unsigned, so that indexing needs no check for negatives
                 f = x - np.float32(i)
                 target, near, far = total[np.uint32(j)], row[i], row[i + np.uint32(1)]
                 for s in range(lanes):

@@ -1,10 +1,10 @@
 """Parallel-beam projection of slices, its exact adjoint and filtered back-projection.
 
-A slice (rows, columns) with a spacing in mm lies centred on the rotation axis; its first axis is y, its second x. View
-``theta`` sees at the detector position s (mm from the centre) the line ``x cos(theta) + y sin(theta) = s``. Line
-integrals are taken by Joseph's method (P. M. Joseph, IEEE Trans. Med. Imaging 1982): linear interpolation on each row,
-or on each column for steep views, times the length of the step. `ParallelBeam.adjoint` is the transpose, so that both
-are differentiable; `ParallelBeam.fbp` uses the usual pixel-driven back-projection.
+A slice (rows, columns) with a spacing in mm is centred on the rotation axis; its first axis is y, its second x. In view
+``theta`` the detector position s (mm from the centre) measures the line ``x cos(theta) + y sin(theta) = s``. Line
+integrals follow Joseph's method (P. M. Joseph, IEEE Trans. Med. Imaging 1982): linear interpolation on each row, or on
+each column for steep views, times the length of the step. `ParallelBeam.adjoint` is the exact transpose, so that both
+are differentiable; `ParallelBeam.fbp` uses pixel-driven back-projection.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ WATER_PER_MM = 0.0192
 FILTERS = ("ramp", "shepp-logan", "cosine", "hann")
 
 _LOOPS = "ct._numba_projection"  # for float32
-_LANES = 2  # from so many slices on they lie side by side in memory, so that what is computed for a ray serves all
-_BLOCK = 32  # slices at a time: more lanes are no faster
+_LANES = 2  # from 2 slices on, slices are the last axis in memory: a ray's geometry is computed once for all
+_BLOCK = 32  # slices at a time; more lanes are not faster
 
 
 def hu_to_attenuation(hu: torch.Tensor, water: float = WATER_PER_MM) -> torch.Tensor:
-    """Attenuation per mm, water (1 + HU / 1000). Below -1000 HU it is negative, as noise makes it.
+    """Attenuation per mm, water (1 + HU / 1000); negative below -1000 HU, which noise reaches.
 
     Example:
         >>> hu_to_attenuation(torch.tensor([-1000.0, 0.0]))
@@ -138,7 +138,7 @@ class ParallelBeam:
 
 @dataclass(frozen=True)
 class _Lines:
-    """Where the rays of some views meet the lines of the image: position = start + line * shift + detector * step."""
+    """Where the rays of some views cross the lines of the image: position = start + line * shift + detector * step."""
 
     views: np.ndarray
     start: np.ndarray
@@ -194,7 +194,7 @@ class _Adjoint(torch.autograd.Function):
 def _in_blocks(
     function: Callable[[torch.Tensor, ParallelBeam], torch.Tensor], stack: torch.Tensor, beam: ParallelBeam
 ) -> torch.Tensor:
-    """A function of stacks (N, ...), block by block, of slices or sinograms (B, C, ...)."""
+    """Apply a function of stacks (N, ...) to slices or sinograms (B, C, ...), block by block."""
     flat = stack.reshape(-1, *stack.shape[2:])
     out = torch.cat([function(block, beam) for block in flat.split(_BLOCK)])
     return out.reshape(*stack.shape[:2], *out.shape[1:])
@@ -240,14 +240,14 @@ def _spread(sinograms: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
 
 
 def _arranged(stack: torch.Tensor, lanes: bool) -> torch.Tensor:
-    """Contiguous as the loops want it: with the slices first, or as the last axis."""
+    """Contiguous, with the slices first or last, as the loops expect."""
     return (stack.permute(1, 2, 0) if lanes else stack).contiguous()
 
 
 def _positions(
     lines: _Lines, view: int, shape: Sequence[int], width: int, like: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Index and fraction (images, lines, detectors) in the padded lines; what misses the image meets their zeros."""
+    """Index and fraction (images, lines, detectors) in the padded lines; rays beside the image hit padding of zeros."""
     images, count, wide = shape
     line = torch.arange(count, device=like.device, dtype=torch.float64)[:, None]
     detector = torch.arange(width, device=like.device, dtype=torch.float64)

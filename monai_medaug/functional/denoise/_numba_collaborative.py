@@ -10,7 +10,7 @@ from monai_medaug.functional._njit import njit
 
 @njit(fastmath=True)
 def _row_distances(matching, mz, my, mx, z, y, dz, dy, dx, patch, cap, alike, line, out):
-    """Distances of all patches of a row to the displaced ones, in a padded image whose outside is far from all."""
+    """Distances of all patches of a row to the displaced ones, in an image padded with values far from all."""
     pz, py, px = patch
     width = len(line)
     for i in range(pz):
@@ -37,7 +37,7 @@ def _row_distances(matching, mz, my, mx, z, y, dz, dy, dx, patch, cap, alike, li
 
 @njit()
 def _keep_nearest(distances, columns, offset, limit, nearest, chosen, count):
-    """Insert the candidates of one offset into the sorted lists; of equal ones the earlier offset stays first."""
+    """Insert the candidates of one offset into the sorted lists; of equal ones the earlier offset is first."""
     most = nearest.shape[1]
     for r in range(len(columns)):
         d = distances[columns[r]]
@@ -90,7 +90,7 @@ def _transform_patches(group, spare, mz, my, mx, members):
 
 @njit(fastmath=True)
 def _haar(group, voxels, members):
-    """Haar transform along the members, in bit-reversed order, so that each step takes one half with the other."""
+    """Haar transform along the members, in bit-reversed order, so that each step combines two halves."""
     s = group.dtype.type(np.sqrt(0.5))
     half = members >> 1
     while half:
@@ -132,9 +132,9 @@ def _collect(image, starts, patch, members, group):
 
 @njit(fastmath=True)
 def _shrink_hard(group, members, threshold, spread):
-    """Set the coefficients below the threshold times their noise to 0, except the group's mean.
+    """Set coefficients below the threshold times their noise to 0, except the group's mean.
 
-    The weight is 1 / the variance of what is left.
+    Returns 1 / the variance of the remaining noise as weight.
     """
     zero = group.dtype.type(0)
     energy = zero
@@ -151,7 +151,7 @@ def _shrink_hard(group, members, threshold, spread):
 
 @njit(fastmath=True)
 def _shrink_wiener(group, pilot, members, spread):
-    """Empirical Wiener filter, the group's mean kept; the weight is 1 / the variance of what is left."""
+    """Empirical Wiener filter that keeps the group's mean; returns 1 / the variance of the remaining noise."""
     one = group.dtype.type(1)
     energy = group.dtype.type(0)
     for c in range(len(spread)):

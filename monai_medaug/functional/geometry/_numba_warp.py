@@ -1,6 +1,6 @@
 """Compiled loops of the warp and of the coarse deformation (see `warp.py` and `deformation.py`).
 
-They call each other and stay in one file: numba's disk cache looks at the time of a function's own file alone.
+They call each other and stay in one file: numba's disk cache checks the time stamp of a function's own file only.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
@@ -27,7 +27,7 @@ def _reflect(c, n):
 
 @njit(inline="always")
 def _lower(c, n):
-    """Lower node of a coordinate within [0, n - 1], for n > 1; unsigned, which spares the check for negative ones."""
+    """Lower node of a coordinate within [0, n - 1], for n > 1; unsigned: indexing needs no check for negatives."""
     return np.uint32(min(int(c), n - 2))
 
 
@@ -59,7 +59,7 @@ def node_table(lattice, nodes, coords):
 
 @njit(inline="always")
 def parallel(lattice):
-    """Whether the rows run along lattice lines and meet the nodes alike."""
+    """Whether rows run along lattice lines, each at the same fractions between nodes."""
     return lattice[0, 2] == 0.0 and lattice[1, 2] == 0.0 and lattice[2, 0] == 0.0 and lattice[2, 1] == 0.0
 
 
@@ -67,8 +67,8 @@ def parallel(lattice):
 def row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, coords):
     """Source coordinates (3, width) of one output row.
 
-    Where the lattice is parallel to the row, ``u`` is first interpolated to the row's own line of nodes (times
-    ``mix``), which leaves two loads a component and voxel instead of eight.
+    For a lattice parallel to the row, ``u`` is first interpolated (times ``mix``) to a line of nodes on the row: two
+    loads per component and voxel instead of eight.
     """
     width = coords.shape[1]
     base = np.empty(3, coords.dtype)
@@ -90,7 +90,7 @@ def row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, coords
             for k in range(3):
                 line[k, n] = mix[k, 0] * a + mix[k, 1] * b + mix[k, 2] * c
         for k in range(3):
-            line[k, nodes] = line[k, nodes - 1]  # so that the upper node is always the next one
+            line[k, nodes] = line[k, nodes - 1]  # so that the upper node is always the next
             start, step, values, out = base[k], slope[k], line[k], coords[k]
             for x in range(width):
                 i = index[x]
@@ -163,7 +163,7 @@ def _plane_row(flat, coords, ny, nx, out):
 
 @njit(fastmath=True)
 def _thin_row(img, coords, out):
-    """The same for volumes with other axes of one voxel."""
+    """As `_volume_row` for volumes with any axes of one voxel."""
     nz, ny, nx = img.shape
     for x in range(len(out)):
         z0, z1, fz = _cell(coords[0, x], nz)
@@ -342,8 +342,8 @@ def corner_determinants(u, least, most):
 def sampled_determinants(lattice, source, mix, u, shape, first, last, extrema):
     """Least and greatest determinant of the sampled pull-back, central differences between output voxels.
 
-    ``extrema`` (2,) receives the figures for the planes first..last. Three planes of coordinates are kept, each is
-    computed once. An axis of up to two voxels counts as rigid.
+    ``extrema`` (2,) receives the figures of planes first..last. Each plane of coordinates is computed once, three are
+    kept. An axis of up to two voxels counts as rigid.
     """
     nz, ny, nx = shape
     low, high = np.float32(np.inf), np.float32(-np.inf)

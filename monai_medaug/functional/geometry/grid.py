@@ -34,7 +34,7 @@ class VoxelGrid:
     def matrix(self) -> np.ndarray:
         """Index (z, y, x) of the embedded volume to world, (4, 4)."""
         given = np.eye(4) if self.affine is None else np.asarray(self.affine, dtype=np.float64)
-        # of a 2D image its plane counts: the third column that readers make up lies in it for sagittal slices
+        # in 2D only the plane counts: the third column, made up by readers, lies in it for sagittal slices
         needed = given if len(self.shape) == 3 else given[:-1, :2]
         if not np.isfinite(given).all() or np.linalg.matrix_rank(needed) < needed.shape[1]:
             raise ValueError(f"affine must be finite and invertible, got {given.tolist()}")
@@ -75,7 +75,7 @@ class VoxelGrid:
     def plane_axis(self) -> int | None:
         """The axis of the embedded volume across which there is a single slice; None for a volume.
 
-        A slice moves in its plane: turned out of it, most of it would have no source.
+        A single slice moves within its plane: out of it, most voxels would have no source.
         """
         single = [axis for axis, n in enumerate(self.size) if n == 1]
         if len(self.shape) == 2:

@@ -40,15 +40,15 @@ def rotation_matrix(axis: Sequence[float], degrees: float) -> np.ndarray:
 def similarity(
     grid: VoxelGrid, degrees: float, axis: Sequence[float], scale: float, shift_fraction: Sequence[float]
 ) -> np.ndarray:
-    """World matrix (4, 4) that moves the anatomy: scaled and turned about the grid's centre, then shifted.
+    """World matrix (4, 4) that moves the anatomy: scale and rotation about the grid's centre, then translation.
 
     Args:
         grid: the reference grid.
         degrees: angle of the rotation.
-        axis: its axis, any vector in world coordinates; a single slice turns about its own normal.
+        axis: its axis, any vector in world coordinates; a single slice rotates about its normal.
         scale: 1.1 makes the anatomy 10 % larger.
-        shift_fraction: shift along the axes of the embedded grid as a share of the field of view (voxels times
-            spacing); a single slice is not shifted across itself.
+        shift_fraction: translation along the axes of the embedded grid as a share of the field of view (voxels times
+            spacing); a single slice stays in its plane.
     """
     matrix = grid.matrix
     plane = grid.plane_axis
@@ -65,12 +65,12 @@ def similarity(
 
 @dataclass(frozen=True)
 class ElasticLattice:
-    """Where the nodes of a grid's deformation lattice lie, and how rough the field on it is.
+    """Nodes of a grid's deformation lattice, and the correlation length of the field on them.
 
     Args:
         grid: the reference grid.
         sigma: correlation length in mm.
-        density: how many times as dense as needed for the field.
+        density: refinement of the lattice.
     """
 
     grid: VoxelGrid
@@ -100,15 +100,15 @@ class ElasticLattice:
         return np.diag([*((g - 1) / max(n - 1, 1) for n, g in zip(self.grid.size, self.nodes, strict=True)), 1.0])
 
     def noise(self, seed: int) -> torch.Tensor:
-        """White noise (3, ...) with the margins that smoothing uses up."""
+        """White noise (3, ...) with the margins that smoothing consumes."""
         return white_lattice(self.nodes, [smoothing_margin(s) if s else 0 for s in self.sigmas], seed)
 
 
 def velocity_amplitude(alpha: float, sigma: float, axes: int) -> float:
     """Standard deviation of a component of ``alpha * gaussian_filter(uniform(-1, 1), sigma)``.
 
-    Uniform noise has variance 1/3 and the Gaussian window an energy of (2 sqrt(pi) sigma)^-axes, so the figure is
-    alpha / sqrt(3) / (2 sqrt(pi) sigma)^(axes / 2): in the unit of ``alpha``, sigma in the spacing of the noise.
+    Uniform noise has variance 1/3 and the Gaussian window the energy (2 sqrt(pi) sigma)^-axes: together
+    alpha / sqrt(3) / (2 sqrt(pi) sigma)^(axes / 2), in the unit of ``alpha``, sigma in the spacing of the noise.
 
     Example:
         >>> round(velocity_amplitude(1000, 8, 2), 2), round(velocity_amplitude(1000, 8, 3), 2)
@@ -128,16 +128,16 @@ def elastic_displacement(
     """Integrated displacements for lattices of one shape.
 
     Args:
-        lattices: one a sample, all of the same number of nodes.
+        lattices: one per sample, all of the same number of nodes.
         seeds: of the noise.
         amplitudes: standard deviation of a velocity component in mm.
         min_det: least determinant of each elastic part.
-        times: flow times where they are known, negative for the inverse.
+        times: flow times if known, negative for the inverse.
         device: where to compute.
 
     Returns:
         The displacement (B, 3, Gz, Gy, Gx) in lattice steps, the flow times, and for each sample the share of the
-        velocity that was kept in all (1: as drawn).
+        velocity kept by all limits (1: as drawn).
     """
     if torch.device(device).type == "cpu" and torch.get_num_threads() > 1:
         with one_thread():
@@ -164,7 +164,7 @@ def pull_back(
     grids: Sequence[VoxelGrid],
     inverse: bool = False,
 ) -> PullBack:
-    """The map of one key's grid, for samples that share a lattice shape.
+    """The map for one key's grids, for samples whose lattices have one shape.
 
     Forward, an output point w takes the value at A(w + u(w)) with A the inverse of ``moved``; inverse, with the
     displacement of the opposite flow, at A^-1 w + u(A^-1 w).

@@ -5,9 +5,9 @@ Every output voxel ``i`` of an image takes the value at
     source(i) = S i + P u(L i)
 
 where ``u`` is the trilinear interpolation of a coarse displacement lattice (see `deformation.py`) and L, S and P are
-affine maps from output index to lattice index, from output index to source index, and from lattice displacement to
-source index. The same lattice so serves an image and a mask on grids of their own. On the CPU one compiled loop does
-all of it; elsewhere torch does the same in two steps. Images of two dimensions are volumes of one plane.
+affine maps: output index to lattice index, output index to source index, lattice displacement to source index. Thus
+one lattice serves an image and a mask on different grids. On the CPU a compiled loop does it in one pass, elsewhere
+torch in two. 2D images are volumes of one plane.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PullBack:
     _last: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def coordinates(self, size: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Source coordinates (B, 3, Z, Y, X) in voxels; the last ones are kept, an image and its mask share them."""
+        """Source coordinates (B, 3, Z, Y, X) in voxels; the last result is kept, for an image and its mask."""
         if self._last.get("for") != (size, dtype):
             self._last.update({"for": (size, dtype), "coordinates": self._computed(size, dtype)})
         return self._last["coordinates"]
@@ -72,7 +72,7 @@ class PullBack:
         return affine(self.source) + (self.mix.to(device, dtype) @ dense.flatten(2)).reshape(batch, 3, *size)
 
     def _spans(self, size: tuple[int, int, int]) -> bool:
-        """Whether the first and last node lie on the first and last output voxel, axis by axis."""
+        """Whether along each axis the first and last node lie on the first and last output voxel."""
         nodes = self.displacement.shape[2:]
         expected = torch.zeros(3, 4, dtype=torch.float64)
         for axis, (g, n) in enumerate(zip(nodes, size, strict=True)):
@@ -173,7 +173,7 @@ def _gather_nearest(volume: torch.Tensor, where: torch.Tensor, padding_mode: str
 
 
 def _signed(volume: torch.Tensor) -> torch.Tensor:
-    """Unsigned integers wider than 8 bit, which torch cannot gather, looked at as signed ones."""
+    """A signed view of unsigned integers wider than 8 bit, which torch cannot gather."""
     twins = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
     return volume.view(twins.get(volume.dtype, volume.dtype))
 
@@ -181,7 +181,7 @@ def _signed(volume: torch.Tensor) -> torch.Tensor:
 def sampled_determinants(pull_back: PullBack, size: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Least and greatest Jacobian determinant of the map as sampled at the output voxels, (B,) each.
 
-    Central differences over the inner voxels, on the unclamped map. Axes of up to two voxels are taken as rigid.
+    Central differences at the inner voxels of the unclamped map. An axis of up to two voxels counts as rigid.
     """
     if (compiled := loops("geometry._numba_warp", pull_back.displacement)) is not None and size[2] > 2:
         figures = []

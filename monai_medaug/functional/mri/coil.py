@@ -1,4 +1,4 @@
-"""Kernels of MR acquisition in image space: coil fields and magnitude noise."""
+"""MR acquisition in image space: coil fields and magnitude noise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monai_medaug.functional.acceleration import loops, one_thread, over_rows
 from monai_medaug.functional.geometry.grid import VoxelGrid
 
 FOREGROUND = 0.1
-"""Foreground begins at this share of the 99th percentile above the zero point."""
+"""Where foreground begins, as a share of the 99th percentile above the zero point."""
 
 EXPONENTS = tuple(e for e in itertools.product(range(4), repeat=3) if 1 <= sum(e) <= 3)
 """Degrees along the three world axes of the terms of a cubic polynomial without its constant, 19 of them."""
@@ -22,7 +22,7 @@ _FLAT = 1e-6  # a field that varies less is constant
 
 
 def zero_point(image: torch.Tensor) -> torch.Tensor:
-    """The value that stands for no signal, (B, C, 1, ...): 0, or the minimum where there are negative values."""
+    """The value of no signal, (B, C, 1, ...): 0, or the minimum where there are negative values."""
     return image.amin(tuple(range(2, image.ndim)), keepdim=True).clamp_max(0)
 
 
@@ -38,10 +38,10 @@ def foreground(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
 
 
 def foreground_level(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """Above this is foreground, (B, C, 1, ...): a tenth of the way from the zero point to the 99th percentile.
+    """Lower end of the foreground, (B, C, 1, ...): a tenth of the way from the zero point to the 99th percentile.
 
-    The percentile is that of an even subgrid of 32 to 63 voxels along each axis, 180 to 359 in 2D, or all of a shorter
-    axis.
+    The percentile is taken over an even subgrid of 32 to 63 voxels along each axis, 180 to 359 in 2D; a shorter axis
+    counts in full.
     """
     side = 32 if image.ndim == 5 else 180
     few = image
@@ -54,7 +54,7 @@ def foreground_level(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
 
 
 def foreground_mean(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """Mean signal above the zero point over the foreground, (B, C, 1, ...); 0 where there is no signal."""
+    """Mean signal above the zero point over the foreground, (B, C, 1, ...); 0 without foreground."""
     mask = foreground(image, zero)
     axes = tuple(range(2, image.ndim))
     count = mask.sum(axes, keepdim=True).to(image.dtype)
@@ -63,10 +63,10 @@ def foreground_mean(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
 
 
 def index_polynomial(coefficients: Sequence[float], grid: VoxelGrid) -> np.ndarray:
-    """A cubic polynomial in world positions as one of the array index, (4, 4, 4).
+    """A cubic polynomial of the world position as one of the array index, (4, 4, 4).
 
-    World positions count from the grid's centre, in half its longest side; the index of each axis is scaled to
-    [-1, 1]. Entry (a, b, c) belongs to ``z**a * y**b * x**c``.
+    World positions are relative to the grid's centre, in half its longest side; each index is scaled to [-1, 1]. Entry
+    (a, b, c) belongs to ``z**a * y**b * x**c``.
 
     Args:
         coefficients: of products of Legendre polynomials, in the order of `EXPONENTS`.
@@ -113,7 +113,7 @@ def bias(image: torch.Tensor, coefficients: torch.Tensor, peak_to_peak: torch.Te
         coefficients: (B, 4, 4, 4) of `index_polynomial`, of any scale.
         peak_to_peak: max - min of the factor over the foreground, broadcasts to (B, 1, ...).
 
-    Without foreground the whole image counts as such; without any variation of the field nothing happens.
+    Without foreground the whole image counts as such. A field of less than 1e-6 max - min does nothing.
     """
     batch, channels = image.shape[:2]
     lines = image.reshape(batch, channels, -1, image.shape[-1]).contiguous()
@@ -138,12 +138,12 @@ def bias(image: torch.Tensor, coefficients: torch.Tensor, peak_to_peak: torch.Te
 def peak_scale(
     ends: torch.Tensor, wanted: torch.Tensor, shrink_only: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The factor s for which exp(s high) - exp(s low) is as wanted, and that difference.
+    """The factor s with exp(s high) - exp(s low) = wanted, and that difference; 0 where high - low <= 1e-6.
 
     Args:
         ends: low <= 0 <= high, (B, 2).
         wanted: (B,).
-        shrink_only: leave what is not wider than wanted.
+        shrink_only: s is at most 1.
 
     Example:
         >>> scale, peak = peak_scale(torch.tensor([[-1.0, 2.0]]), torch.tensor([0.4]))
@@ -164,7 +164,7 @@ def peak_scale(
 
 
 def _field_statistics(lines: torch.Tensor, level: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Count, sum, min and max of the field where any channel is above its level, float64 (B, 4) on the CPU."""
+    """Count, sum, min and max of the field where any channel exceeds its level, float64 (B, 4) on the CPU."""
     table = []
     compiled = loops("mri._numba_coil", lines, cubics, dtypes=[torch.float32])
     for image, above, cubic in zip(lines, level, cubics, strict=True):
@@ -186,7 +186,7 @@ def _field_statistics(lines: torch.Tensor, level: torch.Tensor, cubics: torch.Te
 
 
 def _multiplied(lines: torch.Tensor, zero: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """``zero + (lines - zero) exp(field)``, and the very same value where the field is 0."""
+    """``zero + (lines - zero) exp(field)``, exactly ``lines`` where the field is 0."""
     out = torch.empty_like(lines)
     compiled = loops("mri._numba_coil", lines, cubics, dtypes=[torch.float32])
     for sample, (image, base, cubic) in enumerate(zip(lines, zero, cubics, strict=True)):
@@ -201,7 +201,7 @@ def _multiplied(lines: torch.Tensor, zero: torch.Tensor, cubics: torch.Tensor, x
 
 
 def _slabs(lines: torch.Tensor) -> list[slice]:
-    """All rows in slabs that stay in the cache of a CPU."""
+    """All rows, on the CPU in slabs that fit its cache."""
     step = max(1, 2**16 // lines.shape[-1]) if lines.device.type == "cpu" else lines.shape[2]
     return [slice(i, i + step) for i in range(0, lines.shape[2], step)]
 
@@ -209,13 +209,13 @@ def _slabs(lines: torch.Tensor) -> list[slice]:
 def magnitude_noise(image: torch.Tensor, sigma: torch.Tensor, real: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
     """Magnitude of the signal plus complex Gaussian noise: Rice distributed, or non-central chi.
 
-    ``sqrt((x + sigma n)² + sigma² rest)`` with x the signal above the zero point, which comes back afterwards.
+    ``sqrt((x + sigma n)² + sigma² rest)`` with x the signal above the zero point, to which it is added.
 
     Args:
         image: (B, C, *spatial).
         sigma: of each component, broadcasts to (B, C, ...).
-        real: standard normal n of the image's shape; used up.
-        rest: the sum of the squares of the 2 L - 1 other components for L coils; used up.
+        real: standard normal n of the image's shape; overwritten.
+        rest: the sum of the squares of the 2 L - 1 other components for L coils; overwritten.
     """
     zero = zero_point(image)
     real.mul_(sigma).add_(image - zero if image.device.type != "cpu" or bool((zero < 0).any()) else image)

@@ -1,7 +1,7 @@
-"""How noisy an image is: σ of white Gaussian noise.
+"""Noise level of an image: σ of white Gaussian noise.
 
-Where the scanner has interpolated (zero-filled k-space, a resampled volume) neighbours are
-correlated, the finest band holds less noise than the others, and σ comes out too small.
+Interpolation by the scanner (zero-filled k-space, a resampled volume) correlates neighbours: the finest band then holds
+less noise than the others, and σ is too small.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ _SECOND_DIFFERENCE = {1: (1.0,), 2: (-(0.5**0.5), 0.5**0.5), 3: (6**-0.5, -2 * 6
 def diagonal_details(image: torch.Tensor) -> torch.Tensor:
     """Finest diagonal band of the stationary bior2.2 (Le Gall 5/3) wavelet, scaled to a noise gain of 1.
 
-    The high-pass filter (1, -2, 1) / sqrt(6) along every axis: of the short wavelets (Haar, db2, db4) it left the
-    least anatomy in the band, as its two vanishing moments come in three taps. An axis of two voxels takes the
-    difference of Haar, one of one voxel is left alone.
+    The high-pass filter (1, -2, 1) / sqrt(6) along every axis: with two vanishing moments in three taps it leaves less
+    anatomy in the band than Haar, db2 and db4. Haar's difference for an axis of two voxels, nothing for one of one.
 
     Args:
         image: (B, C, *spatial), floating point.
 
     Returns:
-        The band where all taps are inside, (B, C, n - 2, …).
+        The band where all taps lie inside, (B, C, n - 2, …).
 
     Example:
         >>> ramp = torch.arange(12.0).reshape(1, 1, 3, 4)
@@ -49,10 +48,10 @@ def diagonal_details(image: torch.Tensor) -> torch.Tensor:
 
 
 def near_constant(image: torch.Tensor) -> torch.Tensor:
-    """Where `diagonal_details` meets a block of 3 voxels an axis that is exactly constant, or borders on one.
+    """Where `diagonal_details` covers or borders on an exactly constant block of 3 voxels along each axis.
 
-    Such are masked background, padding outside the field of view and saturated voxels: nothing of the noise is left
-    there. A band of exactly 0 alone is no such sign in integer images of little noise.
+    Masked background, padding outside the field of view and saturated voxels hold no noise. A band of exactly 0 alone
+    doesn't show that: it also occurs in integer images of little noise.
 
     Example:
         >>> image = torch.rand(1, 1, 8, 8)
@@ -62,7 +61,7 @@ def near_constant(image: torch.Tensor) -> torch.Tensor:
     """
     axes = [axis for axis in range(2, image.ndim) if image.shape[axis] > 1]
     constant: torch.Tensor | None = None
-    line = image  # constant along this axis, for every line of a block along the axes before, and for one of them
+    line = image  # the first line of each block along the axes done
     for axis in axes:
         width = min(image.shape[axis], 3)
         count = image.shape[axis] - width + 1
@@ -90,9 +89,8 @@ def _over_neighbours(
 def mad_sigma(image: torch.Tensor) -> torch.Tensor:
     """Standard deviation of white Gaussian noise: the MAD of the finest diagonal band, median(|d|) / 0.6745.
 
-    Constant parts and what lies within 3 voxels of them do not count: where there is no noise, the rest would be edges
-    alone. An image that has no other voxels is noiseless. Anatomy fine enough to be in the band counts as noise, in 3D,
-    where the band is diagonal in all axes, less than in 2D.
+    Constant parts and voxels within 3 of them do not count: without noise they hold edges alone. An image without other
+    voxels is noiseless. Anatomy fine enough for the band counts as noise, in 3D less than in 2D.
 
     Args:
         image: (B, C, *spatial), 2D or 3D. Integers and half precision are computed in float32.
@@ -112,7 +110,7 @@ def mad_sigma(image: torch.Tensor) -> torch.Tensor:
 
 
 def noisy_parts(image: torch.Tensor) -> torch.Tensor:
-    """Where `diagonal_details` can be of noise: neither constant nor within 3 voxels of a constant block.
+    """Where `diagonal_details` may hold noise: neither constant nor within 3 voxels of a constant block.
 
     Example:
         >>> step = (torch.arange(16) > 7).float().expand(1, 1, 16, 16)
