@@ -14,7 +14,6 @@ from monai.data.meta_tensor import MetaTensor
 from monai_medaug.core.contract import REGISTRY, Call, Input, OperationContract, Params
 from monai_medaug.core.tensors import (
     affine_of,
-    computing_dtype,
     image_dtype,
     plain_tensor,
     require_finite,
@@ -23,6 +22,7 @@ from monai_medaug.core.tensors import (
 )
 from monai_medaug.core.trace import new_record, push_batch_records, push_record
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.precision import computing_dtype
 
 _HALF = torch.finfo(torch.float16).max
 _LARGE = 64 << 20  # bytes of a batch from which memory counts more than calls

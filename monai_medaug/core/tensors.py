@@ -11,6 +11,8 @@ import torch
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 
+from monai_medaug.functional.precision import computing_dtype
+
 _said: set[str] = set()
 
 
@@ -81,13 +83,6 @@ def require_finite(tensor: torch.Tensor, name: str) -> None:
     if count:
         first = tuple(int(i) for i in bad.nonzero()[0])
         raise ValueError(f"{name} must be finite, got {count} NaN or Inf values, the first at index {first}")
-
-
-def computing_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The type that kernels compute in: float64 for float64, else float32; of complex images the complex twins."""
-    if dtype.is_complex:
-        return torch.complex128 if dtype == torch.complex128 else torch.complex64
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def image_dtype(dtype: torch.dtype) -> torch.dtype:

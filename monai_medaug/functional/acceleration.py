@@ -1,7 +1,7 @@
-"""Numba for the CPU kernels: imported at first use, cached on disk, optional.
+"""Compiled loops and threads of the CPU kernels. Numba is imported at first use, cached on disk, optional.
 
-The compiled modules (``_numba_*.py``) hold loops and nothing else. Where numba is missing, or the tensor is
-not on the CPU, the torch path of the same function serves. ``MONAI_MEDAUG_NUMBA=0`` switches numba off.
+The compiled modules (``_numba_*.py``) hold loops and nothing else. Where they cannot serve, the torch path of the same
+function does. ``MONAI_MEDAUG_NUMBA=0`` switches them off, and OpenCV with them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import functools
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import ModuleType
@@ -28,9 +28,29 @@ def _import_compiled(name: str) -> ModuleType | None:
         return None
 
 
-def compiled(name: str, device: torch.device) -> ModuleType | None:
-    """The compiled module of that name if it can serve this device, else None."""
-    return _import_compiled(name) if _enabled and device.type == "cpu" else None
+def cpu_library_serves(*tensors: torch.Tensor, dtypes: Collection[torch.dtype] | None = None) -> bool:
+    """Whether numba or OpenCV may work on these tensors' memory.
+
+    They must be on the CPU, of one of ``dtypes`` (None: any), and not require a gradient. Within `torch_only` never.
+    """
+    return _enabled and all(
+        t.device.type == "cpu" and (dtypes is None or t.dtype in dtypes) and not t.requires_grad for t in tensors
+    )
+
+
+def loops(name: str, *tensors: torch.Tensor, dtypes: Collection[torch.dtype] | None = None) -> ModuleType | None:
+    """The compiled module of that name if numba is there and may work on these tensors, else None.
+
+    Args:
+        name: below ``monai_medaug.functional``.
+        tensors: all whose memory the loops are given.
+        dtypes: see `cpu_library_serves`.
+
+    Example:
+        >>> loops("denoise._numba_nlm", torch.zeros(2, dtype=torch.float16), dtypes=[torch.float32]) is None
+        True
+    """
+    return _import_compiled(name) if cpu_library_serves(*tensors, dtypes=dtypes) else None
 
 
 @contextlib.contextmanager
@@ -39,7 +59,7 @@ def torch_only() -> Iterator[None]:
 
     Example:
         >>> with torch_only():
-        ...     compiled("geometry._numba_warp", torch.device("cpu")) is None
+        ...     loops("geometry._numba_warp") is None
         True
     """
     global _enabled
@@ -54,8 +74,8 @@ def torch_only() -> Iterator[None]:
 def one_thread() -> Iterator[None]:
     """Within this block torch works on this thread alone.
 
-    For many small operations: shared out over threads each waits at a barrier, which takes milliseconds when another
-    process has the core. The setting is the calling thread's own.
+    For many small operations: shared among threads, each waits at a barrier, for milliseconds if another process has
+    the core. The setting holds for the calling thread only.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -66,10 +86,10 @@ def one_thread() -> Iterator[None]:
 
 
 def over_rows(kernel: Callable[[int, int], None], rows: int, least: int = 1024) -> None:
-    """Call ``kernel(first, last)`` on slabs of at least so many rows, one thread for each that torch may use.
+    """Call ``kernel(first, last)`` on slabs of at least ``least`` rows, in up to as many threads as torch uses.
 
-    The threads live for this call only and the compiled code releases the interpreter lock. Numba's own
-    threading layers are left alone: OpenMP's aborts a process that forks, as data loaders do.
+    The threads end with the call; compiled code releases the interpreter lock. Numba's own threading layers are not
+    used: with OpenMP's, a process that forks aborts, and data loaders fork.
     """
     threads = min(torch.get_num_threads(), rows // least)
     if threads <= 1:

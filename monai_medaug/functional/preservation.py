@@ -1,4 +1,4 @@
-"""Figures that tell whether anatomy and pathology survived: volumes, topology, contrast."""
+"""Measures of preserved anatomy and pathology: volumes, topology, contrast."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 _RING_VOXELS = 4
-_SPECK_SHARE = 0.01  # of the lesion: parts below it come and go with the sampling
+_SPECK_SHARE = 0.01  # of the lesion: smaller parts depend on the sampling
 
 
 def label_counts(labels: torch.Tensor, region: torch.Tensor | None = None) -> dict[str, int]:
-    """Voxels of each non-zero label inside a region, of (C, *spatial); named by value, with the channel if several.
+    """Voxels of each non-zero label of (C, *spatial) in a region, by value, with several channels "channel:value".
 
     Example:
         >>> label_counts(torch.tensor([[[0, 1, 1, 7]]]))
@@ -28,16 +28,16 @@ def label_counts(labels: torch.Tensor, region: torch.Tensor | None = None) -> di
 
 
 def counting_slack(voxels: float, axes: int) -> float:
-    """Two standard deviations of the relative volume of a compact label of n voxels that is sampled anew.
+    """Two standard deviations of the relative volume of a compact label of n voxels under resampling.
 
-    About n^((axes - 1) / axes) voxels lie on its boundary, and each falls in or out at random: 2 n^(-(axes + 1) / (2
-    axes)), 27 % for 20 voxels in 3D and 2 % for 1000.
+    About n^((axes - 1) / axes) voxels lie on its boundary, each in or out at random: 2 n^(-(axes + 1) / (2 axes)), 27 %
+    for 20 voxels in 3D and 2 % for 1000.
     """
     return float(2 * max(voxels, 1.0) ** (-(axes + 1) / (2 * axes)))
 
 
 def lesion_topology(mask: torch.Tensor) -> dict[str, int]:
-    """Components and cavities of a mask (*spatial), specks below 1 % of it not counted; and its Euler number."""
+    """Components and cavities of at least 1 % of a mask (*spatial), and its Euler number."""
     from scipy.ndimage import generate_binary_structure
     from scipy.ndimage import label as connected
     from skimage.measure import euler_number
@@ -80,7 +80,7 @@ def ring_around(mask: torch.Tensor) -> torch.Tensor:
 
 
 def contrast_to_noise(image: torch.Tensor, mask: torch.Tensor, ring: torch.Tensor) -> float:
-    """(mean inside - mean of the ring) / standard deviation of the ring, for one channel; 0 where one is empty.
+    """(mean inside - mean of the ring) / standard deviation of the ring, for one channel; 0 if one is empty.
 
     Example:
         >>> image = torch.tensor([9.0, 10.0, 11.0, 30.0])
@@ -94,7 +94,7 @@ def contrast_to_noise(image: torch.Tensor, mask: torch.Tensor, ring: torch.Tenso
 
 
 def around(mask: torch.Tensor, margin: int) -> tuple[slice, ...]:
-    """The box round a mask that is not empty, with a margin of voxels, as slices.
+    """The box around a non-empty mask, with a margin of voxels, as slices.
 
     Example:
         >>> around(torch.tensor([[0, 0, 0, 0, 1]]).bool(), 1)

@@ -1,7 +1,7 @@
-"""Kernels on radiographs: what happens to the photons, as a change of the displayed logarithm.
+"""Kernels on radiographs: effects on the photons, as changes of the displayed attenuation.
 
 A display image shows the attenuation ``p = -ln T`` on a linear scale. Each function works on the transmission T and
-gives back only the *change* of p, which is added to the image: where nothing happens nothing changes, to the last bit.
+returns only the *change* of p, which is added to the image: without an effect the image stays bit for bit.
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ import torch
 
 THICKNESS_CLASSES = 4
 WIDTH_GROWTH = (0.6, 1.4)
-"""Width of the scatter kernel behind the thinnest and the thickest class, as a share of the mean width."""
+"""Width of the scatter kernel of the thinnest and of the thickest class, as a share of the mean width."""
 
-_LAST_PHASE = 4.0  # frequencies where a scatter kernel has fallen below exp(-4² / 2) = 0.03 % are left out
+_LAST_PHASE = 4.0  # frequencies at which a scatter kernel is below exp(-4² / 2) = 0.03 % are left out
 
 
 @dataclass(frozen=True)
 class DisplayScale:
-    """How an image shows attenuation: ``p = depth (v - low) / (high - low)``, mirrored, or as the photons themselves.
+    """How an image shows attenuation: ``p = depth (v - low) / (high - low)``, inverted, or as photons.
 
-    Photons are ``v - low = (high - low) exp(-p)``, of no more attenuation than ``depth``.
-
-    All tensors broadcast to the image (B, C, *spatial).
+    Photons are ``v - low = (high - low) exp(-p)`` with p at most ``depth``. All tensors broadcast to the image (B, C,
+    *spatial).
 
     Args:
-        low, high: ends of the display range; equal for an image that shows nothing.
+        low, high: ends of the display range; equal for a constant image.
         depth: attenuation at the bright end, in natural log units.
-        inverted: 1 where bright means little attenuation, else 0.
+        inverted: 1 if bright means little attenuation, else 0.
         linear: 1 for photons, else 0.
 
     Example:
@@ -47,7 +46,7 @@ class DisplayScale:
     linear: torch.Tensor
 
     def attenuation(self, image: torch.Tensor) -> torch.Tensor:
-        """Attenuation in [0, depth]; 0 everywhere in an image that shows nothing."""
+        """Attenuation in [0, depth]; 0 everywhere in a constant image."""
         extent = self.high - self.low
         share = ((image - self.low) / torch.where(extent > 0, extent, torch.ones_like(extent))).clamp(0, 1)
         p = torch.where(self.inverted > 0, 1 - share, share) * self.depth
@@ -72,20 +71,20 @@ def exposure_change(
     read_noise: torch.Tensor,
     level: torch.Tensor,
 ) -> torch.Tensor:
-    """Change of the attenuation that a detector reads at another exposure.
+    """Change of the measured attenuation at another exposure.
 
-    Of ``lambda = factor exp(-p) / q²`` photons expected in a pixel it registers, with z standard normal,
+    Of ``lambda = factor exp(-p) / q²`` expected photons a pixel registers, with z standard normal,
     ``N = lambda + sqrt(lambda + r²) z + (z² - 1) / 6``: the Cornish-Fisher expansion of the Poisson quantile (Giles
-    2016), right in mean, variance and skewness from about 5 photons up, and without its steps, as an integrating
-    detector has none. The reading is ``-ln(q² N / level)``, of no less than half a photon.
+    2016), accurate in mean, variance and skewness from about 5 photons on, and continuous, as integrating detectors
+    are. The reading is ``-ln(q² N / level)`` with N at least half a photon.
 
     Args:
         attenuation: p, (B, C, *spatial).
         white: standard normal z of the same shape; None without noise.
-        factor: exposure, 1 as it was.
-        quantum_noise: q, the relative noise of an unattenuated pixel: photons^-1/2, 0 for infinitely many.
+        factor: relative exposure.
+        quantum_noise: q, the relative noise of an unattenuated pixel, photons^-1/2.
         read_noise: r, in photons.
-        level: what the detector takes for full exposure: 1, or ``factor`` where it normalises.
+        level: the detector's full exposure: 1, or ``factor`` if it normalises.
 
     Example:
         >>> t = torch.tensor
@@ -106,14 +105,13 @@ def scatter_share(
 ) -> torch.Tensor:
     """Scattered radiation on the detector as a share of the open field, by kernel superposition.
 
-    A pencil beam through an object of attenuation p scatters in proportion to what enters and to how much it meets,
-    of which exp(-p) gets out: the amplitude is ``p exp(-p)`` (Ohnesorge et al. 1999), and its spread grows with the
-    thickness (Sun & Star-Lack 2010). The beams are therefore sorted into four classes of thickness by linear weights,
-    each is convolved with a Gaussian of its own width, 0.6 to 1.4 times ``fwhm`` from the thinnest to the thickest, the
-    borders mirrored, and the sum is scaled so that total scatter / total primary is the ratio.
+    A pencil beam through an attenuation p scatters with the amplitude ``p exp(-p)`` (Ohnesorge et al. 1999) and a
+    spread that grows with thickness (Sun & Star-Lack 2010). So the beams are sorted into four classes of thickness by
+    linear weights; each is convolved with a Gaussian, 0.6 to 1.4 times ``fwhm`` wide from the thinnest to the thickest,
+    with mirrored borders, and the sum is scaled to the ratio of total scatter to total primary.
 
-    The convolution multiplies cosine transforms, which mirror at the borders by nature; as the kernels are wide only
-    the lowest frequencies are computed.
+    The convolution multiplies cosine transforms, which imply mirrored borders; as the kernels are wide, only the lowest
+    frequencies are computed.
 
     Args:
         attenuation: p, (B, C, rows, columns) or (B, C, rows, columns, radiographs).
@@ -123,13 +121,14 @@ def scatter_share(
         spacing: of rows and columns in mm, (B, 2).
 
     Returns:
-        Scatter of the attenuation's shape, 0 where a radiograph shows no object.
+        Scatter, of the attenuation's shape; 0 for a radiograph without an object.
     """
     flat = [t.reshape(-1, 1, 1, 1) for t in (depth, ratio, fwhm)]
     p = attenuation if attenuation.ndim == 4 else attenuation.movedim(-1, 2).flatten(1, 2)
     sigma = flat[2] / math.sqrt(8 * math.log(2))
-    bases = [_cosines(n, _modes(n, sigma * WIDTH_GROWTH[0], spacing[:, a]), p) for a, n in enumerate(p.shape[2:])]
-    p = p.contiguous()  # sums in the same order whatever the memory layout
+    modes = [_modes(n, sigma * WIDTH_GROWTH[0], spacing[:, a]) for a, n in enumerate(p.shape[2:])]
+    bases = [_cosine_table(n)[:m].to(p) for m, n in zip(modes, p.shape[2:], strict=True)]
+    p = p.contiguous()  # the same order of summation for any memory layout
     primary = torch.exp(-p)
     source = primary * p
     place = p * ((THICKNESS_CLASSES - 1) / flat[0])
@@ -152,18 +151,14 @@ def scatter_share(
 
 
 def _modes(n: int, sigma: torch.Tensor, spacing: torch.Tensor) -> int:
-    """How many cosine frequencies along n pixels the narrowest kernel of the batch lets through."""
+    """Number of cosine frequencies along n pixels that the narrowest kernel of the batch passes."""
     needed = _LAST_PHASE * n / math.pi * float((spacing / sigma.flatten()).max())
     return min(n, math.ceil(needed) + 1)
 
 
-def _cosines(n: int, modes: int, like: torch.Tensor) -> torch.Tensor:
-    """The first rows of the orthonormal cosine transform (modes, n)."""
-    return _cosine_table(n)[:modes].to(like)
-
-
 @functools.lru_cache(maxsize=8)
 def _cosine_table(n: int) -> torch.Tensor:
+    """The orthonormal cosine transform (n, n), lowest frequency first, in float64."""
     k, i = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)[None]
     table = torch.cos(math.pi / n * k * (i + 0.5)) * math.sqrt(2 / n)
     table[0] /= math.sqrt(2)
@@ -171,7 +166,7 @@ def _cosine_table(n: int) -> torch.Tensor:
 
 
 def _gains(modes: int, n: int, sigma: torch.Tensor, spacing: torch.Tensor, axis: int) -> torch.Tensor:
-    """What a Gaussian leaves of each cosine frequency; the same for a sample whatever else is in its batch."""
+    """Gain of a Gaussian at each cosine frequency; independent of other samples in the batch."""
     frequency = torch.arange(modes, device=sigma.device, dtype=sigma.dtype) * (math.pi / n)
     phase = frequency * (sigma.flatten() / spacing)[:, None]
     gains = torch.where(phase < _LAST_PHASE, torch.exp(-0.5 * phase**2), torch.zeros_like(phase))
@@ -185,7 +180,7 @@ def scatter_change(
     quantum_noise: torch.Tensor,
     level: torch.Tensor,
 ) -> torch.Tensor:
-    """Change of the attenuation that scatter and its own quantum noise make: ``-ln((P + S + noise) / (level P))``.
+    """Change of the attenuation by scatter and its quantum noise: ``-ln((P + S + noise) / (level P))``.
 
     Example:
         >>> t = torch.tensor
@@ -213,16 +208,16 @@ def collimation_change(
     spacing: torch.Tensor,
     depth: torch.Tensor,
 ) -> torch.Tensor:
-    """Change of the attenuation behind the four blades of a collimator, the detector ending at ``depth``.
+    """Change of the attenuation behind the four blades of a collimator, up to ``depth`` in all.
 
     Args:
         attenuation: p, (B, C, rows, columns) or (B, C, rows, columns, radiographs).
-        shares: of the field behind the first and last blade across rows, then across columns, (B, 4).
+        shares: share of the field behind the first and last blade across rows, then across columns, (B, 4).
         angle: of the collimator in degrees, (B,).
         edge: full width at half maximum of the penumbra in mm, (B,).
         leakage: transmission of the blades.
         spacing: of rows and columns in mm, (B, 2).
-        depth: greatest attenuation that the detector tells.
+        depth: greatest attenuation that the detector resolves.
     """
     middles = [torch.arange(n).to(spacing) - (n - 1) / 2 for n in attenuation.shape[2:4]]
 

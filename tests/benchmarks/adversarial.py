@@ -10,7 +10,7 @@ from monai.networks.nets import UNet
 from torch import nn
 from torch.nn import functional as F
 
-from monai_medaug.transforms.adversarial.ball import AdversarialBiasField, FGSMAttack, PGDAttack
+from monai_medaug.transforms import AdversarialBiasField, FGSMAttack, PGDAttack
 from tests.benchmarks.harness import Call, Row
 
 STEPS = 5

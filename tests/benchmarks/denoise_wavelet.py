@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.denoise.wavelet_shrinkage import wavelet_shrinkage
-from monai_medaug.functional.noise.level import mad_sigma, noise_map
+from monai_medaug.functional.noise.level import mad_sigma
 from monai_medaug.functional.noise.level_rician import rician_sigma
 from tests.benchmarks.harness import Call, Row
 from tests.benchmarks.peers import ellipsoid, size
@@ -76,7 +76,7 @@ def rows() -> Iterator[Row]:
 
         return lambda: estimate_sigma(plane)
 
-    for name, function in (("MAD", mad_sigma), ("Rician", rician_sigma), ("map", noise_map)):
+    for name, function in (("MAD", mad_sigma), ("Rician", rician_sigma)):
         image = tensor.abs() if name == "Rician" else tensor
         yield Row(
             f"noise level, {name}, {size(PLANE)}",

@@ -1,4 +1,4 @@
-"""Thick slices: the profile, where structures lie afterwards, and on which axis."""
+"""Thick slices: where structures lie afterwards, and on which axis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from monai.data import MetaTensor
 
 from monai_medaug.core.batch import Batched
-from monai_medaug.functional.geometry.resolution import profile_weights, thick_slice_matrices
 from monai_medaug.transforms.resolution import RandThickSlice
 
 PROFILES = ["gaussian", "trapezoid"]
@@ -18,44 +17,6 @@ PROFILES = ["gaussian", "trapezoid"]
 
 def thick(data: Any, seed: int = 0, **arguments: Any) -> Any:
     return RandThickSlice(**{"thickness_mm": 4.0, "prob": 1.0, **arguments}).set_random_state(seed)(data)
-
-
-def half_width(curve: np.ndarray) -> float:
-    """Full width at half maximum by linear interpolation, in samples."""
-    above = np.flatnonzero(curve >= curve.max() / 2)
-    first, last, half = above[0], above[-1], curve.max() / 2
-    left = first - (curve[first] - half) / (curve[first] - curve[first - 1])
-    return last + (curve[last] - half) / (curve[last] - curve[last + 1]) - left
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("width", [2.5, 4.0, 7.3])
-def test_width_of_the_profile(profile, width):
-    """The response of a slice to an impulse that moves past it in steps of a fiftieth of a voxel."""
-    shifts = np.arange(-2 * width, 2 * width, 0.02)
-    voxels = np.arange(-40, 41)
-    response = profile_weights(voxels[None] + shifts[:, None], width, profile)[:, 40]
-    assert half_width(response) * 0.02 == pytest.approx(width, rel=0.03)
-
-
-def test_profiles_have_their_shapes():
-    x = np.arange(-300, 301)[None]
-    gaussian, trapezoid = (profile_weights(x, 200.0, p)[0] for p in PROFILES)
-    np.testing.assert_allclose(gaussian / gaussian.max(), np.exp(-4 * np.log(2) * (x[0] / 200) ** 2), atol=1e-4)
-    expected = np.clip((140 - np.abs(x[0])) / 80, 0, 1)
-    np.testing.assert_allclose(trapezoid / trapezoid.max(), expected, atol=0.01)
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("width", [1.1, 1.5, 3.0, 6.7])
-@pytest.mark.parametrize("phase", [-0.5, 0.0, 0.31])
-def test_a_ramp_comes_back_in_the_interior(profile, width, phase):
-    sampling, back = thick_slice_matrices(64, width, phase, profile)
-    ramp = np.arange(64.0)
-    margin = int(3 * width) + 1
-    np.testing.assert_allclose((back @ sampling @ ramp)[margin:-margin], ramp[margin:-margin], atol=1e-9)
-    np.testing.assert_allclose(back @ sampling @ np.ones(64), 1, atol=1e-12)
-    assert sampling.shape[0] < 64
 
 
 @pytest.mark.parametrize("profile", PROFILES)

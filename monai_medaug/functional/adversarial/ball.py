@@ -1,4 +1,4 @@
-"""Kernels of attacks within a ball round the image: ascent, projection, random start."""
+"""Attacks within a ball around the image: ascent, projection, random start."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from monai_medaug.functional.adversarial.gradient import peaks
 
 
 def start_radius(epsilon: float, step_size: float, num_steps: int) -> float:
-    """Radius of the random start: from any start the steps shall reach any point of the ball.
+    """Radius of the random start from which the steps reach any point of the ball.
 
-    That is ``num_steps * step_size - epsilon``, within [0, epsilon]. A start in all of the ball would make an attack
-    of few steps weaker in a larger ball: noise that the steps cannot undo.
+    It is ``num_steps * step_size - epsilon``, within [0, epsilon]. With a start anywhere in the ball, an attack of few
+    steps would be weaker in a larger ball: the steps cannot undo the start.
 
     Example:
         >>> [round(start_radius(e, 0.003, 5), 4) for e in (0.005, 0.01, 0.1)]
@@ -29,9 +29,9 @@ def ball_samples(
 
     Args:
         shape: without the batch.
-        seeds: one a sample.
+        seeds: one per sample.
         radius: of the ball.
-        norm: ``"linf"`` or ``"l2"``, the latter over all that a sample holds.
+        norm: ``"linf"``, or ``"l2"`` over all values of a sample.
         like: gives device and type.
 
     Example:
@@ -63,7 +63,7 @@ def projected_ascent(
     start: torch.Tensor | None = None,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Steps along the gradient, each followed by the projection onto the ball round the image and the valid range.
+    """Steps along the gradient, each followed by projection onto the ball around the image and the valid range.
 
     ``x = P(x + a sign(g))`` for the maximum norm, ``x = P(x + a g / |g|)`` for the Euclidean norm over all voxels and
     channels of a sample.
@@ -72,13 +72,13 @@ def projected_ascent(
         gradient: of the loss, called with (B, C, *spatial).
         image: (B, C, *spatial), float32 or float64; never written to.
         low: lower end of the valid range, broadcasts to the image.
-        high: upper end; a voxel outside the range goes no further.
+        high: upper end; a voxel outside the range moves no further out.
         epsilon: radius of the ball, in the units of the image.
-        step_size: a, likewise.
-        num_steps: how many steps.
+        step_size: a, in the same units.
+        num_steps: number of steps.
         norm: ``"linf"`` or ``"l2"``.
         start: added first, within the ball.
-        mask: where the perturbation may be, broadcasts to the image.
+        mask: where the image may change, broadcasts to it.
 
     Example:
         >>> image, zero, one = torch.tensor([[[0.5, 0.995]]]), torch.tensor(0.0), torch.tensor(1.0)
@@ -109,13 +109,13 @@ def _sample_norms(x: torch.Tensor) -> torch.Tensor:
 
 
 def _unit_length(x: torch.Tensor) -> torch.Tensor:
-    """Each sample divided by its Euclidean norm, without underflow in the squares; zero stays zero."""
+    """Each sample divided by its Euclidean norm, without underflow of the squares; 0 stays 0."""
     x = x / peaks(x.flatten(1)).reshape(-1, *[1] * (x.ndim - 1))
     return x.div_(_sample_norms(x).clamp_min(1))
 
 
 def rounded_toward(changed: torch.Tensor, image: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Cast to a narrower type, toward the image where that would round away from it: no change grows.
+    """Cast to a narrower type, rounding toward the image where a change would grow.
 
     Example:
         >>> image = torch.ones(2, dtype=torch.bfloat16)

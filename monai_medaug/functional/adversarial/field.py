@@ -1,4 +1,4 @@
-"""Kernels of the adversarial coil field: steps of its coefficients up the loss of a network."""
+"""The adversarial coil field: gradient ascent of a network's loss by the field's coefficients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.mri.coil import EXPONENTS, foreground, index_polynomial, polynomial_field, zero_point
+from monai_medaug.functional.mri.coil import (
+    EXPONENTS,
+    foreground,
+    index_polynomial,
+    peak_scale,
+    polynomial_field,
+    zero_point,
+)
 
 
 def bias_field_ascent(
@@ -22,26 +29,26 @@ def bias_field_ascent(
     step_size: float,
     num_steps: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The smooth coil field that a network bears worst, by normalised steps along the gradient of its coefficients.
+    """A smooth coil field that raises a network's loss, by normalised steps along the gradient of its coefficients.
 
-    The image times ``exp(f - m)``, f a cubic polynomial in mm, m its mean over the foreground. A step changes f along
-    the gradient by a peak to peak of ``step_size``; where the factor's maximum minus minimum over the foreground then
-    exceeds ``peak_to_peak``, f is scaled back to it. The foreground is where any channel has signal, see
-    `mri.foreground`; without any it is everything.
+    The image is multiplied by ``exp(f - m)``, f a cubic polynomial in mm, m its mean over the foreground. A step
+    changes f along the gradient by a peak to peak of ``step_size``; if the factor's max - min over the foreground then
+    exceeds ``peak_to_peak``, f is scaled back to it. Foreground is where any channel has signal, see `coil.foreground`;
+    without any it is the whole image.
 
     Args:
         gradient: of the loss, called with (B, C, *spatial).
         image: (B, C, *spatial).
         grids: of the samples.
-        start: coefficients to begin with, (B, 19), in the order of `mri.EXPONENTS`.
-        start_peak: the factor's peak to peak to which the start is scaled, (B,).
-        peak_to_peak: the greatest allowed.
+        start: coefficients of the start, (B, 19), in the order of `coil.EXPONENTS`.
+        start_peak: peak to peak of the factor to which the start is scaled, (B,).
+        peak_to_peak: greatest allowed one.
         step_size: in the same units.
-        num_steps: how many steps.
+        num_steps: number of steps.
 
     Returns:
-        ``[-m, coefficients of f]`` of each sample (B, 20), and the factor's peak to peak (B,), both float64 on the CPU.
-        `times_bias_field` applies the former.
+        ``[-m, coefficients of f]`` of each sample (B, 20), for `times_bias_field`, and the factor's peak to peak (B,),
+        both float64 on the CPU.
     """
     zero = zero_point(image)
     inside = foreground(image, zero).any(1, keepdim=True)
@@ -83,7 +90,7 @@ def times_bias_field(image: torch.Tensor, terms: Sequence[Sequence[float]], grid
 
     Args:
         image: (B, C, *spatial).
-        terms: for each sample the constant, then the coefficients in the order of `mri.EXPONENTS`.
+        terms: for each sample the constant, then the coefficients in the order of `coil.EXPONENTS`.
         grids: of the samples.
     """
     to_index = torch.from_numpy(np.stack([_terms_on(g.size, _linear(g)) for g in grids]))
@@ -92,41 +99,13 @@ def times_bias_field(image: torch.Tensor, terms: Sequence[Sequence[float]], grid
     return torch.addcmul(image, image - zero_point(image), gain)
 
 
-def peak_scale(
-    ends: torch.Tensor, wanted: torch.Tensor, shrink_only: bool = False
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The factor s for which exp(s high) - exp(s low) is as wanted, and that difference.
-
-    Args:
-        ends: low <= 0 <= high, (B, 2).
-        wanted: (B,).
-        shrink_only: leave what is not wider than wanted.
-
-    Example:
-        >>> scale, peak = peak_scale(torch.tensor([[-1.0, 2.0]]), torch.tensor([0.4]))
-        >>> [round(float(v), 4) for v in (scale, peak)]
-        [0.1246, 0.4]
-    """
-    low, high = ends.unbind(1)
-    width = high - low
-    flat = width <= 1e-12
-    scale = wanted / torch.where(flat, 1.0, width)
-    for _ in range(20):
-        up, down = torch.exp(scale * high), torch.exp(scale * low)
-        scale = scale - (up - down - wanted) / torch.where(flat, 1.0, high * up - low * down)
-    scale = torch.where(flat, 0.0, scale)
-    if shrink_only:
-        scale = scale.clamp_max(1.0)
-    return scale, torch.exp(scale * high) - torch.exp(scale * low)
-
-
 def _linear(grid: VoxelGrid) -> tuple[float, ...]:
     return tuple(grid.matrix[:3, :3].ravel().tolist())
 
 
 @functools.lru_cache(maxsize=256)
 def _terms_on(size: tuple[int, int, int], linear: tuple[float, ...]) -> np.ndarray:
-    """The matrix (64, 19) from coefficients in the world to those of the index polynomial."""
+    """Matrix (64, 19) from coefficients in the world to those of the index polynomial."""
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(linear, (3, 3))
     grid = VoxelGrid(size, matrix.tolist())
@@ -141,12 +120,12 @@ def _index_terms(terms: torch.Tensor, to_index: torch.Tensor) -> torch.Tensor:
 
 
 def _on_terms(to_index: torch.Tensor, moments: torch.Tensor) -> torch.Tensor:
-    """Derivatives by the coefficients in the world (B, 19), from those by the index polynomial."""
+    """Derivatives by the coefficients in the world (B, 19), from those by the index polynomial's (B, 64)."""
     return (to_index.mT @ moments[..., None])[..., 0]
 
 
 def _moments(weight: torch.Tensor) -> torch.Tensor:
-    """Sums of (B, 1, *spatial) times the products of powers of the index, (B, 64), float64 on the CPU."""
+    """Sums of (B, 1, *spatial) times products of powers of the index, (B, 64), float64 on the CPU."""
     volume = weight[:, 0] if weight.ndim == 5 else weight
     for n in reversed(volume.shape[1:]):
         index = torch.linspace(-1, 1, n, dtype=torch.float64).mul(n > 1)[:, None].pow(torch.arange(4)).to(volume)

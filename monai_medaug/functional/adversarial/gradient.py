@@ -1,4 +1,4 @@
-"""Kernels of adversarial augmentation: ascent of a network's loss within bounds, the network left as it was."""
+"""Gradients of a network's loss by the image, leaving the network unchanged."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import torch
 from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
 
+from monai_medaug.functional.precision import computing_dtype
+
 Loss = Callable[[Any, Any], torch.Tensor]
-"""A loss of (prediction, target); what it returns is summed if it is no scalar."""
+"""A loss of (prediction, target); its result is summed."""
 
 
 @contextmanager
 def evaluating(*functions: Any) -> Iterator[None]:
-    """Put all modules of some callables into evaluation mode, and leave them exactly as they were.
+    """Put all modules of some callables into evaluation mode, and restore their state exactly.
 
-    The flag ``training`` of each module is set and restored by itself, not by ``train()`` and ``eval()``, which would
-    carry a frozen part along and which some modules override (to merge weights, for instance). Buffers are restored
-    if the call wrote to them or put others in their place, also when it raises. Casts of weights are not kept in the
-    cache of a surrounding autocast, where the caller's own step would find them.
+    The flag ``training`` is set and restored module by module, as ``train()`` and ``eval()`` would include frozen parts
+    and may be overridden (to merge weights, for instance). Buffers that the call wrote to or replaced are restored,
+    also when it raises. Casts of weights do not enter the cache of a surrounding autocast.
 
     Args:
-        functions: modules, their bound methods, ``functools.partial`` of either or with either among its arguments.
-            Of other callables nothing is known.
+        functions: modules, their bound methods, ``functools.partial`` of either or with either among its arguments;
+            other callables are ignored.
     """
     modules = [*dict.fromkeys(m for f in functions for root in _modules_in(f) for m in root.modules())]
     modes = [m.training for m in modules]
@@ -64,12 +65,12 @@ def _modules_in(function: Any) -> list[torch.nn.Module]:
 
 
 class LossGradient:
-    """d loss / d image of a network as a function of the image; each sample's is scaled by a factor of its own.
+    """Direction of d loss / d image of a network, as a function of the image; each sample is scaled by its own factor.
 
-    The chain rule is cut at the prediction: the loss is differentiated in float32 or better and its slope scaled to a
-    maximum of 1 a sample before it goes back through the network. So a mean over many voxels or a saturated sample
-    doesn't underflow in half precision; the direction, which is all that an attack uses, stays. What is not finite
-    counts as zero. Parameters get no ``.grad``, and theirs are not even computed.
+    The chain rule is split at the prediction: the loss is differentiated in float32 or float64, and its slope scaled to
+    a maximum of 1 per sample before it is propagated through the network. So a mean over many voxels or a saturated
+    sample doesn't underflow in half precision. Non-finite values count as 0. Parameters get no ``.grad``, and their
+    gradients are not computed.
 
     Args:
         network: takes (B, C, *spatial), in the type of its first parameter.
@@ -77,7 +78,7 @@ class LossGradient:
         loss: None for `class_loss`.
 
     Raises:
-        ValueError: on a call, if the loss does not depend on the prediction or that not on the image.
+        ValueError: on a call, if the loss does not depend on the prediction, or the prediction not on the image.
 
     Example:
         >>> image = torch.tensor([[1.0, 2.0]])
@@ -87,7 +88,7 @@ class LossGradient:
 
     def __init__(self, network: Callable[[torch.Tensor], Any], target: Any, loss: Loss | None = None) -> None:
         if isinstance(network, torch.nn.parallel.DistributedDataParallel):
-            network = network.module  # its hooks wait for gradients of parameters, which don't come
+            network = network.module  # its hooks would wait for gradients of parameters
         self.network, self.target, self.loss = network, target, loss
         self.dtype = next(
             (p.dtype for m in _modules_in(network) for p in m.parameters() if p.is_floating_point()), None
@@ -95,16 +96,16 @@ class LossGradient:
         self._classes: torch.Tensor | None = None
 
     def predict(self, image: torch.Tensor) -> Any:
-        """The network's prediction on a copy of the image: the network may write to it."""
+        """The network's prediction, on a copy of the image as the network may write to it."""
         return self.network(image.to(self.dtype or image.dtype, copy=True))
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
-        """The gradient in the image's shape and type."""
+        """The gradient, of the image's shape and type."""
         with torch.enable_grad():
             x = image.detach().requires_grad_()
             prediction = self.predict(x)
             if isinstance(prediction, torch.Tensor) and prediction.requires_grad:
-                end = prediction.detach().to(_at_least_float32(prediction.dtype)).requires_grad_()
+                end = prediction.detach().to(computing_dtype(prediction.dtype)).requires_grad_()
                 slope = _unit_slope(_derivative(self._value(end), end, "loss", "the prediction"), len(x))
                 gradient = _derivative(prediction, x, "network", "the image", slope.to(prediction.dtype))
             else:
@@ -121,14 +122,10 @@ class LossGradient:
                 raise ValueError(f"loss must return a tensor, got {type(value).__name__}")
             return value.sum()
         if not isinstance(prediction, torch.Tensor):
-            raise ValueError(f"loss must be given for a network that returns {type(prediction).__name__}")
+            raise ValueError(f"loss must be given for a prediction that is no tensor, got {type(prediction).__name__}")
         if self._classes is None:
             self._classes = class_target(prediction, self.target)
         return class_loss(prediction, self._classes)
-
-
-def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _derivative(
@@ -141,27 +138,27 @@ def _derivative(
 
 
 def _unit_slope(slope: torch.Tensor, batch: int) -> torch.Tensor:
-    """Finite, and scaled to a greatest magnitude of 1, each sample by itself where the first axis is the batch."""
+    """Finite and scaled to a greatest magnitude of 1, per sample if the first axis is the batch."""
     slope = slope.nan_to_num(0, 0, 0)
     rows = slope.reshape(batch if slope.ndim and len(slope) == batch else 1, -1)
     return (rows / peaks(rows)).reshape(slope.shape)
 
 
 def peaks(rows: torch.Tensor) -> torch.Tensor:
-    """Greatest magnitude of each row (n, 1), 1 for rows of zeros; six times as fast as the maximum norm."""
+    """Greatest magnitude of each row (n, 1), 1 for rows of zeros; faster than the maximum norm."""
     peak = torch.maximum(rows.amax(1, keepdim=True), -rows.amin(1, keepdim=True))
     return torch.where(peak > 0, peak, 1)
 
 
 def class_target(prediction: torch.Tensor, target: Any) -> torch.Tensor:
-    """A target as `class_loss` takes it: ids (B, *spatial), or probabilities of the prediction's shape.
+    """A target for `class_loss`: ids (B, *spatial), or probabilities of the prediction's shape.
 
     Args:
         prediction: logits (B, classes, *spatial), or (B, 1, *spatial) or (B,) for two classes.
         target: ids of any number type, (B, *spatial) or (B, 1, *spatial), -100 to ignore; or probabilities.
 
     Raises:
-        ValueError: it is neither, or an id is not among the classes.
+        ValueError: the target is neither, or an id is not among the classes.
 
     Example:
         >>> class_target(torch.zeros(2, 3), torch.tensor([[0.0], [2.0]]))
@@ -174,7 +171,8 @@ def class_target(prediction: torch.Tensor, target: Any) -> torch.Tensor:
     if tuple(target.shape) == tuple(prediction.shape) or (classes == 1 and tuple(target.shape) in shapes):
         target = target.reshape(prediction.shape).to(prediction.dtype)
         if bool(((target < 0) | (target > 1)).any()):
-            raise ValueError(f"target must lie within [0, 1] for a prediction of {classes} channel(s) of its shape")
+            low, high = float(target.min()), float(target.max())
+            raise ValueError(f"target must lie within [0, 1] as probabilities, got {low:g} to {high:g}")
         return target
     if tuple(target.shape) not in shapes:
         raise ValueError(
@@ -188,13 +186,13 @@ def class_target(prediction: torch.Tensor, target: Any) -> torch.Tensor:
 
 
 def class_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of logits; of a single channel the binary one. The target is one of `class_target`."""
+    """Cross-entropy of logits, binary for a single channel, with a target of `class_target`."""
     if prediction.ndim == 1 or prediction.shape[1] == 1:
         return F.binary_cross_entropy_with_logits(prediction, target)
     return F.cross_entropy(prediction, target)
 
 
 def class_probabilities(prediction: torch.Tensor) -> torch.Tensor:
-    """Softmax over the channels of logits; of a single channel the logistic function."""
+    """Softmax over the channels of logits; the logistic function of a single channel."""
     single = prediction.ndim == 1 or prediction.shape[1] == 1
     return prediction.sigmoid() if single else prediction.softmax(1)

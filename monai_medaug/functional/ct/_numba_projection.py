@@ -1,7 +1,7 @@
 """Compiled loops of the parallel-beam projector (see `projection.py`).
 
-Each comes twice: for slices one after another, which finds vectors along the detector, and (``_lanes``) for a block of
-slices as the last axis, where what is computed for a ray serves all.
+Each comes twice: for slices one after another, vectorised along the detector, and (``_lanes``) for a block of slices as
+the last axis, where the geometry of a ray is computed once for all.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_medaug.functional.geometry._numba_warp import _njit
+from monai_medaug.functional._njit import njit
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _span(start, step, n, detectors):
     """First and last (exclusive) detector whose position start + j step lies in (-1, n)."""
     if abs(step) < 1e-12:
@@ -24,7 +24,7 @@ def _span(start, step, n, detectors):
     return first, max(last, first)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def project_lines(padded, out, starts, shifts, steps, weights, views, first, last):
     """Joseph's method for the views listed: sum over lines of linear interpolation along each.
 
@@ -52,7 +52,7 @@ def project_lines(padded, out, starts, shifts, steps, weights, views, first, las
                 out[image, v, j] = total[j] * weights[v]
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def spread_lines(sinogram, padded, starts, shifts, steps, weights, views, first, last):
     """The exact adjoint of `project_lines`, for the lines first..last."""
     images, _, wide = padded.shape
@@ -75,7 +75,7 @@ def spread_lines(sinogram, padded, starts, shifts, steps, weights, views, first,
             padded[image, line] = row
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def back_project(filtered, out, origin, along_row, along_column, first, last):
     """Pixel-driven back-projection with linear interpolation, for the rows first..last.
 
@@ -98,7 +98,7 @@ def back_project(filtered, out, origin, along_row, along_column, first, last):
             out[image, r] = total
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def project_lanes(padded, out, starts, shifts, steps, weights, views, first, last):
     """As `project_lines` for padded (lines, n + 3, slices) and out (all views, detectors, slices)."""
     lines, wide, lanes = padded.shape
@@ -113,7 +113,7 @@ def project_lanes(padded, out, starts, shifts, steps, weights, views, first, las
             row = padded[line]
             for j in range(a, b):
                 x = np.float32(start + j * step + 1.0)
-                i = np.uint32(x)  # unsigned spares the check for negative indices
+                i = np.uint32(x)  # unsigned, so that indexing needs no check for negatives
                 f = x - np.float32(i)
                 target, near, far = total[np.uint32(j)], row[i], row[i + np.uint32(1)]
                 for s in range(lanes):
@@ -121,7 +121,7 @@ def project_lanes(padded, out, starts, shifts, steps, weights, views, first, las
         out[v] = total * np.float32(weights[v])
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def spread_lanes(sinogram, padded, starts, shifts, steps, weights, views, first, last):
     """The exact adjoint of `project_lanes`, for the lines first..last."""
     _, wide, lanes = padded.shape
@@ -143,7 +143,7 @@ def spread_lanes(sinogram, padded, starts, shifts, steps, weights, views, first,
         padded[line] = row
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def back_project_lanes(filtered, out, origin, along_row, along_column, first, last):
     """As `back_project` for filtered (views, detectors + 2, slices) and out (rows, columns, slices)."""
     views, wide, lanes = filtered.shape

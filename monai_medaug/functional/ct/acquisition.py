@@ -1,8 +1,8 @@
-"""What happens in a CT scanner between the patient and the slice, as changes of the sinogram.
+"""Effects of a CT scan between patient and slice, as changes of the sinogram.
 
-A reprojected slice is not the raw sinogram: a round trip costs tens of HU. So each function reconstructs only the
-*change* that it makes to the line integrals, and the caller adds it to the slice; where nothing changes, nothing is
-touched. Stacks are HU slices (N, 1, rows, columns), per-slice parameters broadcast as (N, 1, 1, 1).
+Reprojecting and reconstructing a slice costs tens of HU. So each function reconstructs only the *change* of the line
+integrals, and the caller adds it to the slice: without change the slice stays as it is. Stacks are HU slices (N, 1,
+rows, columns), per-slice parameters broadcast as (N, 1, 1, 1).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from monai_medaug.functional.ct.hu import PADDING_HU
 from monai_medaug.functional.ct.projection import WATER_PER_MM, ParallelBeam, hu_to_attenuation
 
-# Attenuation per mm at these photon energies, and the share of each in a 120 kV spectrum behind the patient's entry
+# Photon energies, their shares in a 120 kV spectrum at the patient, and attenuation per mm at each
 SPECTRUM_KEV = (40.0, 55.0, 70.0, 85.0, 105.0)
 _REFERENCE = 2  # 70 keV, at which HU are defined here
 SPECTRUM = (0.12, 0.28, 0.30, 0.20, 0.10)
@@ -28,18 +28,18 @@ METALS = {
 }
 """From the mass attenuation of titanium (4.5 g/cm³) and iron (7.87 g/cm³), Hubbell & Seltzer 1995."""
 SCANNER_HU = 3071.0
-"""Greatest value that a scanner of 12 bit stores."""
+"""Greatest value in 12 bit."""
 BONE_HU = (150.0, 400.0)
-"""Between these a voxel goes from water-like to bone-like."""
+"""Tissue counts as water below, as bone above, as a linear mixture between."""
 
 
 def line_integrals(hu: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    """Line integrals of the attenuation, padding taken as air."""
+    """Line integrals of the attenuation; padding counts as air."""
     return beam.project(hu_to_attenuation(torch.where(hu > PADDING_HU, hu, -1000.0)))
 
 
 def hu_change(sinogram_change: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:
-    """The change in HU that a change of the line integrals makes."""
+    """The change in HU for a change of the line integrals."""
     return beam.fbp(sinogram_change, window) * (1000 / WATER_PER_MM)
 
 
@@ -52,17 +52,17 @@ def thinning_noise(
     beam: ParallelBeam,
     window: str,
 ) -> torch.Tensor:
-    """The noise that a scan of full dose lacks to look like one at a fraction of it, in HU.
+    """Noise in HU that turns a scan of full dose into one at a fraction of it.
 
-    Of N0 photons a ray lets N0 exp(-p) through, so that p has the variance exp(p) / N0 + e² exp(2 p) / N0² with the
-    electronic noise e. At the dose fraction a N0 becomes a N0; the difference of the two variances is inserted. For
-    e = 0 that is sigma0² (1 / a - 1) (Yu et al. 2012; Zabic et al. 2013).
+    Of N0 photons, N0 exp(-p) pass along a ray; with the electronic noise e, p has the variance exp(p) / N0 + e² exp(2
+    p) / N0². At the dose fraction a, N0 becomes a N0; the difference of the two variances is inserted, for e = 0
+    sigma0² (1 / a - 1) (Yu et al. 2012; Zabic et al. 2013).
 
     Args:
         hu: slices.
         white: standard normal (N, 1, views, detectors).
         fraction: a in (0, 1].
-        photons: N0 per ray of the scan at hand.
+        photons: N0 per ray of the given scan.
         electronic: e in photons.
         beam: geometry.
         window: apodisation of the reconstruction.
@@ -76,9 +76,9 @@ def thinning_noise(
 def beam_hardening(hu: torch.Tensor, amount: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:
     """The cupping and dark bands of a polychromatic beam after the scanner's water correction, in HU.
 
-    Each ray crosses the lengths Lw of water and Lb of bone (Joseph & Spital 1978); the detector sees ``-ln sum_e w_e
-    exp(-mu_w,e Lw - mu_b,e Lb)``. The scanner maps that to the line integral of the water that would give it. What
-    remains against the monochromatic truth is times ``amount`` reconstructed. Water alone is corrected exactly.
+    A ray through the lengths Lw of water and Lb of bone (Joseph & Spital 1978) measures ``-ln sum_e w_e exp(-mu_w,e Lw
+    - mu_b,e Lb)``. The scanner maps that to the line integral of the water that would give it. The difference to the
+    monochromatic line integral, times ``amount``, is reconstructed. Water alone is corrected exactly.
     """
     water, bone = tissue_lengths(hu, beam)
     measured = polychromatic([(water, WATER), (bone, BONE)])
@@ -90,7 +90,7 @@ def tissue_lengths(hu: torch.Tensor, beam: ParallelBeam) -> tuple[torch.Tensor, 
     clean = torch.where(hu > PADDING_HU, hu, -1000.0)
     share = ((clean - BONE_HU[0]) / (BONE_HU[1] - BONE_HU[0])).clamp(0, 1)
     attenuation = hu_to_attenuation(clean)
-    # as one stack, whose slices share the work
+    # one stack, so that all slices share the geometry
     water, bone = beam.project(torch.cat([attenuation * (1 - share), attenuation * share])).chunk(2)
     return water.clamp_min(0) / WATER[_REFERENCE], bone / BONE[_REFERENCE]
 
@@ -110,12 +110,12 @@ def metal_artefact(
     beam: ParallelBeam,
     window: str,
 ) -> torch.Tensor:
-    """Slices with metal in them, as a scanner reconstructs them, in HU up to 3071.
+    """Slices with metal inserted, as a scanner reconstructs them, in HU up to 3071.
 
-    Rays are traced at each energy through tissue, bone and metal; of N0 photons few are left behind the metal, a floor
-    of scattered ones joins them, and their Poisson noise (taken as normal, at least one photon counted) makes the
-    starvation streaks. The water-corrected result against the clean monochromatic one is reconstructed and added, so
-    that slices without metal come out as they were.
+    Rays pass tissue, bone and metal at each energy; behind metal few of N0 photons remain, plus a floor of scattered
+    ones, and their Poisson noise (normal approximation, at least one photon) makes the starvation streaks. The
+    difference of the water-corrected to the clean monochromatic line integrals is reconstructed and added; slices
+    without metal stay as they are.
 
     Args:
         hu: slices.
@@ -136,7 +136,7 @@ def metal_artefact(
     counts = torch.where(length > 0, counts + torch.sqrt(counts) * white, photons * torch.exp(-measured)).clamp_min(1)
     seen = torch.log(photons / counts)
     touched = length.flatten(1).amax(1).reshape(-1, 1, 1, 1) > 0
-    # beam hardening of bone alone is not metal's doing: only rays through metal change
+    # only rays through metal change: beam hardening of bone alone belongs to `beam_hardening`
     change = torch.where(length > 0, water_corrected(seen), monochromatic(water, bone)) - clean
     added = torch.where(touched, hu_change(change, beam, window), 0.0)
     return torch.where(touched, (hu + added).clamp_max(SCANNER_HU), hu)
@@ -144,7 +144,7 @@ def metal_artefact(
 
 def polychromatic(lengths: list[tuple[torch.Tensor, tuple[float, ...]]]) -> torch.Tensor:
     """-ln of the transmission of the spectrum through lengths (mm) of materials with these attenuations."""
-    # against the highest energy, which is attenuated least: no exponential overflows
+    # relative to the highest energy, which is attenuated least, so that no exponential overflows
     total = torch.full_like(lengths[0][0], SPECTRUM[-1])
     for e, weight in enumerate(SPECTRUM[:-1]):
         total.add_(_weighted((length, mu[-1] - mu[e]) for length, mu in lengths).exp_(), alpha=weight)
@@ -161,7 +161,7 @@ def _weighted(terms: Iterable[tuple[torch.Tensor, float]]) -> torch.Tensor:
 
 
 def water_corrected(measured: torch.Tensor) -> torch.Tensor:
-    """The monochromatic line integral of the water that gives a polychromatic measurement, by a table to 1200 mm.
+    """The monochromatic line integral of the water that gives a polychromatic measurement; a table to 1200 mm.
 
     Example:
         >>> seen = polychromatic([(torch.tensor([0.0, 100.0, 300.0]), WATER)])
@@ -176,7 +176,7 @@ def water_corrected(measured: torch.Tensor) -> torch.Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _water_table(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
-    """Monochromatic line integrals at polychromatic 0, step, 2 step ... of up to 1200 mm of water, and the step."""
+    """Monochromatic line integrals for polychromatic 0, step, 2 step ... up to 1200 mm of water, and the step."""
     length = torch.linspace(0, 1200, 2**15 + 1, dtype=torch.float64)
     measured = polychromatic([(length, WATER)]).numpy()
     even = np.linspace(0, measured[-1], 2**15 + 1)
@@ -185,7 +185,7 @@ def _water_table(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor
 
 
 def ring_artefact(gain: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:
-    """The rings of detector elements whose gain is off, in HU: p changes by -ln(1 + gain) in all or some views.
+    """Rings in HU of detector elements with a gain error: p changes by -ln(1 + gain) in all or some views.
 
     Args:
         gain: relative gain error (N, 1, views or 1, detectors).
@@ -201,7 +201,7 @@ def motion_artefact(
 ) -> torch.Tensor:
     """The change in HU when the patient moves during the scan.
 
-    View theta of an object that is turned by phi and shifted by d sees the sinogram at theta - phi, displaced by
+    View theta of an object rotated by phi and translated by d is the sinogram at theta - phi, displaced by
     d · (cos, sin)(theta).
 
     Args:
@@ -221,7 +221,7 @@ def motion_artefact(
 
 
 def _views(sinogram: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Views (N, views, detectors) of any index (N, views): over 180° a sinogram goes on as its mirror image."""
+    """Views (N, views, detectors) of any index (N, views): beyond 180° a sinogram continues as its mirror image."""
     views = sinogram.shape[2]
     rows = torch.take_along_dim(sinogram[:, 0], (index % views)[..., None], 1)
     mirrored = torch.div(index, views, rounding_mode="floor") % 2 == 1
@@ -239,10 +239,10 @@ def _displaced(rows: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
 
 
 def apparent_shift(shift: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    """Where a moving object appears: the shift (N, 2) that explains its shifts (N, views, 2) best.
+    """Where a moving object appears: the translation (N, 2) that fits its translations (N, views, 2) best.
 
-    A view sees the component along its detector direction n, and least squares over the views gives (2 / V) sum n (n ·
-    d): a movement counts where it is seen.
+    A view measures the component along its detector direction n; least squares over V views gives (2 / V) sum n (n ·
+    d).
     """
     angles = torch.from_numpy(beam.angles).to(shift)
     normal = torch.stack([torch.cos(angles), torch.sin(angles)], dim=-1)

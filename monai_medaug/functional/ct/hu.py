@@ -8,7 +8,7 @@ import math
 import torch
 
 PADDING_HU = -1400.0
-"""At and below this, voxels lie outside the reconstructed circle (-2048, -3024 and the like): no tissue, no noise."""
+"""Up to this value voxels lie outside the reconstructed circle (-2048, -3024 and the like): no tissue, no noise."""
 
 AIR_HU, TISSUE_HU = -1000.0, -200.0
 
@@ -38,10 +38,10 @@ def hu_window(
 
 
 def hu_contrast(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor | float) -> torch.Tensor:
-    """Contrast about a pivot, HU + w (factor - 1) (HU - pivot), with air where the scale has it.
+    """Contrast about a pivot, HU + w (factor - 1) (HU - pivot); air stays air.
 
-    The weight w rises from 0 at -1000 HU to 1 at -200 HU: another tube voltage scales tissue and bone against water,
-    but air is -1000 by definition and lung between them a mixture.
+    The weight w rises from 0 at -1000 HU to 1 at -200 HU: another tube voltage scales tissue and bone relative to
+    water, but air is -1000 HU by definition, and lung is a mixture.
 
     Example:
         >>> hu_contrast(torch.tensor([-2048.0, -1000.0, 0.0, 100.0]), torch.tensor(1.15), torch.tensor(0.0))
@@ -55,16 +55,16 @@ def hu_contrast(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor |
 def ct_noise_power(rows: int, columns: int, spacing: tuple[float, float], kernel: str) -> torch.Tensor:
     """Noise power spectrum of filtered back-projection on the half plane of `torch.fft.rfft2`, mean 1 over the plane.
 
-    A ramp-filtered projection of white noise has power ``|f|² W(f)²``, back-projection divides by ``|f|``: there
-    remains ``|f| W(f)²`` with the apodisation ``W``, a Hann window that ends at the kernel's share of the Nyquist
-    frequency (Riederer et al. 1978; Kijewski & Judy 1987). At f = 0 it is zero: the noise has mean zero.
+    A ramp-filtered projection of white noise has the power ``|f|² W(f)²``, back-projection divides it by ``|f|``:
+    ``|f| W(f)²`` with the apodisation ``W``, a Hann window that ends at the kernel's share of the Nyquist frequency
+    (Riederer et al. 1978; Kijewski & Judy 1987). It is 0 at f = 0: the noise has mean 0.
 
     Args:
         rows, columns: of the slice.
         spacing: in mm along rows and columns; frequencies are in cycles per mm.
         kernel: ``"soft"``, ``"standard"``, ``"sharp"``, or ``"white"`` for a flat spectrum.
 
-    The result is cached: do not write to it.
+    The result is cached and must not be written to.
     """
     fy = torch.fft.fftfreq(rows, spacing[0], dtype=torch.float64)[:, None]
     fx = torch.fft.rfftfreq(columns, spacing[1], dtype=torch.float64)[None]
@@ -76,7 +76,7 @@ def ct_noise_power(rows: int, columns: int, spacing: tuple[float, float], kernel
         end = APODISATION[kernel] * 0.5 / min(spacing)
         window = torch.where(f < end, 0.5 + 0.5 * torch.cos(math.pi * f / end), torch.zeros_like(f))
         power = f * window**2
-    twice = torch.full((f.shape[1],), 2.0, dtype=torch.float64)  # columns that stand for their mirror images too
+    twice = torch.full((f.shape[1],), 2.0, dtype=torch.float64)  # columns that also stand for their mirror images
     twice[0] = 1
     if columns % 2 == 0:
         twice[-1] = 1
@@ -85,19 +85,18 @@ def ct_noise_power(rows: int, columns: int, spacing: tuple[float, float], kernel
 
 
 def half_spectrum_shape(rows: int, columns: int) -> tuple[int, int, int]:
-    """Shape of the white noise that `coloured_slices` takes for a slice: rows, half the columns, two parts."""
+    """Shape of the white noise of a slice for `coloured_slices`: rows, half the columns, real and imaginary."""
     return rows, columns // 2 + 1, 2
 
 
 def coloured_slices(white: torch.Tensor, power: torch.Tensor, columns: int) -> torch.Tensor:
     """Noise of unit variance and the given spectrum.
 
-    The white noise is taken as the spectrum itself, which saves the forward transform. The columns of frequency 0 and
-    Nyquist should be Hermitian; the inverse transform reads only their Hermitian part, whose variance is half: they
-    are scaled by sqrt(2).
+    The white noise serves as the spectrum, which saves the forward transform. Of the columns of frequency 0 and Nyquist
+    the inverse transform reads only the Hermitian part, of half the variance: they are scaled by sqrt(2).
 
     Args:
-        white: standard normal (..., rows, columns // 2 + 1, 2); used up.
+        white: standard normal (..., rows, columns // 2 + 1, 2); overwritten.
         power: from `ct_noise_power`.
         columns: of the slice.
     """
@@ -111,7 +110,7 @@ def coloured_slices(white: torch.Tensor, power: torch.Tensor, columns: int) -> t
 
 
 def correlated_slices(noise: torch.Tensor, correlation: float) -> torch.Tensor:
-    """Mix neighbours along axis 2 so that adjacent slices correlate by ``correlation`` and others do not.
+    """Mix neighbours along axis 2 so that adjacent slices have the correlation, others none.
 
     Args:
         noise: (B, C, slices + 1, rows, columns) of unit variance, independent slices.
@@ -129,7 +128,7 @@ def add_hu_noise(image: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) 
         tensor([-2048.,    30.])
     """
     noisy = torch.addcmul(image, noise, sigma)
-    if image.device.type == "cpu" and bool(image.amin() > PADDING_HU):  # elsewhere asking would wait for the device
+    if image.device.type == "cpu" and bool(image.amin() > PADDING_HU):  # a GPU would have to be waited for
         return noisy
     return torch.where(image > PADDING_HU, noisy, image)
 

@@ -1,10 +1,10 @@
 """Parallel-beam projection of slices, its exact adjoint and filtered back-projection.
 
-A slice (rows, columns) with a spacing in mm lies centred on the rotation axis; its first axis is y, its second x. View
-``theta`` sees at the detector position s (mm from the centre) the line ``x cos(theta) + y sin(theta) = s``. Line
-integrals are taken by Joseph's method (P. M. Joseph, IEEE Trans. Med. Imaging 1982): linear interpolation on each row,
-or on each column for steep views, times the length of the step. `ParallelBeam.adjoint` is the transpose, so that both
-are differentiable; `ParallelBeam.fbp` uses the usual pixel-driven back-projection.
+A slice (rows, columns) with a spacing in mm is centred on the rotation axis; its first axis is y, its second x. In view
+``theta`` the detector position s (mm from the centre) measures the line ``x cos(theta) + y sin(theta) = s``. Line
+integrals follow Joseph's method (P. M. Joseph, IEEE Trans. Med. Imaging 1982): linear interpolation on each row, or on
+each column for steep views, times the length of the step. `ParallelBeam.adjoint` is the exact transpose, so that both
+are differentiable; `ParallelBeam.fbp` uses pixel-driven back-projection.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import compiled, over_rows
+from monai_medaug.functional.acceleration import loops, over_rows
 
 WATER_PER_MM = 0.0192
 """Attenuation of water at 70 keV."""
 FILTERS = ("ramp", "shepp-logan", "cosine", "hann")
 
-_LANES = 2  # from so many slices on they lie side by side in memory, so that what is computed for a ray serves all
-_BLOCK = 32  # slices at a time: more lanes are no faster
+_LOOPS = "ct._numba_projection"  # for float32
+_LANES = 2  # from 2 slices on, slices are the last axis in memory: a ray's geometry is computed once for all
+_BLOCK = 32  # slices at a time; more lanes are not faster
 
 
 def hu_to_attenuation(hu: torch.Tensor, water: float = WATER_PER_MM) -> torch.Tensor:
-    """Attenuation per mm, water (1 + HU / 1000). Below -1000 HU it is negative, as noise makes it.
+    """Attenuation per mm, water (1 + HU / 1000); negative below -1000 HU, which noise reaches.
 
     Example:
         >>> hu_to_attenuation(torch.tensor([-1000.0, 0.0]))
@@ -137,7 +138,7 @@ class ParallelBeam:
 
 @dataclass(frozen=True)
 class _Lines:
-    """Where the rays of some views meet the lines of the image: position = start + line * shift + detector * step."""
+    """Where the rays of some views cross the lines of the image: position = start + line * shift + detector * step."""
 
     views: np.ndarray
     start: np.ndarray
@@ -193,20 +194,20 @@ class _Adjoint(torch.autograd.Function):
 def _in_blocks(
     function: Callable[[torch.Tensor, ParallelBeam], torch.Tensor], stack: torch.Tensor, beam: ParallelBeam
 ) -> torch.Tensor:
-    """A function of stacks (N, ...), block by block, of slices or sinograms (B, C, ...)."""
+    """Apply a function of stacks (N, ...) to slices or sinograms (B, C, ...), block by block."""
     flat = stack.reshape(-1, *stack.shape[2:])
     out = torch.cat([function(block, beam) for block in flat.split(_BLOCK)])
     return out.reshape(*stack.shape[:2], *out.shape[1:])
 
 
 def _projected(slices: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    loops = _loops(slices)
-    lanes = loops is not None and len(slices) >= _LANES
+    compiled = loops(_LOOPS, slices, dtypes=[torch.float32])
+    lanes = compiled is not None and len(slices) >= _LANES
     out = _arranged(slices.new_zeros(len(slices), beam.views, beam.width), lanes)
     for lines, source in zip(beam._rays, (slices, slices.transpose(1, 2)), strict=True):
         padded = _arranged(torch.nn.functional.pad(source, (1, 2)), lanes)
-        if loops is not None:
-            kernel = loops.project_lanes if lanes else loops.project_lines
+        if compiled is not None:
+            kernel = compiled.project_lanes if lanes else compiled.project_lines
             fixed = (padded.numpy(), out.numpy(), lines.start, lines.shift, lines.step, lines.weight, lines.views)
             over_rows(partial(kernel, *fixed), len(lines.views), 8)
             continue
@@ -218,14 +219,14 @@ def _projected(slices: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
 
 
 def _spread(sinograms: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    loops = _loops(sinograms)
-    lanes = loops is not None and len(sinograms) >= _LANES
+    compiled = loops(_LOOPS, sinograms, dtypes=[torch.float32])
+    lanes = compiled is not None and len(sinograms) >= _LANES
     given = _arranged(sinograms, lanes)
     parts = []
     for lines, (count, n) in zip(beam._rays, (beam.shape, beam.shape[::-1]), strict=True):
         padded = _arranged(sinograms.new_zeros(len(sinograms), count, n + 3), lanes)
-        if loops is not None:
-            kernel = loops.spread_lanes if lanes else loops.spread_lines
+        if compiled is not None:
+            kernel = compiled.spread_lanes if lanes else compiled.spread_lines
             fixed = (given.numpy(), padded.numpy(), lines.start, lines.shift, lines.step, lines.weight, lines.views)
             over_rows(partial(kernel, *fixed), count, 8)
         else:
@@ -239,14 +240,14 @@ def _spread(sinograms: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
 
 
 def _arranged(stack: torch.Tensor, lanes: bool) -> torch.Tensor:
-    """Contiguous as the loops want it: with the slices first, or as the last axis."""
+    """Contiguous, with the slices first or last, as the loops expect."""
     return (stack.permute(1, 2, 0) if lanes else stack).contiguous()
 
 
 def _positions(
     lines: _Lines, view: int, shape: Sequence[int], width: int, like: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Index and fraction (images, lines, detectors) in the padded lines; what misses the image meets their zeros."""
+    """Index and fraction (images, lines, detectors) in the padded lines; rays beside the image hit padding of zeros."""
     images, count, wide = shape
     line = torch.arange(count, device=like.device, dtype=torch.float64)[:, None]
     detector = torch.arange(width, device=like.device, dtype=torch.float64)
@@ -258,15 +259,15 @@ def _positions(
 
 
 def _back_projected(filtered: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    loops = None if filtered.requires_grad else _loops(filtered)
-    lanes = loops is not None and len(filtered) >= _LANES
+    compiled = loops(_LOOPS, filtered, dtypes=[torch.float32])
+    lanes = compiled is not None and len(filtered) >= _LANES
     padded = _arranged(torch.nn.functional.pad(filtered, (1, 1)), lanes)
     (rows, columns), (dy, dx) = beam.shape, beam.spacing
     cos, sin = np.cos(beam.angles) / beam.pitch, np.sin(beam.angles) / beam.pitch
     origin = (beam.width - 1) / 2 + 1 - (rows - 1) / 2 * dy * sin - (columns - 1) / 2 * dx * cos
     out = _arranged(filtered.new_zeros(len(filtered), rows, columns), lanes)
-    if loops is not None:
-        kernel = loops.back_project_lanes if lanes else loops.back_project
+    if compiled is not None:
+        kernel = compiled.back_project_lanes if lanes else compiled.back_project
         over_rows(partial(kernel, padded.numpy(), out.numpy(), origin, dy * sin, dx * cos), rows, 8)
         return out.permute(2, 0, 1) if lanes else out
     r = torch.arange(rows, device=out.device, dtype=torch.float64)[:, None]
@@ -277,8 +278,3 @@ def _back_projected(filtered: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
         values = padded[:, v]
         out = out + torch.lerp(values[:, index], values[:, index + 1], (x - index).to(out.dtype))
     return out
-
-
-def _loops(tensor: torch.Tensor):  # type: ignore[no-untyped-def]
-    """The compiled loops, which take float32 on the CPU."""
-    return compiled("ct._numba_projection", tensor.device) if tensor.dtype == torch.float32 else None

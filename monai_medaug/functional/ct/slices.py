@@ -1,4 +1,4 @@
-"""Volumes as stacks of the slices that a CT scanner made, for operations that work slice by slice."""
+"""Volumes as stacks of CT slices, for operations that work slice by slice."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.noise.white import white_noise
 
 _VIEWS = 360
-_ELEMENT_MM = 0.6  # at the isocentre; finer ones would sharpen noise beyond any scanner's
-_SLICES_AT_ONCE = 32  # sinograms of so many slices are held at a time
+_ELEMENT_MM = 0.6  # at the isocentre; smaller ones would make noise finer than any scanner does
+_SLICES_AT_ONCE = 32  # whose sinograms are held at one time
 
 
 def slice_axis(grid: VoxelGrid) -> int | None:
-    """The array axis across which slices lie: nearest to the scanner's axis, the world's third.
+    """The array axis across the slices: the nearest to the scanner's axis, the world's third.
 
-    The last axis where there is no affine, None in 2D, where the image is the slice.
+    The last axis without an affine, None in 2D, where the image is the slice.
     """
     if len(grid.shape) == 2:
         return None
@@ -32,11 +32,11 @@ def slice_axis(grid: VoxelGrid) -> int | None:
 
 @dataclass(frozen=True)
 class SliceStack:
-    """Some samples of a batch as slices (N, 1, rows, columns), and the way back.
+    """Samples of a batch as slices (N, 1, rows, columns), and the way back.
 
     Attributes:
         members: which samples.
-        axis: across which their slices lie, None in 2D.
+        axis: across the slices, None in 2D.
         spacing: in mm along rows and columns.
         slices: (N, 1, rows, columns); sample by sample, channel by channel.
         whole: shape (members, C, S, rows, columns) of the stack.
@@ -50,17 +50,17 @@ class SliceStack:
 
     @property
     def beam(self) -> ParallelBeam:
-        """The scanner of these slices: 360 views, detector elements of a pixel but not below 0.6 mm."""
+        """The scanner of these slices: 360 views, detector elements of a pixel's width, at least 0.6 mm."""
         shape = (self.slices.shape[2], self.slices.shape[3])
         return ParallelBeam(shape, self.spacing, _VIEWS, detector_spacing=max(min(self.spacing), _ELEMENT_MM))
 
     def spread(self, values: Sequence[float]) -> torch.Tensor:
-        """One value a sample of the batch as (N, 1, 1, 1)."""
+        """One value per sample of the batch as (N, 1, 1, 1)."""
         mine = self.slices.new_tensor([values[i] for i in self.members])
         return mine.repeat_interleave(self.whole[1] * self.whole[2]).reshape(-1, 1, 1, 1)
 
     def noise(self, shape: Sequence[int], seeds: Sequence[int], slices: int | None = None) -> torch.Tensor:
-        """White noise (N, 1, *shape), each sample's from its own seed, another for each of its slices."""
+        """White noise (N, 1, *shape): each sample has its own seed, each of its slices its own noise."""
         each = (self.whole[1] * (self.whole[2] if slices is None else slices), *shape)
         return white_noise(each, [seeds[i] for i in self.members], self.slices.device).reshape(-1, 1, *shape)
 
@@ -71,7 +71,7 @@ class SliceStack:
 
 
 def slice_stacks(image: torch.Tensor, grids: Sequence[VoxelGrid]) -> Iterator[SliceStack]:
-    """The batch (B, C, *spatial) as stacks; samples whose slices have one axis and spacing share one."""
+    """The batch (B, C, *spatial) as stacks, one for all samples of the same slice axis and spacing."""
     together: dict[tuple, list[int]] = {}
     for i, grid in enumerate(grids):
         axis = slice_axis(grid)
@@ -90,13 +90,13 @@ def change_slices(
     change: Callable[[SliceStack], Callable[[slice], torch.Tensor]],
     at_once: int = _SLICES_AT_ONCE,
 ) -> torch.Tensor:
-    """Add to each slice the change that a function makes of it.
+    """Add to each slice the change that a function computes.
 
     Args:
         image: (B, C, *spatial).
-        grids: one a sample.
+        grids: one per sample.
         change: for a stack, returns a function that gives the change for a range of its slices.
-        at_once: how many slices that range has at most.
+        at_once: greatest number of slices in a range.
     """
     out = torch.empty_like(image)
     for stack in slice_stacks(image, grids):

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_medaug.functional.geometry._numba_warp import _njit
+from monai_medaug.functional._njit import njit
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _row_distances(matching, mz, my, mx, z, y, dz, dy, dx, patch, cap, alike, line, out):
-    """Distances of all patches of a row to the displaced ones, in a padded image whose outside is far from all."""
+    """Distances of all patches of a row to the displaced ones, in an image padded with values far from all."""
     pz, py, px = patch
     width = len(line)
     for i in range(pz):
@@ -35,9 +35,9 @@ def _row_distances(matching, mz, my, mx, z, y, dz, dy, dx, patch, cap, alike, li
         out[x] = max(out[x], alike)
 
 
-@_njit()
+@njit()
 def _keep_nearest(distances, columns, offset, limit, nearest, chosen, count):
-    """Insert the candidates of one offset into the sorted lists; of equal ones the earlier offset stays first."""
+    """Insert the candidates of one offset into the sorted lists; of equal ones the earlier offset is first."""
     most = nearest.shape[1]
     for r in range(len(columns)):
         d = distances[columns[r]]
@@ -52,7 +52,7 @@ def _keep_nearest(distances, columns, offset, limit, nearest, chosen, count):
         count[r] = min(n + 1, most)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _times_matrix(source, target, matrix, outer, inner):
     """``matrix`` along the middle axis of ``source``, flat (outer, n, inner)."""
     n = matrix.shape[0]
@@ -77,7 +77,7 @@ def _times_matrix(source, target, matrix, outer, inner):
                 j += 1
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _transform_patches(group, spare, mz, my, mx, members):
     """The three matrices on the patch axes of ``group``, flat (z, y, x, members)."""
     pz, py, px = len(mz), len(my), len(mx)
@@ -88,9 +88,9 @@ def _transform_patches(group, spare, mz, my, mx, members):
         group[:] = spare[:]
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _haar(group, voxels, members):
-    """Haar transform along the members, in bit-reversed order, so that each step takes one half with the other."""
+    """Haar transform along the members, in bit-reversed order, so that each step combines two halves."""
     s = group.dtype.type(np.sqrt(0.5))
     half = members >> 1
     while half:
@@ -102,7 +102,7 @@ def _haar(group, voxels, members):
         half >>= 1
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _haar_back(group, voxels, members):
     s = group.dtype.type(np.sqrt(0.5))
     half = 1
@@ -115,7 +115,7 @@ def _haar_back(group, voxels, members):
         half <<= 1
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _collect(image, starts, patch, members, group):
     """Copy the patches that start at these voxels into ``group``, flat (z, y, x, members)."""
     _, ny, nx = image.shape
@@ -130,11 +130,11 @@ def _collect(image, starts, patch, members, group):
                     t += 1
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _shrink_hard(group, members, threshold, spread):
-    """Set the coefficients below the threshold times their noise to 0, except the group's mean.
+    """Set coefficients below the threshold times their noise to 0, except the group's mean.
 
-    The weight is 1 / the variance of what is left.
+    Returns 1 / the variance of the remaining noise as weight.
     """
     zero = group.dtype.type(0)
     energy = zero
@@ -149,9 +149,9 @@ def _shrink_hard(group, members, threshold, spread):
     return 1.0 / energy
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _shrink_wiener(group, pilot, members, spread):
-    """Empirical Wiener filter, the group's mean kept; the weight is 1 / the variance of what is left."""
+    """Empirical Wiener filter that keeps the group's mean; returns 1 / the variance of the remaining noise."""
     one = group.dtype.type(1)
     energy = group.dtype.type(0)
     for c in range(len(spread)):
@@ -166,7 +166,7 @@ def _shrink_wiener(group, pilot, members, spread):
     return 1.0 / energy
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def filter_references(
     image,
     pilot,

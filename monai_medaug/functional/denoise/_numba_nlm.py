@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_medaug.functional.geometry._numba_warp import _njit
+from monai_medaug.functional._njit import njit
 
 BLOCK = 32768
-"""Voxels of a plane that are worked on for all offsets before the next: what is read and written stays in the cache."""
+"""Voxels of a plane that are processed for all offsets before the next, so that they stay in the cache."""
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _difference_line(padded, z, y, x, dz, dy, dx, planes, cap, out):
     """Capped squared differences of a row and its displaced partner, as integers, summed over the patch's planes."""
     for k in range(planes):
@@ -28,20 +28,20 @@ def _difference_line(padded, z, y, x, dz, dy, dx, planes, cap, out):
                 out[i] += np.int32(d if d < cap else cap)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _slide_columns(columns, ring, line):
-    """Running sums along the columns: the new line enters, the one that leaves the patch goes."""
+    """Running sums along the columns: add the new line, subtract the line that leaves the patch."""
     for i in range(len(line)):
         new = line[i]
         columns[i] += new - ring[i]
         ring[i] = new
 
 
-@_njit(inline="always")
+@njit(inline="always")
 def _damped(s, table):
     """max(exp(-t) - exp(-cut), 0) for t / 16 = s table[0] - table[1], not below 0.
 
-    exp(-t) is the 16th power of a cubic: no call and no look-up, so that it vectorises; min() and max() don't.
+    exp(-t) is the 16th power of a cubic, without calls, so that it vectorises; min() and max() would not.
     """
     zero, last = np.float32(0), table[2]
     u = np.float32(s) * table[0] - table[1]
@@ -55,7 +55,7 @@ def _damped(s, table):
     return e if e > zero else zero
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _weigh_row(c, width, table, sums, w):
     """Weights of a row of patches from its column sums ``c``: summed over the patch's width, then damped."""
     n = len(w)
@@ -78,29 +78,29 @@ def _weigh_row(c, width, table, sums, w):
             w[i] = _damped(sums[i], table)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _accumulate_row(w, values, total, weight):
     for i in range(len(w)):
         total[i] += w[i] * values[i]
         weight[i] += w[i]
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def nonlocal_sums(padded, values, total, weight, patch, distance, cap, tables, first, last):
-    """Adds to ``total`` and ``weight`` what all pairs of voxels bring to the rows first..last.
+    """Add to ``total`` and ``weight`` the contributions of all pairs of voxels to the rows first..last.
 
     Args:
-        padded: (images, z + pz - 1, y + py - 1, x + px - 1), what the weights come from, scaled so that the square of
-            a difference is the integer to be summed.
-        values: (images, z, y, x), what is averaged.
-        total, weight: (images, z, y, x), with the voxels' own share in them.
-        patch, distance: three integers each; the distances below the axes' lengths.
-        cap: greatest square, such that a patch's sum fits 32 bits.
+        padded: (images, z + pz - 1, y + py - 1, x + px - 1), the source of the weights, scaled so that squares of
+            differences can be truncated to integers.
+        values: (images, z, y, x), to be averaged.
+        total, weight: (images, z, y, x), starting from the voxels' own contribution.
+        patch, distance: three integers each, distances below the axes' lengths.
+        cap: greatest square, so that a patch's sum fits 32 bits.
         tables: (images, 7), see `_damped`.
-        first, last: of the images · y rows; each carries its z planes along.
+        first, last: of the images · y rows, each with all z planes.
 
-    Integer sums are exact, so that running sums don't drift and rows come out alike however they are shared out. An
-    offset is used both ways: the pair's weight is computed once, or twice where its voxels lie in different blocks.
+    Integer sums are exact, so that running sums don't drift and results don't depend on the division of rows. Each
+    pair's weight is computed once for both voxels, or twice if they lie in different blocks.
     """
     _, nz, ny, nx = values.shape
     py, px = patch[1], patch[2]

@@ -1,20 +1,20 @@
-"""Compiled loops of the median and the bilateral filter (see `smoothing.py`)."""
+"""Compiled loops of the median and the bilateral filter (see `median.py`, `bilateral.py`)."""
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 from __future__ import annotations
 
 import numpy as np
 
-from monai_medaug.functional.geometry._numba_warp import _njit
+from monai_medaug.functional._njit import njit
 
 LANES = 64
-"""Voxels of a row that go through the median's network side by side."""
+"""Voxels of a row that pass the median's network side by side."""
 
 NUMERIC = {"contract", "reassoc", "nsz", "arcp"}
-"""Freedom to reorder and fuse, without the promise that there is neither NaN nor infinity."""
+"""Reordering and fusing are allowed; NaN and infinity are still respected."""
 
 
-@_njit(inline="always")
+@njit(inline="always")
 def _exchange(values, i, j, n):
     """The smaller of two rows into row i, the greater into row j."""
     low, high = values[i], values[j]
@@ -24,13 +24,13 @@ def _exchange(values, i, j, n):
         high[x] = a if b < a else b
 
 
-@_njit()
+@njit()
 def _network(values, pairs, n):
     for p in range(len(pairs)):
         _exchange(values, pairs[p, 0], pairs[p, 1], n)
 
 
-@_njit()
+@njit()
 def median_rows(image, out, size, sorting, merging, wire, first, last):
     """Rows first..last of the median of volumes (P, Z, Y, X), borders repeated.
 
@@ -68,13 +68,13 @@ def median_rows(image, out, size, sorting, merging, wire, first, last):
                 target[start + x] = window[wire, x]
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def _add_neighbours(centre, neighbour, scale, space, poly, numerator, denominator):
     """Add one offset's weights, and weights times differences, to a row.
 
-    exp(-t) is (exp(-t / 32))^32 with a polynomial for the inner one: no call and no table, so that it vectorises.
-    From t = 24 on it stays at 4e-11: a ball of 300 such voxels moves the result by 1e-8 of the difference, less than
-    float32 shows, and a comparison here would double the time.
+    exp(-t) is (exp(-t / 32))^32 with a polynomial for the inner one, without calls or tables, so that it vectorises.
+    From t = 24 on it stays at 4e-11: 300 such voxels change the result by 1e-8 of the difference, less than float32
+    resolves; a comparison would double the time.
     """
     c0, c1, c2, c3, c4, c5, c6, cap = poly[0], poly[1], poly[2], poly[3], poly[4], poly[5], poly[6], poly[7]
     for x in range(len(numerator)):
@@ -91,7 +91,7 @@ def _add_neighbours(centre, neighbour, scale, space, poly, numerator, denominato
         denominator[x] += w
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def bilateral_rows(image, out, offsets, spaces, scale, poly, first, last):
     """Rows first..last of the bilateral filter of volumes (C, Z, Y, X), borders repeated.
 

@@ -1,8 +1,8 @@
 """Compiled loops of the stationary wavelet shrinkage (see `wavelets_hard.py`).
 
-Volumes are (V, z, y, x). An axis that takes part has indices (coefficients, taps) of what the taps meet, one that
-doesn't has (coefficients, 1); z never takes part where y doesn't, and x always does. Rows are made when they are first
-wanted and kept until the next plane, so that they may be shared out at will.
+Volumes are (V, z, y, x). An axis that is transformed has the indices (coefficients, taps) of its samples, any other
+(coefficients, 1); z is transformed only with y, x always. Rows are computed when first needed and kept until the next
+plane, so that they may be divided among threads at will.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_medaug.functional.geometry._numba_warp import _njit
+from monai_medaug.functional._njit import njit
 
 NUMERIC = {"contract", "reassoc", "nsz", "arcp"}
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def _low_pass(source, at, taps, low):
     """The first filter's sum over the parts of a flat source that begin at ``at``."""
     n = len(low)
@@ -30,7 +30,7 @@ def _low_pass(source, at, taps, low):
                 low[x] += p * a[x] + q * b[x]
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def _split(source, at, taps, low, high):
     """Both filters' sums."""
     n = len(low)
@@ -47,7 +47,7 @@ def _split(source, at, taps, low, high):
                 high[x] += r * a[x] + s * b[x]
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def _merge(low, high, at, taps, out):
     """The sum of both bands' sums."""
     n = len(out)
@@ -62,16 +62,16 @@ def _merge(low, high, at, taps, out):
                 out[x] += p * a[x] + q * b[x] + r * c[x] + s * d[x]
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def _hard(low, high, limits):
-    """Coefficients that are not above their limit become 0."""
+    """Set coefficients up to their limit to 0."""
     for x in range(len(low)):
         a, b = low[x], high[x]
         low[x] = a if abs(a) > limits[0, x] else np.float32(0)
         high[x] = b if abs(b) > limits[1, x] else np.float32(0)
 
 
-@_njit(fastmath=NUMERIC)
+@njit(fastmath=NUMERIC)
 def _add_row(out, low, high, p, q, new):
     if new:
         for x in range(len(out)):
@@ -81,34 +81,34 @@ def _add_row(out, low, high, p, q, new):
             out[x] += p * low[x] + q * high[x]
 
 
-@_njit()
+@njit()
 def _extend(row, ends):
     for k in range(len(ends)):
         row[ends[k, 0]] = row[ends[k, 1]]
 
 
-@_njit()
+@njit()
 def _copy(source, out):
-    for x in range(len(out)):  # an assignment of slices takes eight times as long
+    for x in range(len(out)):  # an assignment of slices is slower
         out[x] = source[x]
 
 
-@_njit(inline="always")
+@njit(inline="always")
 def _lay_out(source, part, row):
-    """Begin a row by the part of the source that it shares."""
+    """Copy the common part of a source into a row."""
     start, offset, n = part
     _copy(source[offset : offset + n], row[start : start + n])
 
 
-@_njit()
+@njit()
 def approximation_rows(low, out, indices, row, shifts, taps, first, last):
     """Rows first..last of the next level's approximation.
 
     Args:
         low, out: float32 volumes, this level's and the next one's approximation.
-        indices: of z and y, what the taps of each row of ``out`` meet in ``low``.
-        row: how a row is extended, see `_KeptAxis.row`.
-        shifts: where in the extended row each tap begins.
+        indices: of z and y, the samples in ``low`` of each row of ``out``.
+        row: extension of a row, see `_KeptAxis.row`.
+        shifts: where each tap begins in the extended row.
         taps: (2, taps) of the analysis.
         first, last: of all volumes' rows.
     """
@@ -141,7 +141,7 @@ def approximation_rows(low, out, indices, row, shifts, taps, first, last):
         _low_pass(extended, shifts, taps, out[v, z, y])
 
 
-@_njit()
+@njit()
 def shrunk_rows(
     low, coarse, out, indices, row, coarse_indices, coarse_row, shifts, taps, gains, limits, order, first, last
 ):
@@ -149,18 +149,18 @@ def shrunk_rows(
 
     Args:
         low: float32 volumes, the level's approximation.
-        coarse: what has come of the next level's approximation; empty: it is kept as it is.
+        coarse: result of the next level; if empty, its approximation is kept as it is.
         out: the result.
         indices, row: see `approximation_rows`, for the places of the coefficients.
-        coarse_indices, coarse_row: of z and y, where in ``coarse`` the coefficients are; how its row is extended.
+        coarse_indices, coarse_row: of z and y, places in ``coarse`` of the coefficients; extension of its rows.
         shifts: where each tap begins, of the analysis in an extended row and of the synthesis in one of coefficients.
         taps: (2, 2, taps), of the analysis and of the synthesis.
         gains: noise gains of z, y and x, each (2, coefficients) for the low and the high band.
         limits: (V,), thresholds for a noise gain of 1.
-        order: rows of a plane, such that those which share coefficients follow each other.
+        order: rows of a plane, rows that share coefficients one after another.
         first, last: of ``order``, repeated for each volume.
 
-    A row holds those of all bands one after another, so that the loops are long; what is made of the joints isn't used.
+    A row holds those of all bands one after another, for long loops; values across the joints are not used.
     """
     nz, ny = out.shape[1], out.shape[2]
     index_z, index_y = indices

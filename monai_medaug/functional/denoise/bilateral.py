@@ -9,28 +9,28 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import over_rows
-from monai_medaug.functional.denoise.smoothing import as_volumes, repeated_border, smoothing_loops
+from monai_medaug.functional.acceleration import loops, over_rows
+from monai_medaug.functional.denoise.smoothing import as_volumes, repeated_border
 
 _FALL = (1.0, -0.99999972, 0.499993279, -0.166611465, 0.0414537957, -0.00790840587, 0.00095404053, 0.75)
-"""exp(-u) on [0, 0.75] as a polynomial, 4e-9 off (its 32nd power 6e-8), and where it ends."""
+"""Coefficients of exp(-u) on [0, 0.75], within 4e-9 (its 32nd power 6e-8), and the end of that range."""
 
 
 def bilateral_smooth(
     image: torch.Tensor, diameter: int, range_sigma: torch.Tensor, space_sigma: torch.Tensor
 ) -> torch.Tensor:
-    """Mean of the neighbours weighted by their distance and by how much their values differ.
+    """Mean of the neighbours, weighted by distance and by difference of values.
 
     ``out(p) = I(p) + sum_q w(q) (I(q) - I(p)) / sum_q w(q)`` with
     ``w(q) = exp(-(I(q) - I(p))² / (2 range²)) exp(-sum_a (q_a - p_a)² / (2 space_a²))`` over the disc or ball of
-    ``diameter`` voxels, as OpenCV's in 2D: C. Tomasi and R. Manduchi, Bilateral filtering for gray and color images,
+    ``diameter`` voxels, in 2D as OpenCV: C. Tomasi and R. Manduchi, Bilateral filtering for gray and color images,
     ICCV 1998. The border voxel is repeated outside.
 
     Args:
         image: (B, C, *spatial), float32 or float64.
         diameter: of the window in voxels; its radius is ``diameter // 2``.
-        range_sigma: (B,), in the image's units. At or below 0 a sample comes back as it is.
-        space_sigma: (B, axes), in voxels. At or below 0 there are no neighbours along the axis.
+        range_sigma: (B,), in the image's units; up to 0 the sample stays as it is.
+        space_sigma: (B, axes), in voxels; up to 0 there are no neighbours along the axis.
 
     Example:
         >>> step = torch.tensor([[[[0.0, 2.0, 0.0, 100.0, 102.0, 100.0]]]])
@@ -48,22 +48,22 @@ def bilateral_smooth(
         )
     image = image.contiguous()
     out = image.clone()
-    module = smoothing_loops(image, (torch.float32,))
+    compiled = loops("denoise._numba_smoothing", image, dtypes=[torch.float32])
     for b, (reach, space) in enumerate(zip(range_sigma.tolist(), space_sigma.tolist(), strict=True)):
         offsets, spaces = _ball(diameter // 2, space, tuple(image.shape[2:]))
         if reach <= 0 or len(offsets) == 0 or image[b].numel() == 0:
             continue
-        if module is None:
+        if compiled is None:
             out[b] = _bilateral_by_shifts(image[b], offsets, spaces, reach)
         else:
-            _bilateral_by_loops(module, image[b : b + 1], out[b : b + 1], offsets, spaces, reach)
+            _bilateral_by_loops(compiled, image[b : b + 1], out[b : b + 1], offsets, spaces, reach)
     return out
 
 
 def _ball(radius: int, space: Sequence[float], extent: Sequence[int]) -> tuple[list[tuple[int, ...]], list[float]]:
     """Offsets within the radius, without the voxel itself, and their spatial weights.
 
-    An axis of one voxel keeps its offsets: the repeated border weighs in there, as it does in OpenCV.
+    An axis of one voxel keeps its offsets: as in OpenCV, the repeated border counts there.
     """
     offsets, weights = [], []
     for place in np.ndindex(*(2 * radius + 1,) * len(extent)):
@@ -78,7 +78,7 @@ def _ball(radius: int, space: Sequence[float], extent: Sequence[int]) -> tuple[l
 
 
 def _bilateral_by_loops(
-    module: ModuleType,
+    compiled: ModuleType,
     image: torch.Tensor,
     out: torch.Tensor,
     offsets: list[tuple[int, ...]],
@@ -93,7 +93,7 @@ def _bilateral_by_loops(
     scale = np.float32(1 / (64 * reach * reach))
 
     def kernel(first: int, last: int) -> None:
-        module.bilateral_rows(source, target, places, weights, scale, poly, first, last)
+        compiled.bilateral_rows(source, target, places, weights, scale, poly, first, last)
 
     over_rows(kernel, math.prod(source.shape[:3]), least=32)
 
@@ -110,7 +110,7 @@ def _bilateral_by_shifts(
         for axis, (i, radius) in enumerate(zip(offset, radii, strict=True), 1):
             view = view.narrow(axis, radius + i, image.shape[axis])
         difference = view - image
-        # weights so small that they are subnormal would take fifty times as long
+        # subnormal weights would be far slower
         weight = torch.exp(((difference / reach).square() * -0.5).clamp(min=-60)) * space
         numerator = numerator + weight * difference
         denominator = denominator + weight

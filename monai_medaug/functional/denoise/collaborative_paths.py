@@ -13,12 +13,12 @@ import torch
 from monai_medaug.functional.acceleration import over_rows
 from monai_medaug.functional.denoise.collaborative_stage import EXACT, PatchStage
 
-_BLOCK_ROWS = 16  # rows of reference patches that are worked on together
-_BLOCK_ELEMENTS = 2**23  # of the torch path's largest temporary tensors
+_BLOCK_ROWS = 16  # rows of reference patches per block
+_BLOCK_ELEMENTS = 2**23  # in the torch path's largest temporary tensors
 
 
 def filter_compiled(
-    loops: ModuleType,
+    compiled: ModuleType,
     noisy: torch.Tensor,
     pilot: torch.Tensor | None,
     matching: torch.Tensor,
@@ -27,7 +27,7 @@ def filter_compiled(
     total: torch.Tensor,
     weight: torch.Tensor,
 ) -> None:
-    """Blocks of rows in turn, each into sums of its own; these are added in order, whatever the threads."""
+    """Block by block of rows, each with its own sums, which are added in the same order for any number of threads."""
     image, near = noisy.numpy(), matching.numpy()
     other = np.empty((0, 0, 0), image.dtype) if pilot is None else pilot.numpy()
     tables = [np.ascontiguousarray(m, dtype=image.dtype) for m in (*plan.forward, *plan.backward)]
@@ -35,7 +35,7 @@ def filter_compiled(
     sums = (total.numpy(), weight.numpy())
 
     def box(z: int, rows: np.ndarray) -> tuple[slice, slice]:
-        """What the patches found for these rows can reach."""
+        """The region that patches matched to these rows can reach."""
         low = [max(z - plan.margin[0], 0), max(int(rows[0]) - plan.margin[1], 0)]
         high = [z + plan.patch[0] + plan.margin[0], int(rows[-1]) + plan.patch[1] + plan.margin[1]]
         return slice(low[0], min(high[0], image.shape[0])), slice(low[1], min(high[1], image.shape[1]))
@@ -49,7 +49,7 @@ def filter_compiled(
 
         def work(first: int, last: int, part: list = part, own: list = own) -> None:
             for (z, r, where), (block_total, block_weight) in zip(part[first:last], own[first:last], strict=True):
-                loops.filter_references(
+                compiled.filter_references(
                     image,
                     other,
                     near,
@@ -88,7 +88,7 @@ def filter_torch(
     total: torch.Tensor,
     weight: torch.Tensor,
 ) -> None:
-    """The same by gathering all stacks of equal size at once, in parts of bounded size."""
+    """The same by gathering stacks of equal size at once, in parts of bounded size."""
     device, (_, ny, nx), (pz, py, px) = noisy.device, noisy.shape, plan.patch
     inside = [torch.arange(n, device=device) for n in plan.patch]
     steps = ((inside[0][:, None, None] * ny + inside[1][:, None]) * nx + inside[2]).reshape(-1)
@@ -120,7 +120,7 @@ def filter_torch(
                 group = _on_patch_axes(torch.einsum("nm,rnzyx->rmzyx", haar, group), backward)
                 weights = (share * window).expand(-1, members, -1)
                 values = torch.stack([group.flatten(2) * weights, weights], -1)
-                # unlike index_add_ this adds in the same order every time on a GPU
+                # unlike index_add_ this is deterministic on a GPU
                 sums.index_put_((places.reshape(-1),), values.reshape(-1, 2), accumulate=True)
     total.copy_(sums[:, 0].reshape(total.shape))
     weight.copy_(sums[:, 1].reshape(weight.shape))
@@ -134,7 +134,7 @@ def _on_patch_axes(group: torch.Tensor, matrices: Sequence[torch.Tensor]) -> tor
 
 @functools.cache
 def _haar_matrix(members: int) -> np.ndarray:
-    """Orthonormal Haar transform (members, members) of neighbours, then of their means, and so on; the mean first."""
+    """Orthonormal Haar transform (members, members), the mean first."""
     matrix = np.eye(1)
     while len(matrix) < members:
         n = len(matrix)
@@ -143,11 +143,11 @@ def _haar_matrix(members: int) -> np.ndarray:
 
 
 def _matches(matching: torch.Tensor, plan: PatchStage) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """First voxels (r,) of reference patches, displacements (r, members) to similar ones, the best first, their count.
+    """First voxels (r,) of reference patches, displacements (r, members) to similar ones, best first, and their count.
 
-    For slabs of the volume and blocks of displacements: squared differences, summed over the patch axis by axis at the
-    reference positions only, and the best ones so far kept. Distance and number of the displacement make one key, so
-    that of equal ones the nearer is taken.
+    Squared differences are summed over the patch axis by axis, at the reference positions only, in slabs of the volume
+    and blocks of displacements; the best so far are kept. The key joins distance and index of the displacement, so that
+    of equal ones the nearer wins.
     """
     device = matching.device
     mz, my, mx = plan.margin

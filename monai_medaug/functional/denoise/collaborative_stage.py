@@ -1,4 +1,4 @@
-"""How a stage of the collaborative filter is laid out: patches, displacements, transforms and what is similar."""
+"""The layout of a stage of the collaborative filter: patches, displacements, transforms, limits of similarity."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ Tables = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 WHITE: Grain = ((1.0,), (1.0,), (1.0,))
 EXACT = 2**24
-"""Whole numbers up to here are exact in float32."""
-_APART = 2  # voxels between the patches of a stack, along some axis, where neighbours' noise is alike
+"""Integers up to this are exact in float32."""
+_APART = 2  # least displacement, along some axis, of the patches of a stack in correlated noise
 
 
 @dataclass(frozen=True)
 class PatchStage:
-    """What one of the two stages needs, for a volume of a given shape."""
+    """The parameters of one of the two stages, for a volume of a given shape."""
 
     starts: Tables
     """First voxels of the reference patches along each axis."""
     offsets: np.ndarray
-    """Displacements (n, 3) tried, the nearest first."""
+    """Displacements (n, 3) to try, the nearest first."""
     patch: Sizes
     margin: Sizes
     members: int
     levels: float
     """Steps per sigma for the comparison."""
     limit: float
-    """Sums of squared differences, in these steps, from here on are not similar."""
+    """Sums of squared differences, in these steps, must be below."""
     alike: float
-    """Sums up to here are equally similar."""
+    """Sums up to this are equally similar."""
     forward: Tables
     backward: Tables
     window: np.ndarray
@@ -49,7 +49,7 @@ class PatchStage:
 
     @property
     def cap(self) -> float:
-        """Upper bound of one voxel's squared difference, which keeps the sums exact."""
+        """Upper bound of one voxel's squared difference, for exact sums."""
         return float(EXACT // math.prod(self.patch))
 
 
@@ -64,12 +64,12 @@ def patch_stage(
     grain: Grain = WHITE,
     alike: float = 0.0,
 ) -> PatchStage:
-    """Lay out one stage on a volume; a patch longer than an axis is cut to it.
+    """Lay out one stage on a volume; patches are cut to shorter axes.
 
-    Where the noise is correlated (``grain``), each coefficient k of a patch has its own deviation, the square root of
-    the product over the axes of ``(F R F^T)_kk`` with the transform F and the noise's correlation matrix R (K. Dabov
-    et al., Image restoration by sparse 3D transform-domain collaborative filtering, SPIE 2008), and a stack leaves out
-    the nearest patches, whose noise is nearly that of the reference.
+    In correlated noise (``grain``) each coefficient k of a patch has its own deviation, the square root of the product
+    over the axes of ``(F R F^T)_kk`` with the transform F and the correlation matrix R (K. Dabov et al., Image
+    restoration by sparse 3D transform-domain collaborative filtering, SPIE 2008), and a stack omits the nearest
+    patches, whose noise is almost that of the reference.
 
     Example:
         >>> stage = patch_stage((1, 30, 5), (1, 8, 8), 3, (0, 2, 2), 20, 4.0, wiener=False)
@@ -83,7 +83,7 @@ def patch_stage(
     if grain != WHITE:
         grid = grid[(grid == 0).all(1) | (np.abs(grid).max(1) >= _APART)]
     voxels = math.prod(edges)
-    # so fine that one voxel at the cap is enough to be unlike
+    # so fine that one voxel at the cap exceeds the limit
     levels = math.floor(math.sqrt(EXACT / similar) / voxels)
     matrices = [patch_transform(n, "dct" if wiener else "bior1.5") for n in edges]
     windows = [np.kaiser(n, 2.0) for n in edges]
@@ -108,18 +108,18 @@ def patch_stage(
 
 
 def _first_voxels(length: int, edge: int, step: int) -> np.ndarray:
-    """Of the reference patches along an axis, which overlap by a quarter at least."""
+    """First voxels of the reference patches along an axis, which overlap by at least a quarter."""
     return np.append(np.arange(0, length - edge, max(1, min(step, 3 * edge // 4))), length - edge)
 
 
 @functools.cache
 def patch_transform(n: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Matrix (n, n) of a transform whose coefficients all have the noise of a voxel, and its inverse.
+    """Matrix (n, n) of a transform with rows of norm 1, and its inverse.
 
     Args:
         n: voxels.
-        kind: ``"dct"``, or a wavelet of PyWavelets, periodic, over all levels; the cosine transform takes its place
-            where n is no power of 2.
+        kind: ``"dct"``, or a wavelet of PyWavelets, periodic, over all levels, for n a power of 2; the cosine transform
+            for any other n.
 
     Example:
         >>> forward, backward = patch_transform(4, "bior1.5")
@@ -140,11 +140,11 @@ def patch_transform(n: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_volume(spatial: Sequence[int]) -> tuple[Sizes, tuple[int, ...]]:
-    """Shape (1 or n, n, n) with an axis of one voxel first, and which axis of the image each is (-1 for a new one)."""
+    """Shape (1 or n, n, n), axes of one voxel first, and the image's axis of each (-1 for a new one)."""
     places = list(range(len(spatial)))
     if len(spatial) == 2:
         places.insert(0, -1)
-    places.sort(key=lambda a: a >= 0 and spatial[a] > 1)  # stable; moving axes of one voxel moves no voxel
+    places.sort(key=lambda a: a >= 0 and spatial[a] > 1)  # stable; the order of voxels in memory stays
     return three(1 if a < 0 else int(spatial[a]) for a in places), tuple(places)
 
 

@@ -9,19 +9,19 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import over_rows
-from monai_medaug.functional.denoise.smoothing import as_volumes, opencv_for, repeated_border, smoothing_loops
+from monai_medaug.functional.acceleration import loops, over_rows
+from monai_medaug.functional.denoise.smoothing import as_volumes, opencv_for, repeated_border
 
 _WINDOWS = 1 << 24
-"""Values that the median's windows hold at one time in torch."""
+"""Greatest number of values in the windows that torch holds at one time."""
 
 
 def median_smooth(image: torch.Tensor, size: int | Sequence[int]) -> torch.Tensor:
     """Median of the window about each voxel, with the border voxel repeated outside.
 
-    Equal to ``scipy.ndimage.median_filter(mode="nearest")``. Compiled, the window's voxels go through a merging network
-    (K. E. Batcher 1968) of which those comparisons are left that the middle depends on; the columns that neighbouring
-    windows share are sorted once.
+    Equal to ``scipy.ndimage.median_filter(mode="nearest")``. Compiled, the window's voxels pass a merging network
+    (K. E. Batcher 1968), reduced to the comparisons on which the middle depends; columns shared by neighbouring windows
+    are sorted once.
 
     Args:
         image: (B, C, *spatial), float32 or float64.
@@ -37,9 +37,8 @@ def median_smooth(image: torch.Tensor, size: int | Sequence[int]) -> torch.Tenso
         raise ValueError(f"size must be odd and positive, one number or one for each of {axes} axes, got {size}")
     if 0 in image.shape:
         return image.clone()
-    window = tuple(
-        1 if extent == 1 else n for n, extent in zip(window, image.shape[2:], strict=True)
-    )  # all equal there
+    # along an axis of one voxel all values of a window are equal
+    window = tuple(1 if extent == 1 else n for n, extent in zip(window, image.shape[2:], strict=True))
     if math.prod(window) == 1:
         return image.clone(memory_format=torch.contiguous_format)
     cv2 = opencv_for(image) if window in ((3, 3), (5, 5)) else None
@@ -49,8 +48,8 @@ def median_smooth(image: torch.Tensor, size: int | Sequence[int]) -> torch.Tenso
         for plane, target in zip(planes, targets, strict=True):
             cv2.medianBlur(plane, window[0], dst=target)
         return out
-    module = smoothing_loops(image, (torch.float32, torch.float64))
-    if module is None:
+    compiled = loops("denoise._numba_smoothing", image, dtypes=[torch.float32, torch.float64])
+    if compiled is None:
         return _median_by_windows(image, window)
     out = torch.empty_like(image, memory_format=torch.contiguous_format)
     sorting, merging, wire = _median_network(math.prod(window[:-1]), window[-1])
@@ -58,14 +57,14 @@ def median_smooth(image: torch.Tensor, size: int | Sequence[int]) -> torch.Tenso
     whole = (1,) * (3 - axes) + window
 
     def kernel(first: int, last: int) -> None:
-        module.median_rows(source, target, whole, sorting, merging, wire, first, last)
+        compiled.median_rows(source, target, whole, sorting, merging, wire, first, last)
 
     over_rows(kernel, math.prod(source.shape[:3]), least=32)
     return out
 
 
 def _median_by_windows(image: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
-    """Medians in torch, of so many rows of the first spatial axis at a time that the windows' copy stays small."""
+    """Medians in torch, a few rows of the first spatial axis at a time, as windows are copied."""
     padded = repeated_border(image.flatten(0, 1), [n // 2 for n in window])
     height = image.shape[2]
     rows = max(1, _WINDOWS // (math.prod(image.shape[3:]) * math.prod(window)))
@@ -105,7 +104,7 @@ def _merge_runs(runs: list[list[int]], pairs: list[tuple[int, int]]) -> list[int
 
 @functools.lru_cache(maxsize=32)
 def _median_network(column: int, columns: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Pairs that sort a column, pairs that find the median of sorted columns, and the wire where it then lies."""
+    """Pairs that sort a column, pairs that find the median of sorted columns, and the median's wire."""
     sorting: list[tuple[int, int]] = []
     order = _merge_runs([[i] for i in range(column)], sorting)
     merging: list[tuple[int, int]] = []

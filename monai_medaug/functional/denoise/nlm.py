@@ -1,4 +1,4 @@
-"""Non-local means by shifts and box filters: no patches are gathered, and nothing grows with the search window."""
+"""Non-local means by shifts and box filters; memory does not grow with the search window."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import compiled, one_thread, over_rows
+from monai_medaug.functional.acceleration import cpu_library_serves, loops, one_thread, over_rows
 
 CUT = 8.0
-"""Weights below exp(-8) of the voxel's own are none."""
+"""Weights below exp(-8) of the voxel's own count as 0."""
 
 PILOT_NOISE, PILOT_STRENGTH = 0.2, 0.5
-"""What is left of the noise in the first pass' result, and h of the second pass as a share of the first one's: best of
-what was tried on T1, T2 and CT slices with noise of 10 to 50 of 255."""
+"""Share of the noise left by the first pass, and h of the second pass as a share of the first one's: the best on T1, T2
+and CT slices with noise of 10 to 50 of 255."""
 
 
 def non_local_means(
@@ -31,20 +31,20 @@ def non_local_means(
     guide_sigma: torch.Tensor | None = None,
     passes: int = 2,
 ) -> torch.Tensor:
-    """Each voxel's average over those in the search window whose surroundings look alike.
+    """Average of each voxel with those of similar surroundings in a search window.
 
     ``y(r) = sum_s w(r, s) x(s) / sum_s w(r, s)``, ``w = exp(-max(d² - 2 sigma², 0) / h²)`` with the mean squared
-    difference d² of the patches round r and s and ``h = strength sigma``; the voxel itself weighs 1. The second pass
-    takes d² from the first one's result, of single voxels, as that has a fifth of the noise left, and averages the
-    noisy image again with h half as great. Borders are mirrored.
+    difference d² of the patches around r and s, and ``h = strength sigma``; the voxel itself has weight 1. The second
+    pass takes d² from single voxels of the first result, which has a fifth of the noise, and averages the noisy image
+    again with half of h. Borders are mirrored.
 
     Args:
         image: (B, C, *spatial); each channel has its own weights.
-        sigma: noise level, (B,); where it is 0 the image comes back as it is.
-        patch: side of the patches in voxels, odd, one for all axes or one an axis.
-        distance: of the search to either side, likewise.
+        sigma: noise level, (B,); at 0 the sample stays as it is.
+        patch: side of the patches in voxels, odd, one for all axes or one per axis.
+        distance: of the search to either side, one for all axes or one per axis.
         strength: h as a multiple of sigma, one for all or (B,).
-        guide: an image of the same shape that gives the weights of the first pass instead.
+        guide: an image of the same shape for the weights of the first pass.
         guide_sigma: its noise level, (B,).
         passes: 1 or 2.
 
@@ -63,12 +63,12 @@ def non_local_means(
     channels = image.shape[1]
     x = image.reshape(-1, *image.shape[2:])
     level = x.flatten(1)[:, :1].reshape(-1, *[1] * axes)
-    x = x - level  # sums of many large values would round
+    x = x - level  # sums of large values would lose precision
     noise = sigma.to(x).repeat_interleave(channels)
     factor = torch.as_tensor(strength, dtype=x.dtype, device=x.device).expand(len(sigma)).repeat_interleave(channels)
     if guide is not None:
         if guide_sigma is None:
-            raise ValueError("guide_sigma must be given with guide")
+            raise ValueError("guide_sigma must be given with guide, got None")
         known = guide_sigma.to(x).repeat_interleave(channels)
         out = _averaged(x, guide.reshape(x.shape), known, factor * known, sides, reach)
     else:
@@ -83,10 +83,10 @@ def _averaged(
     x: torch.Tensor, source: torch.Tensor, noise: torch.Tensor, h: torch.Tensor, sides: list[int], reach: list[int]
 ) -> torch.Tensor:
     """One pass over images (N, *spatial) with the weights of ``source``."""
-    kernels = compiled("denoise._numba_nlm", x.device) if x.dtype == torch.float32 else None
+    compiled = loops("denoise._numba_nlm", x, dtypes=[torch.float32]) if cpu_library_serves(source, noise, h) else None
     safe = h.clamp_min(torch.finfo(x.dtype).tiny ** 0.5)
-    if kernels is not None:
-        return _averaged_compiled(kernels, x, source, noise, safe, sides, reach)
+    if compiled is not None:
+        return _averaged_compiled(compiled, x, source, noise, safe, sides, reach)
     if x.device.type == "cpu":
         with one_thread():  # hundreds of small operations
             return _averaged_by_shifts(x, source, noise, safe, sides, reach)
@@ -121,7 +121,7 @@ def _averaged_by_shifts(
 
 
 def _box_mean(d: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
-    """Mean over boxes that fit, by sums of shifted copies: exact, and no running sum to drift."""
+    """Mean over boxes inside, by sums of shifted copies, as running sums drift."""
     for axis, side in enumerate(sides):
         n = d.shape[axis + 1] - side + 1
         d = sum((d.narrow(axis + 1, k, n) for k in range(1, side)), d.narrow(axis + 1, 0, n)) / side
@@ -129,7 +129,7 @@ def _box_mean(d: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
 
 
 def _mirrored(x: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
-    """Images (N, *spatial) with half a patch of their mirror image on every side."""
+    """Images (N, *spatial) extended by half a patch of their mirror image on every side."""
     for axis, side in enumerate(sides):
         n, half = x.shape[axis + 1], side // 2
         index = torch.arange(-half, n + half, device=x.device).abs()
@@ -139,7 +139,7 @@ def _mirrored(x: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
 
 
 def _averaged_compiled(
-    kernels: Any,
+    compiled: ModuleType,
     x: torch.Tensor,
     source: torch.Tensor,
     noise: torch.Tensor,
@@ -147,7 +147,7 @@ def _averaged_compiled(
     sides: list[int],
     reach: list[int],
 ) -> torch.Tensor:
-    """The same by integer sums in compiled loops, along the longest axis."""
+    """The same by integer sums in compiled loops, with the longest axis last."""
     order = sorted(range(x.ndim - 1), key=lambda a: x.shape[a + 1])
     while len(order) < 3:
         order.insert(0, -1)
@@ -162,7 +162,7 @@ def _averaged_compiled(
     values, width = volumes(x), h.double()
     reachable = voxels * (2 * noise.double().square() + CUT * width.square())
     cap = 2**30 // voxels
-    scale = cap / reachable  # squares become integers, of which a patch's sum fits 32 bits
+    scale = cap / reachable  # squares become integers whose sum over a patch fits 32 bits
     padded = _mirrored(volumes(source), patch) * scale.sqrt().to(x).reshape(-1, 1, 1, 1)
     first, second, third, last = _sixteenth_power(CUT)
     tables = np.empty((len(x), 7), np.float32)
@@ -172,7 +172,7 @@ def _averaged_compiled(
     total, weight = values.clone(), torch.ones_like(values)
     arrays = [t.numpy() for t in (padded.contiguous(), values, total, weight)]
     rows = len(x) * values.shape[2]
-    over_rows(lambda a, b: kernels.nonlocal_sums(*arrays, patch, distance, np.float32(cap), tables, a, b), rows, 8)
+    over_rows(lambda a, b: compiled.nonlocal_sums(*arrays, patch, distance, np.float32(cap), tables, a, b), rows, 8)
     out = (total / weight).reshape(len(x), *[x.shape[a + 1] for a in kept])
     return out.permute(0, *[kept.index(a) + 1 for a in range(x.ndim - 1)])
 

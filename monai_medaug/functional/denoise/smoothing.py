@@ -1,6 +1,6 @@
-"""Gaussian smoothing, and what it shares with the other filters: the image's own units and type, borders repeated.
+"""Gaussian smoothing, and helpers that it shares with the other filters.
 
-Nothing is scaled to 8 bits and nothing is padded with zeros: HU stay HU, and a constant image stays itself.
+Filters keep the image's units and type and repeat the border: HU stay HU, and a constant image stays as it is.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from monai_medaug.functional import acceleration
-from monai_medaug.functional.acceleration import compiled
+from monai_medaug.functional.acceleration import cpu_library_serves
 from monai_medaug.functional.geometry.resolution import along_axis
 
 _NARROW = 32
-"""Greatest radius in voxels of a kernel that OpenCV applies tap by tap; from there on a matrix product is faster."""
+"""Greatest radius in voxels of a kernel that OpenCV applies; beyond it a matrix product is faster."""
 
 
 def gaussian_smooth(image: torch.Tensor, widths: torch.Tensor, truncate: float = 4.0) -> torch.Tensor:
     """Convolution with a Gaussian along each axis: ``w(k) ~ exp(-k² / (2 width²))`` for ``|k| <= truncate width``.
 
-    The samples of the Gaussian sum to 1 and the border voxel is repeated outside, so that a constant stays itself, as
-    in ``scipy.ndimage.gaussian_filter(mode="nearest")``.
+    The weights sum to 1 and the border voxel is repeated outside, as in
+    ``scipy.ndimage.gaussian_filter(mode="nearest")``.
 
     Args:
         image: (B, C, *spatial), float32 or float64.
-        widths: (B, axes), standard deviations in voxels; 0 leaves the axis as it is.
-        truncate: where the kernel ends, in standard deviations.
+        widths: (B, axes), standard deviations in voxels; 0 skips the axis.
+        truncate: end of the kernel, in standard deviations.
 
     Example:
         >>> out = gaussian_smooth(torch.full((1, 1, 5, 7), -1000.0), torch.tensor([[2.0, 0.5]]))
@@ -54,21 +53,12 @@ def gaussian_smooth(image: torch.Tensor, widths: torch.Tensor, truncate: float =
 
 
 def opencv_for(image: torch.Tensor) -> ModuleType | None:
-    """OpenCV if it can serve this image: float32 on the CPU. Within `torch_only` it cannot."""
-    if not acceleration._enabled or not _on_cpu(image, (torch.float32,)):
+    """OpenCV if it can serve this image, float32 on the CPU, see `cpu_library_serves`; else None."""
+    if not cpu_library_serves(image, dtypes=[torch.float32]):
         return None
     import cv2
 
     return cv2
-
-
-def smoothing_loops(image: torch.Tensor, dtypes: Sequence[torch.dtype]) -> ModuleType | None:
-    """The compiled loops if they can serve this image."""
-    return compiled("denoise._numba_smoothing", image.device) if _on_cpu(image, dtypes) else None
-
-
-def _on_cpu(image: torch.Tensor, dtypes: Sequence[torch.dtype]) -> bool:
-    return image.device.type == "cpu" and image.dtype in dtypes and not image.requires_grad and image.ndim <= 5
 
 
 def as_volumes(image: torch.Tensor) -> torch.Tensor:
@@ -92,7 +82,7 @@ def _gaussian_taps(width: float, truncate: float) -> np.ndarray:
 
 
 def _gaussian_by_taps(cv2: ModuleType, source: np.ndarray, target: np.ndarray, taps: list[np.ndarray]) -> None:
-    """One plane or volume by OpenCV; a volume first along its first axis, as one wide plane."""
+    """One plane or volume by OpenCV; a volume is first filtered along its first axis, as one wide plane."""
     one, border = np.ones(1), cv2.BORDER_REPLICATE
     if source.ndim == 2:
         cv2.sepFilter2D(source, -1, taps[1], taps[0], dst=target, borderType=border)

@@ -1,15 +1,15 @@
-"""Wavelet filters, their noise gains, and the decimated transform as PyWavelets has it, in 2D and 3D at any size.
+"""Wavelet filters, their noise gains, and the decimated transform of PyWavelets, in 2D and 3D at any size.
 
 Along an axis the analysis of level j (from 0) convolves with filters whose taps lie 2^j apart. The **decimated**
 transform keeps every second coefficient; the **stationary** one (`wavelets_stationary.py`) keeps all.
 
-**Noise gain** of a band: the standard deviation of its coefficients for white noise of standard deviation 1, that is
-the L2 norm of the filter from image to coefficient. It is 1 in every band of an orthogonal wavelet in the interior. At
-the borders the symmetric extension lets a filter meet the same voxel twice: low-pass coefficients get up to sqrt(2)
-noisier an axis, details up to quiet. As filters and extension are separable, the gain is a product of one profile
-an axis, and stationary thresholds follow it.
+**Noise gain** of a band: the standard deviation of its coefficients for white noise of standard deviation 1, i.e. the
+L2 norm of the filter from image to coefficient. In the interior it is 1 for every band of an orthogonal wavelet. At the
+borders the symmetric extension applies several taps to one voxel: per axis, the gain of low-pass coefficients rises by
+up to sqrt(2), that of details falls to as little as 0. Filters and extension are separable, so the gain is a product
+of one profile per axis, which stationary thresholds follow.
 
-An axis of one voxel is left alone.
+An axis of one voxel is not transformed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Bands = dict[str, torch.Tensor]
 
 
 class WaveletFilters(NamedTuple):
-    """The four filters of a discrete wavelet, of one even length, in PyWavelets' order and scaling."""
+    """The four filters of a discrete wavelet, of one even length, in the order and scaling of PyWavelets."""
 
     dec_lo: tuple[float, ...]
     dec_hi: tuple[float, ...]
@@ -44,40 +44,37 @@ def wavelet_filters(wavelet: str) -> WaveletFilters:
         wavelet: a discrete wavelet of ``pywt.wavelist(kind="discrete")``, such as ``"haar"`` or ``"db4"``.
 
     Raises:
-        ValueError: no discrete wavelet of that name.
+        ValueError: there is no discrete wavelet of that name.
 
     Example:
         >>> [round(tap, 4) for tap in wavelet_filters("haar").dec_hi]
         [-0.7071, 0.7071]
     """
     if wavelet not in pywt.wavelist(kind="discrete"):
-        raise ValueError(f"wavelet: {wavelet!r} is no discrete wavelet; expected one such as 'haar', 'db4', 'sym8'")
+        raise ValueError(f"wavelet must be a discrete wavelet such as 'haar', 'db4' or 'sym8', got {wavelet!r}")
     table = pywt.Wavelet(wavelet)
     return WaveletFilters(*[tuple(map(float, bank)) for bank in table.filter_bank])
 
 
-def extension_index(size: int, before: int, after: int, border: str) -> np.ndarray:
-    """Indices that extend an axis: half-sample symmetric (a b c → b a a b c c b) or periodic, to any distance.
+def extension_index(size: int, before: int, after: int) -> np.ndarray:
+    """Indices that extend an axis: half-sample symmetric (a b c → b a a b c c b), to any distance.
 
     Example:
-        >>> extension_index(3, 2, 4, "symmetric").tolist()
+        >>> extension_index(3, 2, 4).tolist()
         [1, 0, 0, 1, 2, 2, 1, 0, 0]
     """
-    index = np.arange(-before, size + after)
-    if border == "periodic":
-        return index % size
-    index %= 2 * size
+    index = np.arange(-before, size + after) % (2 * size)
     return np.minimum(index, 2 * size - 1 - index)
 
 
-def extended_axis(image: torch.Tensor, axis: int, before: int, after: int, border: str) -> torch.Tensor:
-    """An axis with so many voxels more on its two sides, see `extension_index`."""
-    index = extension_index(image.shape[axis], before, after, border)
+def extended_axis(image: torch.Tensor, axis: int, before: int, after: int) -> torch.Tensor:
+    """An axis extended on both sides, see `extension_index`."""
+    index = extension_index(image.shape[axis], before, after)
     return image.index_select(axis, torch.from_numpy(index).to(image.device))
 
 
 def tap_sum(out: torch.Tensor | None, pieces: Sequence[torch.Tensor], taps: Sequence[float]) -> torch.Tensor:
-    """Add pieces times taps; shifted slices and no convolution, whose TF32 would cost accuracy on CUDA."""
+    """Add pieces times taps; not as a convolution, which loses accuracy by TF32 on CUDA."""
     for piece, tap in zip(pieces, taps, strict=True):
         if tap != 0:
             out = piece * tap if out is None else out.add_(piece, alpha=tap)
@@ -95,7 +92,7 @@ def decimated_split(image: torch.Tensor, axis: int, filters: WaveletFilters) -> 
     """
     size, length = image.shape[axis], len(filters.dec_lo)
     count = (size + length - 1) // 2
-    wide = extended_axis(image, axis, length - 2, length - 1, "symmetric")
+    wide = extended_axis(image, axis, length - 2, length - 1)
     head = (slice(None),) * axis
     pieces = [wide[(*head, slice(length - 1 - m, length - 2 - m + 2 * count, 2))] for m in range(length)]
     return tap_sum(None, pieces, filters.dec_lo), tap_sum(None, pieces, filters.dec_hi)
@@ -122,13 +119,13 @@ def decimated_transform(image: torch.Tensor, wavelet: str = "db4", levels: int =
     """Separable decimated wavelet transform with symmetric extension, as ``pywt.wavedecn(…, mode="symmetric")``.
 
     Args:
-        image: (B, C, *spatial), 2D or 3D, any size. Axes of one voxel are left alone.
+        image: (B, C, *spatial), 2D or 3D, any size.
         wavelet: see `wavelet_filters`.
         levels: at least 1.
 
     Returns:
         The approximation, and the details from the coarsest level to the finest: by name, one letter for each axis of
-        more than one voxel, a for approximation and d for detail.
+        more than one voxel, a for approximation, d for detail.
 
     Example:
         >>> low, details = decimated_transform(torch.eye(2)[None, None], "haar", 1)
@@ -153,7 +150,7 @@ def decimated_transform(image: torch.Tensor, wavelet: str = "db4", levels: int =
 def inverse_decimated_transform(
     approximation: torch.Tensor, details: Sequence[Bands], axes: Sequence[int], wavelet: str = "db4"
 ) -> torch.Tensor:
-    """Inverse of `decimated_transform`; a level of odd size comes back one voxel longer, as in PyWavelets.
+    """Inverse of `decimated_transform`; a level of odd size returns one voxel longer, as in PyWavelets.
 
     Args:
         approximation: the coarsest one.
@@ -213,7 +210,7 @@ def wavelet_noise_gain(wavelet: str, level: int, high: bool, correlation: tuple[
         wavelet: see `wavelet_filters`.
         level: from 0, the finest.
         high: the detail, else the approximation.
-        correlation: of the noise along the axis, see `noise_correlation`; white by default.
+        correlation: of the noise along the axis, see `correlation.py`; white by default.
 
     Example:
         >>> round(wavelet_noise_gain("db4", 2, True), 6), round(wavelet_noise_gain("bior4.4", 0, True), 3)
@@ -234,26 +231,24 @@ def noise_gain_profile(
     high: bool,
     size: int,
     after: int,
-    border: str,
     correlation: tuple[float, ...] = (1.0,),
 ) -> np.ndarray:
     """Noise gain along an axis at 0 .. size + after - 1 of the stationary transform, borders included.
 
-    The coefficient at n is Σ_m f[m] x[e(n - m)] with the extension e: taps that meet the same voxel add up before
-    they are squared. See `wavelet_noise_gain` for the rest.
+    The coefficient at n is Σ_m f[m] x[e(n - m)] with the extension e: taps on the same voxel are added before they are
+    squared. See `wavelet_noise_gain` for the other arguments.
 
     Example:
-        >>> noise_gain_profile("haar", 0, False, 4, 1, "symmetric").round(3).tolist()
+        >>> noise_gain_profile("haar", 0, False, 4, 1).round(3).tolist()
         [1.414, 1.0, 1.0, 1.0, 1.414]
-        >>> noise_gain_profile("haar", 0, True, 4, 1, "symmetric").round(3).tolist()
+        >>> noise_gain_profile("haar", 0, True, 4, 1).round(3).tolist()
         [0.0, 1.0, 1.0, 1.0, 0.0]
     """
     taps = equivalent_filter(wavelet, level, high)
     reach = len(taps) - 1
-    index = extension_index(size, reach, after, border)
+    index = extension_index(size, reach, after)
     profile = np.full(size + after, _gain_of(taps, correlation))
-    if border == "symmetric" or size <= reach:
-        for n in [*range(min(reach, size)), *range(size, size + after)]:
-            met = index[n : n + reach + 1][::-1]
-            profile[n] = _gain_of(np.bincount(met - met.min(), taps), correlation)
+    for n in [*range(min(reach, size)), *range(size, size + after)]:
+        met = index[n : n + reach + 1][::-1]
+        profile[n] = _gain_of(np.bincount(met - met.min(), taps), correlation)
     return profile

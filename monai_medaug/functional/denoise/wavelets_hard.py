@@ -1,13 +1,12 @@
-"""The stationary transform with a hard threshold in compiled loops: `shrink_stationary` of that kind, on the CPU.
+"""The stationary transform with a hard threshold in compiled loops on the CPU, see `shrink_stationary`.
 
-Forward, level by level, only the approximations are made and kept; backward, from the coarsest level on, each level is
-analysed, thresholded and merged with what has come of the next level's approximation, row by row. So the working
-memory is an image a level, and one. Of an approximation no more is kept than the extension doesn't give:
+Forward, only the approximations of each level are computed and kept; backward, from the coarsest level on, each level
+is analysed, thresholded and merged with the next level's result, row by row. So the working memory is one image per
+level, plus one. An approximation is kept only where the extension does not determine it:
 
-- with a periodic border as many places as the axis has;
-- where the low-pass filter is its own mirror image, as Haar's is, one more: the filtered mirror image is the mirror
-  image of what is filtered, about the places ((2^j - 1)(L - 1) - 1) / 2 and n after that;
-- else the margins too, which for long filters in 3D are most of it.
+- with a symmetric low-pass filter, such as Haar's, at one place more than the axis has: the approximation is symmetric
+  about the places ((2^j - 1)(L - 1) - 1) / 2 and n after that;
+- else with its margins, which for long filters in 3D are most of it.
 """
 
 from __future__ import annotations
@@ -26,49 +25,47 @@ from monai_medaug.functional.noise.correlation import Grain
 Part = tuple[tuple[int, int, int], np.ndarray]
 
 _LONG = 128
-"""Rows of so many voxels are long enough: longer ones would gain less than it costs to turn the volume."""
+"""Length of rows in voxels beyond which transposing the volume costs more than it gains."""
 
 
 def hard_stationary(
-    kernels: ModuleType,
+    compiled: ModuleType,
     image: torch.Tensor,
     middle: torch.Tensor,
     wavelet: str,
     levels: int,
     limits: Sequence[float],
-    border: str,
     grain: Grain,
 ) -> torch.Tensor:
-    """Set the coefficients of ``image - middle`` to zero that are not above their limit.
+    """Set those coefficients of ``image - middle`` to 0 that do not exceed their limit.
 
     Args:
-        kernels: the compiled loops.
+        compiled: the compiled loops.
         image: (B, C, *spatial), float32, on the CPU.
-        middle: (B, C, 1, ...), about the middle of its range, as great values would round.
+        middle: (B, C, 1, ...), about the middle of the range, for accuracy.
         wavelet: see `wavelet_filters`.
         levels: at least 1; see `stationary_levels`.
-        limits: one for each sample and channel, for a noise gain of 1.
-        border: ``"symmetric"`` or ``"periodic"``.
+        limits: one per sample and channel, for a noise gain of 1.
         grain: correlation of the noise along each axis, ``(1.0,)`` where it is white.
     """
     shape = image.shape[2:]
     depth = stationary_levels(shape, wavelet, levels)
     if not any(depth):
         return image - middle
-    # Along rows runs the axis of most levels, as the loops want it, and a long one.
+    # rows along the axis of most levels, as the loops expect, and of enough voxels
     order = sorted(range(len(shape)), key=lambda a: (depth[a], min(shape[a], _LONG)))
     turned = image.permute(0, 1, *[a + 2 for a in order])
     centred = torch.sub(turned, middle, out=torch.empty(turned.shape))
     volumes = centred.reshape(-1, *[1] * (3 - len(order)), *turned.shape[2:]).numpy()
-    axes = [_KeptAxis(1, 0, wavelet, border, (1.0,))] * (3 - len(order))
-    axes += [_KeptAxis(shape[a], depth[a], wavelet, border, grain[a]) for a in order]
-    loops = _HardLevels(kernels, axes, wavelet, np.array(limits, np.float32))
+    axes = [_KeptAxis(1, 0, wavelet, (1.0,))] * (3 - len(order))
+    axes += [_KeptAxis(shape[a], depth[a], wavelet, grain[a]) for a in order]
+    stage = _HardLevels(compiled, axes, wavelet, np.array(limits, np.float32))
     lows = [volumes]
     for level in range(max(depth) - 1):
-        lows.append(loops.approximation(lows[-1], level))
+        lows.append(stage.approximation(lows[-1], level))
     out = np.empty((0,) * 4, np.float32)
     for level in reversed(range(max(depth))):
-        out = loops.shrunk(lows.pop(), out, level)
+        out = stage.shrunk(lows.pop(), out, level)
     back = [order.index(a) + 2 for a in range(len(order))]
     return torch.from_numpy(out).reshape(turned.shape).permute(0, 1, *back).contiguous()
 
@@ -76,30 +73,30 @@ def hard_stationary(
 class _HardLevels:
     """The two steps of a level, for volumes (V, z, y, x) with the axes of most levels last."""
 
-    def __init__(self, kernels: ModuleType, axes: list[_KeptAxis], wavelet: str, limits: np.ndarray) -> None:
+    def __init__(self, compiled: ModuleType, axes: list[_KeptAxis], wavelet: str, limits: np.ndarray) -> None:
         filters = wavelet_filters(wavelet)
-        self.kernels, self.axes, self.limits = kernels, axes, limits
+        self.compiled, self.axes, self.limits = compiled, axes, limits
         self.analysis = np.array([filters.dec_lo, filters.dec_hi], np.float32)
         self.synthesis = np.array([filters.rec_lo, filters.rec_hi], np.float32) / 2  # the mean of two inverses
         self.length = len(filters.dec_lo)
 
     def shifts(self, level: int) -> np.ndarray:
-        """Where in an extended row each tap begins."""
+        """Where each tap begins in an extended row."""
         return 2**level * np.arange(self.length - 1, -1, -1)
 
     def approximation(self, low: np.ndarray, level: int) -> np.ndarray:
-        """The next level's."""
+        """The next level's approximation."""
         depth, height, width = self.axes
         places = [axis.kept(level + 1) for axis in self.axes]
         out = np.empty((len(low), *map(len, places)), np.float32)
         indices = depth.met(level, places[0]), height.met(level, places[1])
         settings = (indices, width.met_row(level, places[2]), self.shifts(level), self.analysis)
-        kernel = self.kernels.approximation_rows
+        kernel = self.compiled.approximation_rows
         over_rows(lambda a, b: kernel(low, out, *settings, a, b), out.size // out.shape[3], 64)
         return out
 
     def shrunk(self, low: np.ndarray, coarse: np.ndarray, level: int) -> np.ndarray:
-        """What comes of this level's approximation, by what has come of the next one's."""
+        """The shrunk approximation of this level, from that of the next one."""
         depth, height, width = self.axes
         places = [axis.coefficients(level) for axis in self.axes]
         out = np.empty((len(low), *[len(axis.wanted(level)) for axis in self.axes]), np.float32)
@@ -116,27 +113,27 @@ class _HardLevels:
         step = 2**level if level < height.top else 1
         order = np.concatenate([np.arange(first, out.shape[2], step) for first in range(step)])
         settings = (indices, row, coarse_indices, coarse_row, self.shifts(level), taps, gains, self.limits, order)
-        kernel = self.kernels.shrunk_rows
+        kernel = self.compiled.shrunk_rows
         over_rows(lambda a, b: kernel(low, coarse, out, *settings, a, b), len(low) * len(order), 4 * self.length)
         return out
 
 
 class _KeptAxis:
-    """Where the approximations lie along an axis that takes part in ``top`` levels, and what the taps meet."""
+    """Places of the approximations along an axis transformed in ``top`` levels, and the places under the taps."""
 
-    def __init__(self, size: int, top: int, wavelet: str, border: str, correlation: tuple[float, ...]) -> None:
+    def __init__(self, size: int, top: int, wavelet: str, correlation: tuple[float, ...]) -> None:
         filters = wavelet_filters(wavelet)
-        self.size, self.top, self.wavelet, self.border = size, top, wavelet, border
+        self.size, self.top, self.wavelet = size, top, wavelet
         self.correlation, self.reach = correlation, len(filters.dec_lo) - 1
         self.mirrored = filters.dec_lo == filters.dec_lo[::-1]
 
     def after(self, level: int) -> int:
-        """Places beyond the axis that the levels before this one reach."""
+        """Number of places beyond the axis that the levels before this one reach."""
         return (2 ** min(level, self.top) - 1) * self.reach
 
     def kept(self, level: int) -> range:
         """Places of a level's approximation that are kept."""
-        if min(level, self.top) == 0 or self.border == "periodic":
+        if min(level, self.top) == 0:
             return range(self.size)
         if self.mirrored:
             first = (self.after(level) - 1) // 2
@@ -144,12 +141,11 @@ class _KeptAxis:
         return range(self.after(level) - self.after(self.top), self.size + self.after(self.top))
 
     def wanted(self, level: int) -> range:
-        """Places of what comes of a level's approximation: it has its symmetry."""
-        compact = self.mirrored or self.border == "periodic"
-        return self.kept(level) if compact else range(self.size + self.after(level))
+        """Places of a level's result, which has the symmetry of its approximation."""
+        return self.kept(level) if self.mirrored else range(self.size + self.after(level))
 
     def coefficients(self, level: int) -> range:
-        """Places of the coefficients that the synthesis meets."""
+        """Places of the coefficients that the synthesis needs."""
         wanted = self.wanted(level)
         return range(wanted.start, wanted.stop + self.spread(level))
 
@@ -157,10 +153,8 @@ class _KeptAxis:
         return 2**level * self.reach if level < self.top else 0
 
     def index(self, level: int, places: np.ndarray, within: range) -> np.ndarray:
-        """Where in a range, one of the above, these places are, or their mirror images."""
+        """Index of these places, or of their mirror images, in one of the above ranges."""
         index = places - within.start
-        if self.border == "periodic":
-            return index % self.size
         if min(level, self.top) == 0:
             index %= 2 * self.size
             return np.minimum(index, 2 * self.size - 1 - index)
@@ -170,20 +164,20 @@ class _KeptAxis:
         return index
 
     def met(self, level: int, places: range) -> np.ndarray:
-        """(places, taps): the coefficients there meet these; (places, 1) if the axis doesn't take part."""
+        """Index of the samples of each coefficient, (places, taps); (places, 1) if the axis is not transformed."""
         taps = np.arange(self.reach + 1 if level < self.top else 1)
         return self.index(level, np.array(places)[:, None] - 2**level * taps, self.kept(level))
 
     def met_row(self, level: int, places: range) -> Part:
-        """Likewise as one row, from what the last tap of the first coefficient meets."""
+        """The same as one row, from the sample of the first coefficient's last tap on."""
         return self.row(level, range(places.start - self.spread(level), places.stop), self.kept(level))
 
     def row(self, level: int, places: range, within: range) -> Part:
-        """How a row of these places is made from those of a range.
+        """Assembly of a row of these places from those of a range.
 
         Returns:
-            Where the part begins that both have, in the row and in the range, and how long it is; and for each place
-            of the row beyond it, the place in the row of its mirror image.
+            The common part: its start in the row, its start in the range, its length; and for each place of the row
+            beyond it, that place and its mirror image's in the row.
         """
         first, last = max(within.start, places.start), min(within.stop, places.stop)
         beyond = np.array([p for p in places if not first <= p < last], int)
@@ -195,6 +189,6 @@ class _KeptAxis:
         if self.top == 0:
             return np.ones((2, self.size), np.float32)
         places, last = self.coefficients(level), min(level, self.top - 1)
-        settings = (self.size, self.after(last + 1), self.border, self.correlation)
+        settings = (self.size, self.after(last + 1), self.correlation)
         both = [noise_gain_profile(self.wavelet, last, high, *settings) for high in (False, True)]
         return np.stack(both)[:, places.start : places.stop].astype(np.float32)

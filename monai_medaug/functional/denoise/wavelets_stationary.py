@@ -1,10 +1,10 @@
-"""The stationary wavelet transform (à trous), band by band: analysis, shrinkage and synthesis in one go.
+"""The stationary wavelet transform (à trous): analysis, shrinkage and synthesis band by band.
 
 All coefficients are kept, and the inverse, the mean of the two polyphase inverses at each level, equals the mean over
 all shifts of the decimated transform (cycle spinning).
 
-An axis of n voxels takes part in floor(log2(n / (L - 1))) levels at most for filters of L taps: with db4 below 14
-voxels in none, with Haar below 2.
+With filters of L taps an axis of n voxels is transformed in at most floor(log2(n / (L - 1))) levels: in none below 14
+voxels with db4, below 2 with Haar.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Shrink = Callable[[torch.Tensor, list[np.ndarray]], torch.Tensor]
 
 
 def stationary_levels(shape: Sequence[int], wavelet: str, levels: int) -> list[int]:
-    """Levels in which each axis takes part.
+    """Number of levels in which each axis is transformed.
 
     Example:
         >>> stationary_levels((512, 512, 12), "haar", 5), stationary_levels((512, 1), "db4", 5)
@@ -37,20 +37,18 @@ def shrink_stationary(
     wavelet: str,
     levels: int,
     shrink: Shrink,
-    border: str = "symmetric",
     grain: Grain | None = None,
 ) -> torch.Tensor:
-    """Analyse, shrink each detail band and synthesise, in memory of a few images however many bands there are.
+    """Analyse, shrink each detail band and synthesise, in the memory of a few images for any number of bands.
 
-    A level's bands are made one after another, depth first by axis, and merged at once; only the approximation goes on.
+    The bands of a level are computed one after another, depth first by axis, and merged at once.
 
     Args:
         image: (B, C, *spatial), floating point.
         wavelet: see `wavelet_filters`.
         levels: at least 1; see `stationary_levels`.
-        shrink: takes a band and its noise gains, a profile for each axis that took part so far, whose product over
-            the axes is the gain (shaped to be multiplied with the band), and returns the shrunk band.
-        border: ``"symmetric"`` or ``"periodic"``.
+        shrink: takes a band and its noise gains, a profile for each axis transformed so far (the gain is their product,
+            they broadcast to the band), and returns the shrunk band.
         grain: correlation of the noise along each axis, for the gains; None for white noise.
 
     Example:
@@ -64,11 +62,9 @@ def shrink_stationary(
     low = image
     for axis, top in depth.items():
         if top:
-            low = extended_axis(low, axis, (2**top - 1) * reach, (2**top - 1) * reach, border)
+            low = extended_axis(low, axis, (2**top - 1) * reach, (2**top - 1) * reach)
     grain = ((1.0,),) * len(depth) if grain is None else grain
-    stages = [
-        _StationaryLevel(wavelet, j, depth, image.shape, shrink, border, grain) for j in range(max(depth.values()))
-    ]
+    stages = [_StationaryLevel(wavelet, j, depth, image.shape, shrink, grain) for j in range(max(depth.values()))]
     details = []
     for stage in stages:
         details.append(stage.details(low))
@@ -79,10 +75,10 @@ def shrink_stationary(
 
 
 class _StationaryLevel:
-    """One level: coefficient n of an axis needs the samples before it, and sample n the coefficients after it.
+    """One level: coefficient n of an axis needs the samples before it, sample n the coefficients after it.
 
-    So an axis of n voxels and J levels starts with (2^J - 1)(L - 1) voxels more on both sides. Level j uses 2^j (L - 1)
-    of those before it in the analysis and of those after it in the synthesis.
+    So an axis of J levels is extended by (2^J - 1)(L - 1) voxels on both sides. Level j uses 2^j (L - 1) of those
+    before it in the analysis and after it in the synthesis.
     """
 
     def __init__(
@@ -92,10 +88,9 @@ class _StationaryLevel:
         depth: dict[int, int],
         shape: Sequence[int],
         shrink: Shrink,
-        border: str,
         grain: Grain,
     ) -> None:
-        self.wavelet, self.level, self.shrink, self.border = wavelet, level, shrink, border
+        self.wavelet, self.level, self.shrink = wavelet, level, shrink
         self.filters = wavelet_filters(wavelet)
         self.length = len(self.filters.dec_lo)
         self.step, self.reach = 2**level, 2**level * (self.length - 1)
@@ -103,7 +98,7 @@ class _StationaryLevel:
         self.axes = [axis for axis, top in depth.items() if top > level]
 
     def taps_at(self, image: torch.Tensor, axis: int) -> list[torch.Tensor]:
-        """The parts of an image that the taps meet, from the last sample to the first."""
+        """The part of an image for each tap, from the last sample to the first."""
         count = image.shape[axis] - self.reach
         return [image.narrow(axis, self.reach - self.step * m, count) for m in range(self.length)]
 
@@ -118,13 +113,13 @@ class _StationaryLevel:
         return low
 
     def smoothed(self, low: torch.Tensor) -> torch.Tensor:
-        """What the next level's approximation contributes to this one's."""
+        """Contribution of the next level's approximation to this one's."""
         for axis in self.axes:
             low = self.synthesis(None, low, axis, self.filters.rec_lo)
         return low
 
     def details(self, low: torch.Tensor) -> torch.Tensor:
-        """What the shrunk details contribute; they are wanted for less of the margin than the approximation."""
+        """Contribution of the shrunk details, which need less margin than the approximation."""
         gains = [self.gain(axis, top - 1, False) for axis, top in self.depth.items() if 0 < top <= self.level]
         for axis in self.axes:
             before = (2 ** self.depth[axis] - 2 * self.step) * (self.length - 1)
@@ -133,14 +128,14 @@ class _StationaryLevel:
         return self.bands(low, self.axes, False, gains)
 
     def gain(self, axis: int, level: int, high: bool) -> np.ndarray:
-        """Noise gain along an axis, shaped to be multiplied with a band."""
+        """Noise gain along an axis, broadcasts to a band."""
         after = (2 ** (level + 1) - 1) * (self.length - 1)
-        settings = (self.shape[axis], after, self.border, self.grain[axis - 2])
+        settings = (self.shape[axis], after, self.grain[axis - 2])
         profile = noise_gain_profile(self.wavelet, level, high, *settings)
         return profile.reshape(-1, *(1,) * (len(self.shape) - 1 - axis))
 
     def bands(self, image: torch.Tensor, axes: list[int], detail: bool, gains: list[np.ndarray]) -> torch.Tensor:
-        """Transform along these axes, shrink, and back; the band that is low-pass along all of them is left out."""
+        """Transform along these axes, shrink, and back, without the band that is low-pass along all of them."""
         if not axes:
             return self.shrink(image, gains)
         axis, rest = axes[0], axes[1:]

@@ -1,30 +1,19 @@
 """Compiled loops of the warp and of the coarse deformation (see `warp.py` and `deformation.py`).
 
-They call each other and stay in one file: numba's disk cache looks at the time of a function's own file alone.
+They call each other and stay in one file: numba's disk cache checks the time stamp of a function's own file only.
 """
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from monai_medaug.functional._njit import njit
 
 BORDER, CONSTANT, REFLECTION = 0, 1, 2
 
 
-def _njit(**options):
-    """``njit`` with a disk cache; without one where no folder can be written."""
-
-    def decorate(function):
-        try:
-            return njit(cache=True, nogil=True, **options)(function)
-        except RuntimeError:
-            return njit(nogil=True, **options)(function)
-
-    return decorate
-
-
-@_njit(inline="always")
+@njit(inline="always")
 def _reflect(c, n):
     """Reflect about the outer voxel edges, -0.5 and n - 0.5."""
     span = float(n)
@@ -36,18 +25,18 @@ def _reflect(c, n):
     return min(max(rest - 0.5, 0.0), n - 1.0)
 
 
-@_njit(inline="always")
+@njit(inline="always")
 def _lower(c, n):
-    """Lower node of a coordinate within [0, n - 1], for n > 1; unsigned, which spares the check for negative ones."""
+    """Lower node of a coordinate within [0, n - 1], for n > 1; unsigned: indexing needs no check for negatives."""
     return np.uint32(min(int(c), n - 2))
 
 
-@_njit(inline="always")
+@njit(inline="always")
 def _clamped(c, n):
     return min(max(c, np.float32(0.0)), np.float32(n - 1))
 
 
-@_njit(inline="always")
+@njit(inline="always")
 def _cell(c, n):
     """Lower and upper node and fraction of a coordinate clamped to [0, n - 1], for any n."""
     c = min(max(c, 0.0), n - 1.0)
@@ -55,7 +44,7 @@ def _cell(c, n):
     return i, min(i + 1, n - 1), c - i
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def node_table(lattice, nodes, coords):
     """Lower node and fraction along a row for each voxel of it, for a lattice parallel to the rows."""
     width = coords.shape[1]
@@ -68,18 +57,18 @@ def node_table(lattice, nodes, coords):
     return index, fraction
 
 
-@_njit(inline="always")
+@njit(inline="always")
 def parallel(lattice):
-    """Whether the rows run along lattice lines and meet the nodes alike."""
+    """Whether rows run along lattice lines, each at the same fractions between nodes."""
     return lattice[0, 2] == 0.0 and lattice[1, 2] == 0.0 and lattice[2, 0] == 0.0 and lattice[2, 1] == 0.0
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, coords):
     """Source coordinates (3, width) of one output row.
 
-    Where the lattice is parallel to the row, ``u`` is first interpolated to the row's own line of nodes (times
-    ``mix``), which leaves two loads a component and voxel instead of eight.
+    For a lattice parallel to the row, ``u`` is first interpolated (times ``mix``) to a line of nodes on the row: two
+    loads per component and voxel instead of eight.
     """
     width = coords.shape[1]
     base = np.empty(3, coords.dtype)
@@ -101,7 +90,7 @@ def row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, coords
             for k in range(3):
                 line[k, n] = mix[k, 0] * a + mix[k, 1] * b + mix[k, 2] * c
         for k in range(3):
-            line[k, nodes] = line[k, nodes - 1]  # so that the upper node is always the next one
+            line[k, nodes] = line[k, nodes - 1]  # so that the upper node is always the next
             start, step, values, out = base[k], slope[k], line[k], coords[k]
             for x in range(width):
                 i = index[x]
@@ -117,7 +106,7 @@ def row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, coords
                 coords[k, x] = base[k] + slope[k] * np.float32(x) + moved
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _displacement(u, lz, ly, lx, out):
     """Trilinear value of the lattice ``u`` (3, Gz, Gy, Gx), clamped at its border."""
     z0, z1, fz = _cell(lz, u.shape[1])
@@ -133,7 +122,7 @@ def _displacement(u, lz, ly, lx, out):
         out[k] = c0 + fz * (c1 - c0)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _volume_row(flat, coords, nz, ny, nx, out):
     """One row of trilinear interpolation of a volume given flat, coordinates clamped; all axes longer than 1."""
     down, deep = np.uint32(nx), np.uint32(nx * ny)
@@ -156,7 +145,7 @@ def _volume_row(flat, coords, nz, ny, nx, out):
         out[x] = a + fz * (e - a)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _plane_row(flat, coords, ny, nx, out):
     """One row of bilinear interpolation of an image given flat, coordinates clamped; both axes longer than 1."""
     down, one = np.uint32(nx), np.uint32(1)
@@ -172,9 +161,9 @@ def _plane_row(flat, coords, ny, nx, out):
         out[x] = a + fy * (b - a)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _thin_row(img, coords, out):
-    """The same for volumes with other axes of one voxel."""
+    """As `_volume_row` for volumes with any axes of one voxel."""
     nz, ny, nx = img.shape
     for x in range(len(out)):
         z0, z1, fz = _cell(coords[0, x], nz)
@@ -189,7 +178,7 @@ def _thin_row(img, coords, out):
         out[x] = a + fz * (e - a)
 
 
-@_njit()
+@njit()
 def _fill_outside(img, coords, value, out):
     """Correct a row for a constant outside: within one voxel of the border it fades into the constant."""
     nz, ny, nx = img.shape
@@ -209,7 +198,7 @@ def _fill_outside(img, coords, value, out):
         out[x] = total
 
 
-@_njit()
+@njit()
 def _reflect_row(coords, nz, ny, nx):
     for x in range(coords.shape[1]):
         coords[0, x] = _reflect(coords[0, x], nz)
@@ -217,7 +206,7 @@ def _reflect_row(coords, nz, ny, nx):
         coords[2, x] = _reflect(coords[2, x], nx)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def warp_linear(img, out, lattice, source, mix, u, padding, value, first, last):
     """Rows first..last of the trilinear pull-back of ``img`` (C, Z, Y, X)."""
     channels, nz, ny, nx = img.shape
@@ -242,7 +231,7 @@ def warp_linear(img, out, lattice, source, mix, u, padding, value, first, last):
                 _fill_outside(img[c], coords, value, target)
 
 
-@_njit()
+@njit()
 def warp_nearest(img, out, lattice, source, mix, u, padding, value, first, last):
     """Rows first..last of the nearest-neighbour pull-back: values are copied, whatever their type."""
     channels, nz, ny, nx = img.shape
@@ -259,7 +248,7 @@ def warp_nearest(img, out, lattice, source, mix, u, padding, value, first, last)
             _nearest_row(img[c].ravel(), coords, nz, ny, nx, padding == CONSTANT, value, out[c, z, y])
 
 
-@_njit()
+@njit()
 def _nearest_row(flat, coords, nz, ny, nx, constant, value, out):
     cz, cy, cx = coords[0], coords[1], coords[2]
     for x in range(len(out)):
@@ -270,7 +259,7 @@ def _nearest_row(flat, coords, nz, ny, nx, constant, value, out):
             out[x] = value
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def compose(a, b, out):
     """out(x) = b(x) + a(x + b(x)) on the lattice, displacements (3, Z, Y, X) in lattice steps."""
     _, nz, ny, nx = a.shape
@@ -296,7 +285,7 @@ def compose(a, b, out):
                     out[k, z, y, x] = b[k, z, y, x] + value[k, x]
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def _lattice_row(flat, coords, nz, ny, nx, out):
     """As `_volume_row` for the three components of a lattice given flat (3, nodes)."""
     down, deep = np.uint32(nx), np.uint32(nx * ny)
@@ -318,7 +307,7 @@ def _lattice_row(flat, coords, nz, ny, nx, out):
             out[k, x] = a + fz * (e - a)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def corner_determinants(u, least, most):
     """Least and greatest det(I + grad u) over the corners of all cells, by the cells' edge differences.
 
@@ -349,12 +338,12 @@ def corner_determinants(u, least, most):
     return low, high
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def sampled_determinants(lattice, source, mix, u, shape, first, last, extrema):
     """Least and greatest determinant of the sampled pull-back, central differences between output voxels.
 
-    ``extrema`` (2,) receives the figures for the planes first..last. Three planes of coordinates are kept, each is
-    computed once. An axis of up to two voxels counts as rigid.
+    ``extrema`` (2,) receives the figures of planes first..last. Each plane of coordinates is computed once, three are
+    kept. An axis of up to two voxels counts as rigid.
     """
     nz, ny, nx = shape
     low, high = np.float32(np.inf), np.float32(-np.inf)

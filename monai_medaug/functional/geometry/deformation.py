@@ -1,18 +1,18 @@
 """Random diffeomorphisms on a coarse lattice: a stationary velocity field, limited and integrated.
 
-The classical elastic augmentation adds smoothed noise, scaled by alpha, to the coordinates; at the usual alpha
-1000 and sigma 8 that folds the anatomy. Here the same field is the velocity ``v`` of a flow and the map is its
-exponential (Arsigny et al. 2006), ``det J = exp(integral of div v along the path)``. Three limits keep
-``min_det <= det J <= 1 / min_det``, so that the map and its inverse obey the same bound:
+The classical elastic augmentation adds smoothed noise times alpha to the coordinates, which at the usual alpha 1000
+and sigma 8 folds the anatomy. Here the same field is the velocity ``v`` of a flow and the map is its exponential
+(Arsigny et al. 2006), ``det J = exp(integral of div v along the path)``. Three limits keep ``min_det <= det J <=
+1 / min_det``, which bounds the map and its inverse alike:
 
 1. the root mean square of ``v`` is at most 1.1 sigma;
-2. where ``|div v|`` exceeds 0.9 ln(1 / min_det), a curl-free correction takes the excess away: it acts on the few
-   spots that would fold and leaves the rest of the field as drawn;
-3. the flow stops at the greatest time ``s <= 1`` at which all cells of the lattice satisfy the bound. The
+2. where ``|div v|`` exceeds 0.9 ln(1 / min_det), a curl-free correction removes the excess; elsewhere the field
+   stays as drawn;
+3. the flow stops at the greatest time ``s <= 1`` for which all cells of the lattice satisfy the bound. The
    intermediates exp(2^-j v) of scaling and squaring give each binary digit of ``s`` for one composition.
 
-Lattices are tensors (B, 3, Gz, Gy, Gx), displacements in lattice steps; axes of size 1 are not deformed, which is
-how 2D runs through the same code. Nodes 0 and G - 1 lie on the first and last voxel of the reference grid.
+Lattices are tensors (B, 3, Gz, Gy, Gx), displacements in lattice steps; axes of size 1 are not deformed, so that 2D
+runs through the same code. Nodes 0 and G - 1 lie on the first and last voxel of the reference grid.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import torch
 from scipy.fft import next_fast_len
 from torch.nn.functional import grid_sample, pad
 
-from monai_medaug.functional.acceleration import compiled
+from monai_medaug.functional.acceleration import loops
 
 STEPS_PER_SIGMA = 2.0
 _SQUARINGS = 6
 _VELOCITY_LIMIT = 1.1  # of sigma, root mean square vector length
 _DIVERGENCE_SHARE = 0.9  # of ln(1 / min_det), the rest is for discretisation
 _CLIP_ROUNDS = 3
-_CLIP_MARGIN = 8  # nodes of zero beside the lattice, against wrap-round in the spectral correction
+_CLIP_MARGIN = 8  # nodes of zero beside the lattice, against wrap-around in the spectral correction
 
 
 def lattice_shape(shape: Sequence[int], spacing: Sequence[float], step: float) -> tuple[int, ...]:
@@ -40,7 +40,7 @@ def lattice_shape(shape: Sequence[int], spacing: Sequence[float], step: float) -
 
 
 def white_lattice(shape: Sequence[int], margins: Sequence[int], seed: int) -> torch.Tensor:
-    """Standard normal noise (3, *shape + 2 margins), on the CPU so that all devices share the geometry."""
+    """Standard normal noise (3, *shape + 2 margins), drawn on the CPU so that all devices get the same geometry."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(3, *(n + 2 * m for n, m in zip(shape, margins, strict=True)), generator=generator)
 
@@ -51,11 +51,11 @@ def smoothing_margin(sigma: float) -> int:
 
 
 def smooth_unit_field(noise: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
-    """Gaussian-smoothed noise of unit variance, its margins used up.
+    """Gaussian-smoothed noise of unit variance, without its margins.
 
     Args:
         noise: (B, 3, Gz + 2 Mz, ...) white noise with the margins of `smoothing_margin`.
-        sigmas: standard deviation in lattice steps for each axis; 0 leaves the axis (of size 1) alone.
+        sigmas: standard deviation in lattice steps for each axis; 0 skips the axis (of size 1).
     """
     field = noise
     for axis, sigma in enumerate(sigmas):
@@ -66,9 +66,8 @@ def smooth_unit_field(noise: torch.Tensor, sigmas: Sequence[float]) -> torch.Ten
         offsets = torch.arange(2 * margin + 1, device=noise.device, dtype=noise.dtype) - margin
         window = torch.exp(-0.5 * (offsets / sigma) ** 2)
         wide = nodes + 2 * margin
-        shifted = torch.cat(
-            [window / window.norm(), window.new_zeros(nodes)]
-        )  # one longer than a row: it moves on by one
+        # one longer than a row, so that each repetition is shifted by one
+        shifted = torch.cat([window / window.norm(), window.new_zeros(nodes)])
         band = shifted.repeat(nodes)[: nodes * wide].reshape(nodes, wide)
         field = torch.movedim(torch.movedim(field, 2 + axis, -1) @ band.T, -1, 2 + axis)
     return field.contiguous()
@@ -105,10 +104,10 @@ def clip_divergence(velocity: torch.Tensor, limit: torch.Tensor) -> torch.Tensor
 
 def compose(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The displacement of ``(id + a) o (id + b)``: b(x) + a(x + b(x)), trilinear, clamped at the border."""
-    if (loops := compiled("geometry._numba_warp", a.device)) is not None:
+    if (compiled := loops("geometry._numba_warp", a, b)) is not None:
         out = torch.empty_like(b)
         for sample in range(len(a)):
-            loops.compose(a[sample].numpy(), b[sample].numpy(), out[sample].numpy())
+            compiled.compose(a[sample].numpy(), b[sample].numpy(), out[sample].numpy())
         return out
     return b + sample_lattice(a, node_positions(b) + b)
 
@@ -129,8 +128,8 @@ def sample_lattice(lattice: torch.Tensor, positions: torch.Tensor) -> torch.Tens
 def exact_inverse(u: torch.Tensor, guess: torch.Tensor, density: int, rounds: int = 3) -> torch.Tensor:
     """The displacement w of the inverse map, w(x) = -u(x + w(x)), on a lattice ``density`` times as dense.
 
-    The opposite flow is the inverse but for the error of its integration; Newton's method removes that, with the
-    Jacobian at the guess.
+    The opposite flow is the inverse up to its integration error; Newton's method, with the Jacobian at the guess,
+    removes that.
 
     Args:
         u: the forward displacement (B, 3, Gz, Gy, Gx) in lattice steps.
@@ -161,8 +160,8 @@ def exact_inverse(u: torch.Tensor, guess: torch.Tensor, density: int, rounds: in
 
 def corner_determinants(u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Least and greatest det(I + grad u), (B,) each, over the corners of all cells."""
-    if (loops := compiled("geometry._numba_warp", u.device)) is not None:
-        figures = u.new_tensor([loops.corner_determinants(sample.numpy(), -math.inf, math.inf) for sample in u])
+    if (compiled := loops("geometry._numba_warp", u)) is not None:
+        figures = u.new_tensor([compiled.corner_determinants(sample.numpy(), -math.inf, math.inf) for sample in u])
         return figures[:, 0], figures[:, 1]
     low = u.new_full((len(u),), math.inf)
     high = -low
@@ -184,11 +183,11 @@ def corner_determinants(u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def keeps_bound(u: torch.Tensor, min_det: torch.Tensor) -> torch.Tensor:
-    """Whether min_det <= det(I + grad u) <= 1 / min_det at all corners, (B,); stops at the first plane that is not."""
-    if (loops := compiled("geometry._numba_warp", u.device)) is not None:
+    """Whether min_det <= det(I + grad u) <= 1 / min_det at all corners, (B,); stops at the first plane outside."""
+    if (compiled := loops("geometry._numba_warp", u)) is not None:
         kept = []
         for sample, least in zip(u, min_det.tolist(), strict=True):
-            low, high = loops.corner_determinants(sample.numpy(), least, 1 / least)
+            low, high = compiled.corner_determinants(sample.numpy(), least, 1 / least)
             kept.append(low >= least and high <= 1 / least)
         return torch.tensor(kept)
     low, high = corner_determinants(u)
@@ -210,7 +209,7 @@ def limit_velocity(
         velocity: (B, 3, Gz, Gy, Gx) in lattice steps.
         steps: (B, 3) length of a lattice step along each axis, in the unit of ``sigma``.
         sigma: (B,) correlation length of each field.
-        min_det: (B,) least determinant that will be allowed.
+        min_det: (B,) least allowed determinant.
     """
     scale = steps.reshape(-1, 3, 1, 1, 1)
     rms = ((velocity * scale) ** 2).sum(1).flatten(1).mean(1).sqrt()
@@ -227,8 +226,8 @@ def integrate(
     Args:
         velocity: (B, 3, Gz, Gy, Gx) in lattice steps.
         min_det: (B,) every cell keeps min_det <= det J <= 1 / min_det.
-        time: (B,) the flow time, where it is known (inverse, replay: a negative one runs the flow backwards);
-            else a greedy search finds the greatest multiple of 1/64 up to 1.
+        time: (B,) the flow time if known (inverse, replay; negative: backwards); else a greedy search finds the
+            greatest multiple of 1/64 up to 1.
 
     Returns:
         The displacement in lattice steps and the flow time (B,).
@@ -245,7 +244,7 @@ def integrate(
 
 
 def per_lattice(values: torch.Tensor) -> torch.Tensor:
-    """One value a sample (B,) in a shape that broadcasts over lattices."""
+    """One value per sample (B,), in a shape that broadcasts over lattices."""
     return values.reshape(-1, 1, 1, 1, 1)
 
 
@@ -260,7 +259,7 @@ def _powers(velocity: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _search(velocity: torch.Tensor, min_det: torch.Tensor) -> torch.Tensor:
-    """The greatest times that all cells allow, binary digit by digit: each costs one composition and one check."""
+    """The greatest times that all cells allow, one binary digit per composition and check."""
     total = torch.zeros_like(velocity)
     reached = torch.zeros_like(min_det)
     for j, power in enumerate(_powers(velocity)):

@@ -1,4 +1,4 @@
-"""Voxel grids in the world, and pull-backs between them.
+"""Voxel grids in the world.
 
 A grid is a shape and the affine from voxel index to world (mm). Images of two dimensions are embedded as one plane
 of a volume: their first index axis is the plane's normal, of unit spacing, so that an affine of 4×4 acts in the plane
@@ -7,25 +7,11 @@ of its columns and one code serves both.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
-
-from monai_medaug.functional.acceleration import one_thread
-from monai_medaug.functional.geometry.deformation import (
-    STEPS_PER_SIGMA,
-    integrate,
-    lattice_shape,
-    limit_velocity,
-    smooth_unit_field,
-    smoothing_margin,
-    white_lattice,
-)
-from monai_medaug.functional.geometry.warp import PullBack
 
 
 @dataclass(frozen=True)
@@ -48,7 +34,7 @@ class VoxelGrid:
     def matrix(self) -> np.ndarray:
         """Index (z, y, x) of the embedded volume to world, (4, 4)."""
         given = np.eye(4) if self.affine is None else np.asarray(self.affine, dtype=np.float64)
-        # of a 2D image its plane counts: the third column that readers make up lies in it for sagittal slices
+        # in 2D only the plane counts: the third column, made up by readers, lies in it for sagittal slices
         needed = given if len(self.shape) == 3 else given[:-1, :2]
         if not np.isfinite(given).all() or np.linalg.matrix_rank(needed) < needed.shape[1]:
             raise ValueError(f"affine must be finite and invertible, got {given.tolist()}")
@@ -89,7 +75,7 @@ class VoxelGrid:
     def plane_axis(self) -> int | None:
         """The axis of the embedded volume across which there is a single slice; None for a volume.
 
-        A slice moves in its plane: turned out of it, most of it would have no source.
+        A single slice moves within its plane: out of it, most voxels would have no source.
         """
         single = [axis for axis, n in enumerate(self.size) if n == 1]
         if len(self.shape) == 2:
@@ -117,168 +103,3 @@ class VoxelGrid:
         for axis, step in enumerate(steps):
             affine[:, axis] *= step
         return VoxelGrid(tuple(int(n) for n in shape), affine.tolist())
-
-
-def rotation_matrix(axis: Sequence[float], degrees: float) -> np.ndarray:
-    """Rotation by an angle about a vector (Rodrigues).
-
-    Example:
-        >>> rotation_matrix((0, 0, 1), 90).round(6) @ [1, 0, 0]
-        array([0., 1., 0.])
-    """
-    x, y, z = np.asarray(axis, dtype=np.float64) / max(float(np.linalg.norm(axis)), 1e-12)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=np.float64)
-    angle = math.radians(degrees)
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
-
-
-def similarity(
-    grid: VoxelGrid, degrees: float, axis: Sequence[float], scale: float, shift_fraction: Sequence[float]
-) -> np.ndarray:
-    """World matrix (4, 4) that moves the anatomy: scaled and turned about the grid's centre, then shifted.
-
-    Args:
-        grid: the reference grid.
-        degrees: angle of the rotation.
-        axis: its axis, any vector in world coordinates; a single slice turns about its own normal.
-        scale: 1.1 makes the anatomy 10 % larger.
-        shift_fraction: shift along the axes of the embedded grid as a share of the field of view (voxels times
-            spacing); a single slice is not shifted across itself.
-    """
-    matrix = grid.matrix
-    plane = grid.plane_axis
-    if plane is not None:
-        axis = np.cross(matrix[:3, (plane + 1) % 3], matrix[:3, (plane + 2) % 3]).tolist()
-        shift_fraction = [0.0 if a == plane else f for a, f in enumerate(shift_fraction)]
-    linear = scale * rotation_matrix(axis, degrees)
-    shift = matrix[:3, :3] @ (np.asarray(shift_fraction) * np.asarray(grid.size))
-    moved = np.eye(4)
-    moved[:3, :3] = linear
-    moved[:3, 3] = grid.centre - linear @ grid.centre + shift
-    return moved
-
-
-@dataclass(frozen=True)
-class ElasticLattice:
-    """Where the nodes of a grid's deformation lattice lie, and how rough the field on it is.
-
-    Args:
-        grid: the reference grid.
-        sigma: correlation length in mm.
-        density: how many times as dense as needed for the field.
-    """
-
-    grid: VoxelGrid
-    sigma: float
-    density: int = 1
-
-    @cached_property
-    def nodes(self) -> tuple[int, ...]:
-        step = max(self.sigma / STEPS_PER_SIGMA, self.grid.finest_spacing)
-        shape = lattice_shape(self.grid.size, self.grid.embedded_spacing, step)
-        return tuple((g - 1) * self.density + 1 for g in shape)
-
-    @cached_property
-    def steps(self) -> tuple[float, ...]:
-        """Length of a lattice step in mm, 1 along an axis of one node."""
-        size, spacing = self.grid.size, self.grid.embedded_spacing
-        return tuple((n - 1) * s / (g - 1) if g > 1 else 1.0 for n, s, g in zip(size, spacing, self.nodes, strict=True))
-
-    @cached_property
-    def sigmas(self) -> tuple[float, ...]:
-        """Sigma in lattice steps, 0 along an axis of one node."""
-        return tuple(self.sigma / s if g > 1 else 0.0 for s, g in zip(self.steps, self.nodes, strict=True))
-
-    @cached_property
-    def from_index(self) -> np.ndarray:
-        """Index of the grid to lattice index, (4, 4)."""
-        return np.diag([*((g - 1) / max(n - 1, 1) for n, g in zip(self.grid.size, self.nodes, strict=True)), 1.0])
-
-    def noise(self, seed: int) -> torch.Tensor:
-        """White noise (3, ...) with the margins that smoothing uses up."""
-        return white_lattice(self.nodes, [smoothing_margin(s) if s else 0 for s in self.sigmas], seed)
-
-
-def velocity_amplitude(alpha: float, sigma: float, axes: int) -> float:
-    """Standard deviation of a component of ``alpha * gaussian_filter(uniform(-1, 1), sigma)``.
-
-    Uniform noise has variance 1/3 and the Gaussian window an energy of (2 sqrt(pi) sigma)^-axes, so the figure is
-    alpha / sqrt(3) / (2 sqrt(pi) sigma)^(axes / 2): in the unit of ``alpha``, sigma in the spacing of the noise.
-
-    Example:
-        >>> round(velocity_amplitude(1000, 8, 2), 2), round(velocity_amplitude(1000, 8, 3), 2)
-        (20.36, 3.82)
-    """
-    return alpha / math.sqrt(3) / (2 * math.sqrt(math.pi) * sigma) ** (axes / 2)
-
-
-def elastic_displacement(
-    lattices: Sequence[ElasticLattice],
-    seeds: Sequence[int],
-    amplitudes: Sequence[float],
-    min_det: Sequence[float],
-    times: Sequence[float] | None = None,
-    device: torch.device | str = "cpu",
-) -> tuple[torch.Tensor, list[float], list[float]]:
-    """Integrated displacements for lattices of one shape.
-
-    Args:
-        lattices: one a sample, all of the same number of nodes.
-        seeds: of the noise.
-        amplitudes: standard deviation of a velocity component in mm.
-        min_det: least determinant of each elastic part.
-        times: flow times where they are known, negative for the inverse.
-        device: where to compute.
-
-    Returns:
-        The displacement (B, 3, Gz, Gy, Gx) in lattice steps, the flow times, and for each sample the share of the
-        velocity that was kept in all (1: as drawn).
-    """
-    if torch.device(device).type == "cpu" and torch.get_num_threads() > 1:
-        with one_thread():
-            return elastic_displacement(lattices, seeds, amplitudes, min_det, times, device)
-    noise = torch.stack([lat.noise(seed) for lat, seed in zip(lattices, seeds, strict=True)]).to(device)
-    steps = torch.tensor([lat.steps for lat in lattices], device=device)
-    bound = torch.tensor(min_det, dtype=torch.float32, device=device)
-    amplitude = torch.tensor(amplitudes, dtype=torch.float32, device=device)
-    field = smooth_unit_field(noise, lattices[0].sigmas)
-    moving = torch.tensor([float(g > 1) for g in lattices[0].nodes], device=device)
-    velocity = field * (amplitude[:, None] * moving / steps).reshape(-1, 3, 1, 1, 1)
-    sigma = torch.tensor([lat.sigma for lat in lattices], dtype=torch.float32, device=device)
-    limited = limit_velocity(velocity, steps, sigma, bound)
-    known = None if times is None else torch.tensor(times, dtype=torch.float32, device=device)
-    displacement, reached = integrate(limited, bound, known)
-    kept = reached.abs() * limited.flatten(1).norm(dim=1) / velocity.flatten(1).norm(dim=1).clamp_min(1e-12)
-    return displacement, reached.tolist(), kept.tolist()
-
-
-def pull_back(
-    reference: Sequence[ElasticLattice],
-    moved: Sequence[np.ndarray],
-    displacement: torch.Tensor,
-    grids: Sequence[VoxelGrid],
-    inverse: bool = False,
-) -> PullBack:
-    """The map of one key's grid, for samples that share a lattice shape.
-
-    Forward, an output point w takes the value at A(w + u(w)) with A the inverse of ``moved``; inverse, with the
-    displacement of the opposite flow, at A^-1 w + u(A^-1 w).
-    """
-    maps = []
-    for lattice, motion, grid in zip(reference, moved, grids, strict=True):
-        home, own = lattice.grid.matrix, grid.matrix
-        to_world = home[:3, :3] @ np.diag(lattice.steps) / np.asarray(lattice.grid.embedded_spacing)
-        affine = motion if inverse else np.linalg.inv(motion)
-        back = np.linalg.inv(own)
-        if inverse:
-            source, mix = back @ affine @ own, back[:3, :3] @ to_world
-            index = lattice.from_index @ np.linalg.inv(home) @ affine @ own
-        else:
-            source, mix = back @ affine @ own, back[:3, :3] @ affine[:3, :3] @ to_world
-            index = lattice.from_index @ np.linalg.inv(home) @ own
-        if lattice.grid.plane_axis is not None and grid.plane_axis is not None:  # a slice stays in its plane
-            source[grid.plane_axis] = mix[grid.plane_axis] = 0.0
-        index[np.abs(index) < 1e-9] = 0.0
-        maps.append((index[:3], source[:3], mix))
-    index, source, mix = (torch.from_numpy(np.stack(m)) for m in zip(*maps, strict=True))
-    return PullBack(index, source, mix, displacement)

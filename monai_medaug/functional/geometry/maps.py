@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.geometry.deformation import exact_inverse, sample_lattice
-from monai_medaug.functional.geometry.grid import (
+from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.geometry.lattice import (
     ElasticLattice,
-    VoxelGrid,
     elastic_displacement,
     pull_back,
     similarity,
@@ -24,7 +24,7 @@ from monai_medaug.functional.geometry.grid import (
 from monai_medaug.functional.geometry.warp import PullBack, sampled_determinants, warp
 
 _BACK_OFF, _LEAST_TIME = 0.96, 1 / 512
-_INVERSE_DENSITY = 2  # the inverse of a piecewise linear map has finer features
+_INVERSE_DENSITY = 2  # the inverse of a piecewise linear map has finer detail
 
 
 @dataclass
@@ -32,12 +32,12 @@ class AnatomyMaps:
     """Integrated deformations; samples whose lattices have one shape share a tensor.
 
     Attributes:
-        lattices: where each sample's nodes lie.
+        lattices: nodes of each sample.
         motions: world matrices (4, 4) that move the anatomy.
         groups: member samples and their displacement (members, 3, Gz, Gy, Gx).
         figures: plain figures of each sample.
-        inverse: whether the maps undo.
-        known: the pull-back that was asked for last.
+        inverse: whether these are the inverse maps.
+        known: the last pull-back.
     """
 
     lattices: list[ElasticLattice]
@@ -48,7 +48,7 @@ class AnatomyMaps:
     known: list[tuple[torch.Tensor, list[VoxelGrid], PullBack]] = field(default_factory=list)
 
     def of_group(self, group: tuple[list[int], torch.Tensor], grids: Sequence[VoxelGrid]) -> PullBack:
-        """The pull-back of the members of a group, each for its own grid; keys on one grid share it."""
+        """The pull-back of a group's members, each for its own grid; keys on the same grids share it."""
         members, displacement = group
         for known, for_grids, found in self.known:
             if known is displacement and for_grids == list(grids):
@@ -82,7 +82,7 @@ def anatomy_maps(
         params: of each sample.
         grids: its reference grid.
         device: where the lattices are computed.
-        known: figures of an earlier build, whose flow times are taken instead of searched.
+        known: figures of an earlier build; their flow times replace the search.
         inverse: build the inverse maps; needs ``known``.
     """
     lattices = [ElasticLattice(g, p["elastic_sigma"] * _unit_mm(p, g)) for p, g in zip(params, grids, strict=True)]
@@ -116,7 +116,7 @@ def _unit_mm(params: Mapping[str, Any], grid: VoxelGrid) -> float:
 
 
 class _Flow:
-    """The velocity fields of a group, to be integrated to different times."""
+    """The velocity fields of a group, integrated to any time."""
 
     def __init__(
         self, params: Sequence[Mapping[str, Any]], lattices: Sequence[ElasticLattice], device: torch.device
@@ -146,7 +146,7 @@ class _Flow:
 
 
 def _searched(maps: AnatomyMaps, members: list[int], flow: _Flow) -> tuple[list[int], torch.Tensor]:
-    """The group at the greatest times that the lattice and then the sampled map allow; fills in its figures."""
+    """The group at the greatest times that the lattice and then the sampled map allow; sets its figures."""
     strengths = flow.strengths
     displacement, times, kept = flow.at(None if any(strengths) else strengths)
     if any(s < 1 for s in strengths):

@@ -1,4 +1,4 @@
-"""Slice thickness: the profile of a thick slice, its sampling, and the way back to the grid, as one small matrix."""
+"""Slice thickness: the profile of a thick slice, and matrices that sample slices and interpolate back to the grid."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _REACH = {"gaussian": 1.7, "trapezoid": 0.5 + FLANK / 2}  # where a profile ends
 def profile_weights(offsets: np.ndarray, width: float, profile: str) -> np.ndarray:
     """Slice profile at offsets from the slice's centre, (slices, voxels): each row sums to 1 and has its mean at 0.
 
-    Sampling a profile on voxels that do not lie symmetrically about it would shift its centre of mass, by 0.02 voxels
-    at a width of 1.2 voxels; the first moment is therefore set to zero, so that a ramp stays the same ramp.
+    A profile sampled asymmetrically has a shifted centre of mass, by 0.02 voxels at a width of 1.2; the first moment is
+    therefore set to 0, so that a ramp stays the same.
 
     Args:
         offsets: voxel index minus the slice's centre, in voxels.
@@ -50,16 +50,16 @@ def _trapezoid_integral(x: np.ndarray, width: float) -> np.ndarray:
 
 
 def thick_slice_matrices(voxels: int, width: float, phase: float, profile: str) -> tuple[np.ndarray, np.ndarray]:
-    """What thick slices do along their axis: the sampling (slices, voxels), the way back to the grid (voxels, slices).
+    """Thick slices along their axis: sampling (slices, voxels) and interpolation back to the grid (voxels, slices).
 
-    Slice j is centred at ``(voxels - 1) / 2 + (phase + j) width``, as many as cover the grid; contiguous, so that the
-    distance of slices is their width. Each takes the profile's mean, with the border value repeated outside. The way
-    back interpolates linearly between the centres where they truly lie, so there is no shift of half a voxel.
+    Slice j is centred at ``(voxels - 1) / 2 + (phase + j) width``, as many as cover the grid, without gaps.
+    Each takes the profile's mean, the border value repeated outside. The way back interpolates linearly between the
+    true centres, without a shift of half a voxel.
 
     Args:
         voxels: along the axis.
-        width: slice thickness in voxels. At or below 1 both are the identity: there is nothing to be lost.
-        phase: where the slices lie, in slices.
+        width: slice thickness in voxels; up to 1 both matrices are the identity.
+        phase: position of the slices, in slices.
         profile: see `profile_weights`.
     """
     if width <= 1 or voxels == 1:
@@ -82,14 +82,14 @@ def along_axis(image: torch.Tensor, matrix: torch.Tensor, axis: int) -> torch.Te
 
     Args:
         image: (B, C, *spatial) with n voxels along the axis.
-        matrix: (B, m, n).
+        matrix: (B, m, n), or (1, m, n) for all samples.
         axis: spatial axis, from 0.
 
     Example:
         >>> along_axis(torch.arange(6.0).reshape(1, 1, 3, 2), torch.ones(1, 1, 3) / 3, 0)
         tensor([[[[2., 3.]]]])
     """
-    image = image.contiguous()  # sums in the same order whatever the memory layout
+    image = image.contiguous()  # the same order of summation for any memory layout
     shape, place = list(image.shape), axis + 2
     behind = math.prod(shape[place + 1 :])
     matrix = matrix.to(image)

@@ -5,22 +5,24 @@ Every output voxel ``i`` of an image takes the value at
     source(i) = S i + P u(L i)
 
 where ``u`` is the trilinear interpolation of a coarse displacement lattice (see `deformation.py`) and L, S and P are
-affine maps from output index to lattice index, from output index to source index, and from lattice displacement to
-source index. The same lattice so serves an image and a mask on grids of their own. On the CPU one compiled loop does
-all of it; elsewhere torch does the same in two steps. Images of two dimensions are volumes of one plane.
+affine maps: output index to lattice index, output index to source index, lattice displacement to source index. Thus
+one lattice serves an image and a mask on different grids. On the CPU a compiled loop does it in one pass, elsewhere
+torch in two. 2D images are volumes of one plane.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import grid_sample, interpolate
 
-from monai_medaug.functional.acceleration import compiled, over_rows
+from monai_medaug.functional.acceleration import loops, over_rows
 from monai_medaug.functional.geometry.deformation import determinant, node_positions, sample_lattice
+from monai_medaug.functional.precision import computing_dtype
 
 MODES = ("bilinear", "nearest")
 PADDING_MODES = ("border", "zeros", "reflection")
@@ -46,7 +48,7 @@ class PullBack:
     _last: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def coordinates(self, size: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Source coordinates (B, 3, Z, Y, X) in voxels; the last ones are kept, an image and its mask share them."""
+        """Source coordinates (B, 3, Z, Y, X) in voxels; the last result is kept, for an image and its mask."""
         if self._last.get("for") != (size, dtype):
             self._last.update({"for": (size, dtype), "coordinates": self._computed(size, dtype)})
         return self._last["coordinates"]
@@ -70,7 +72,7 @@ class PullBack:
         return affine(self.source) + (self.mix.to(device, dtype) @ dense.flatten(2)).reshape(batch, 3, *size)
 
     def _spans(self, size: tuple[int, int, int]) -> bool:
-        """Whether the first and last node lie on the first and last output voxel, axis by axis."""
+        """Whether along each axis the first and last node lie on the first and last output voxel."""
         nodes = self.displacement.shape[2:]
         expected = torch.zeros(3, 4, dtype=torch.float64)
         for axis, (g, n) in enumerate(zip(nodes, size, strict=True)):
@@ -105,23 +107,25 @@ def warp(
                 [    4.,     5., -1000.]])
     """
     volume = image.unsqueeze(2) if image.ndim == 4 else image
-    if not image.requires_grad and (loops := compiled("geometry._numba_warp", image.device)) is not None:
-        out = _warp_compiled(loops, volume.contiguous(), pull_back, mode, padding_mode)
+    if (compiled := loops("geometry._numba_warp", image, pull_back.displacement)) is not None:
+        out = _warp_compiled(compiled, volume.contiguous(), pull_back, mode, padding_mode)
     else:
         out = _warp_torch(volume, pull_back, mode, padding_mode)
     return out.reshape(image.shape)
 
 
-def _warp_compiled(loops, volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float):  # type: ignore[no-untyped-def]
+def _warp_compiled(
+    compiled: ModuleType, volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float
+) -> torch.Tensor:
     out = torch.empty_like(volume)
     fill = torch.full((), 0 if isinstance(padding_mode, str) else padding_mode, dtype=volume.dtype)
     code = _PADDING_CODES[padding_mode] if isinstance(padding_mode, str) else 1
     if mode == "nearest":
         bits = _BITS[volume.element_size()]
-        kernel, source, target = loops.warp_nearest, _as_bits(volume, bits), _as_bits(out, bits)
+        kernel, source, target = compiled.warp_nearest, _as_bits(volume, bits), _as_bits(out, bits)
         value = _as_bits(fill.reshape(1), bits)[0]
     else:
-        kernel, source, target, value = loops.warp_linear, volume.numpy(), out.numpy(), fill.item()
+        kernel, source, target, value = compiled.warp_linear, volume.numpy(), out.numpy(), fill.item()
     rows = out.shape[2] * out.shape[3]
     for s in range(len(volume)):
         maps = (m[s].cpu().numpy() for m in (pull_back.lattice, pull_back.source, pull_back.mix))
@@ -137,8 +141,7 @@ def _as_bits(tensor: torch.Tensor, bits: type) -> np.ndarray:
 
 def _warp_torch(volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float) -> torch.Tensor:
     size = volume.shape[2:]
-    double = volume.dtype == torch.float64
-    where = pull_back.coordinates((size[0], size[1], size[2]), torch.float64 if double else torch.float32)
+    where = pull_back.coordinates((size[0], size[1], size[2]), computing_dtype(volume.dtype))
     if mode == "nearest":
         return _gather_nearest(volume, where, padding_mode)
     extent = where.new_tensor(size).reshape(1, 3, 1, 1, 1)
@@ -170,7 +173,7 @@ def _gather_nearest(volume: torch.Tensor, where: torch.Tensor, padding_mode: str
 
 
 def _signed(volume: torch.Tensor) -> torch.Tensor:
-    """Unsigned integers wider than 8 bit, which torch cannot gather, looked at as signed ones."""
+    """A signed view of unsigned integers wider than 8 bit, which torch cannot gather."""
     twins = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
     return volume.view(twins.get(volume.dtype, volume.dtype))
 
@@ -178,9 +181,9 @@ def _signed(volume: torch.Tensor) -> torch.Tensor:
 def sampled_determinants(pull_back: PullBack, size: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Least and greatest Jacobian determinant of the map as sampled at the output voxels, (B,) each.
 
-    Central differences over the inner voxels, on the unclamped map. Axes of up to two voxels are taken as rigid.
+    Central differences at the inner voxels of the unclamped map. An axis of up to two voxels counts as rigid.
     """
-    if (loops := compiled("geometry._numba_warp", pull_back.displacement.device)) is not None and size[2] > 2:
+    if (compiled := loops("geometry._numba_warp", pull_back.displacement)) is not None and size[2] > 2:
         figures = []
         for s in range(len(pull_back.displacement)):
             maps = tuple(m[s].cpu().numpy() for m in (pull_back.lattice, pull_back.source, pull_back.mix))
@@ -188,7 +191,7 @@ def sampled_determinants(pull_back: PullBack, size: tuple[int, int, int]) -> tup
 
             def planes(first: int, last: int, s: int = s, maps: tuple = maps, found: list = found) -> None:
                 extrema = np.empty(2)
-                loops.sampled_determinants(*maps, pull_back.displacement[s].numpy(), size, first, last, extrema)
+                compiled.sampled_determinants(*maps, pull_back.displacement[s].numpy(), size, first, last, extrema)
                 found.append(extrema)
 
             over_rows(planes, size[0], least=16)

@@ -1,4 +1,4 @@
-"""Boxes that never cut through a lesion, and lesions as regions to paste. On the CPU, with scipy."""
+"""Boxes that cut no lesion, and lesions as regions to paste; on the CPU, with scipy."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ def lesion_mask(mask: torch.Tensor, labels: Sequence[int], name: str) -> torch.T
 
     Args:
         mask: one channel of labels, or several of flags.
-        labels: the labels, or with several channels the channels, that are lesion; empty for all but 0, or for all
-            channels.
+        labels: of lesions, or their channels if there are several; empty for all but 0, or all channels.
         name: for error messages.
 
     Raises:
-        ValueError: all channels together cover the image, so that one of them is background; or no such channel.
+        ValueError: all channels together cover the image, so that one is background; or a channel does not exist.
 
     Example:
         >>> lesion_mask(torch.tensor([[[0, 1, 2]]]), (2,), "mask").tolist()
@@ -46,12 +45,12 @@ def lesion_mask(mask: torch.Tensor, labels: Sequence[int], name: str) -> torch.T
         raise ValueError(f"lesion_labels must name channels of {name} below {len(mask)}, got {list(labels)}")
     found = (flags[list(labels)] if labels else flags).any(0)
     if not labels and bool(found.all()):
-        raise ValueError(f"{name} has a channel for the background: give lesion_labels, the lesions' channels")
+        raise ValueError(f"lesion_labels must name the lesions' channels of {name}, got none and background")
     return found
 
 
 def lesion_parts(lesion: torch.Tensor) -> list[LesionPart]:
-    """The connected components of a lesion mask (*spatial); voxels that share a corner belong together.
+    """The connected components of a lesion mask (*spatial); voxels that share a corner are connected.
 
     Example:
         >>> [(p.low, p.high) for p in lesion_parts(torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0]]).bool())]
@@ -68,9 +67,9 @@ def lesion_parts(lesion: torch.Tensor) -> list[LesionPart]:
 
 
 def closed_box(box: Box, parts: Iterable[LesionPart]) -> Box:
-    """The smallest box round a box that holds each part wholly or not at all.
+    """The smallest box around a box that holds each part wholly or not at all.
 
-    A part of which no voxel lies in the box doesn't matter, even if their bounding boxes meet.
+    Parts without a voxel in the box don't count, even if their bounding boxes overlap it.
 
     Example:
         >>> parts = lesion_parts(torch.tensor([[0, 0, 1, 1, 0, 1]]).bool())
@@ -88,15 +87,15 @@ def closed_box(box: Box, parts: Iterable[LesionPart]) -> Box:
 
 
 def box_sparing_lesions(boxes: Iterable[Box], parts: Sequence[LesionPart], shape: Sequence[int]) -> Box | None:
-    """The first of some boxes that cuts no part; if there is none, the one that has to grow least.
+    """The first box that cuts no part, else the one that grows least to cut none.
 
     Args:
         boxes: candidates.
         parts: of both samples.
-        shape: of the image. A box that had to grow to all of it is no mix, and not taken.
+        shape: of the image; a box that grows to all of it is not taken.
 
     Returns:
-        The box, or None where none is possible.
+        The box, or None if there is none.
 
     Example:
         >>> parts = lesion_parts(torch.tensor([[0, 0, 1, 1, 0, 1]]).bool())
@@ -115,14 +114,14 @@ def box_sparing_lesions(boxes: Iterable[Box], parts: Sequence[LesionPart], shape
 
 
 def lesion_region(lesion: torch.Tensor, growth: float, spacing: Sequence[float]) -> tuple[torch.Tensor, float]:
-    """The voxels whose signed distance to the lesion is at most a threshold.
+    """The voxels whose signed distance D to the lesion in mm is at most a threshold.
 
-    D is the distance to the lesion outside of it and minus the distance to its outside within, in mm; the threshold is
-    ``growth`` times the greatest depth, max(-D). CarveMix draws ``growth`` from -0.5 to 1; 0 is the lesion itself.
+    D is negative inside. The threshold is ``growth`` times the greatest depth, max(-D); CarveMix draws ``growth`` from
+    -0.5 to 1, and 0 gives the lesion itself.
 
     Args:
         lesion: (*spatial), bool.
-        growth: -1 to any positive figure.
+        growth: at least -1.
         spacing: mm along each axis.
 
     Returns:
@@ -137,7 +136,7 @@ def lesion_region(lesion: torch.Tensor, growth: float, spacing: Sequence[float])
     region = lesion.cpu()
     if growth == 0 or not bool(region.any()) or bool(region.all()):
         return region, 0.0
-    parts = lesion_parts(region)  # each in its own neighbourhood: lesions may lie far apart
+    parts = lesion_parts(region)  # each in its own box: lesions may lie far apart
     depths = []
     for part in parts:
         _, own = _in_surroundings(part, [1] * region.ndim, region.shape)
@@ -155,7 +154,7 @@ def lesion_region(lesion: torch.Tensor, growth: float, spacing: Sequence[float])
 
 
 def _is_cut(low: tuple[int, ...], high: tuple[int, ...], part: LesionPart) -> bool:
-    """Whether a box holds some voxels of a part, but not all."""
+    """Whether a box holds some but not all voxels of a part."""
     axes = list(zip(low, high, part.low, part.high, strict=True))
     if all(a <= c and d <= b for a, b, c, d in axes):
         return False
@@ -170,7 +169,7 @@ def _volume(box: Box) -> int:
 def _in_surroundings(
     part: LesionPart, margins: Sequence[int], shape: Sequence[int]
 ) -> tuple[tuple[slice, ...], np.ndarray]:
-    """A part's bounding box with a margin along each axis, as far as the image goes, and the part's voxels in it."""
+    """A part's bounding box with a margin along each axis, within the image, and the part's voxels in it."""
     low = [max(a - m, 0) for a, m in zip(part.low, margins, strict=True)]
     high = [min(b + m, n) for b, m, n in zip(part.high, margins, shape, strict=True)]
     own = np.zeros([b - a for a, b in zip(low, high, strict=True)], dtype=bool)

@@ -1,4 +1,4 @@
-"""Mixing of the samples of a batch: blending, pasting of boxes and regions, and soft targets that follow."""
+"""Mixing of the samples of a batch: blending, pasting of boxes and regions, and soft targets."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import NamedTuple
 import torch
 
 from monai_medaug.functional.acceleration import one_thread
+from monai_medaug.functional.precision import computing_dtype
 
 Corner = tuple[float, ...]
 
 
 class Paste(NamedTuple):
-    """Where a sample takes its partner's voxels: a box, and inside it all of them or those of ``region``."""
+    """Where a sample takes its partner's voxels: a box, or the voxels of ``region`` in it."""
 
     box: tuple[slice, ...]
     region: torch.Tensor | None = None
@@ -27,9 +28,9 @@ class Paste(NamedTuple):
 
 
 def box_of_share(share: float, centre: Sequence[float]) -> tuple[Corner, Corner]:
-    """Box of a share of the image round a centre, clipped at the border; all in fractions of the image's sides.
+    """Box of a share of the image around a centre, clipped at the border; in fractions of the image's sides.
 
-    Each side is share^(1/d) of the image's: sqrt(1 - λ) in 2D as in CutMix, (1 - λ)^(1/3) in 3D.
+    Each side is share^(1/d) of the image's: sqrt(1 - λ) in 2D, as in CutMix, (1 - λ)^(1/3) in 3D.
 
     Example:
         >>> box_of_share(0.25, (0.5, 0.875))
@@ -40,7 +41,7 @@ def box_of_share(share: float, centre: Sequence[float]) -> tuple[Corner, Corner]
 
 
 def box_on_grid(low: Sequence[float], high: Sequence[float], shape: Sequence[int]) -> tuple[slice, ...]:
-    """A box in fractions as slices on a grid, each edge at the nearest one between voxels.
+    """A box in fractions as slices on a grid, edges rounded to the nearest voxel boundary.
 
     Example:
         >>> box_on_grid((0.25, 0.0), (0.75, 0.5), (8, 5))
@@ -51,7 +52,7 @@ def box_on_grid(low: Sequence[float], high: Sequence[float], shape: Sequence[int
 
 
 def paste_of_region(region: torch.Tensor, shape: Sequence[int]) -> Paste:
-    """A region (*spatial) as a paste on a grid of another shape (nearest voxel) or the same.
+    """A region (*spatial) as a paste on a grid of the same or another shape, by the nearest voxel.
 
     Example:
         >>> paste_of_region(torch.tensor([[0, 1, 1], [0, 0, 1]]).bool(), (2, 3)).box
@@ -69,7 +70,7 @@ def paste_of_region(region: torch.Tensor, shape: Sequence[int]) -> Paste:
 
 
 def blended(x: torch.Tensor, permutation: torch.Tensor, weights: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """λ x + (1 - λ) x[permutation], with one λ a sample; exactly x where λ is 1.
+    """λ x + (1 - λ) x[permutation], with one λ per sample; exactly x where λ is 1.
 
     Args:
         x: (B, ...), of any real type; computed in float32, or float64 for float64.
@@ -81,9 +82,9 @@ def blended(x: torch.Tensor, permutation: torch.Tensor, weights: torch.Tensor, d
         >>> blended(torch.tensor([0, 10, 20]), torch.tensor([1, 2, 0]), torch.tensor([1.0, 0.5, 0.75]), torch.float32)
         tensor([ 0., 15., 15.])
     """
-    compute = torch.float64 if x.dtype == torch.float64 else torch.float32
+    compute = computing_dtype(x.dtype)
     w = weights.to(x.device, compute).reshape(-1, *[1] * (x.ndim - 1))
-    out = x[permutation.to(x.device)].to(compute)  # fresh memory, so that the result can be written into it
+    out = x[permutation.to(x.device)].to(compute)  # a copy, into which the result is written
     return out.lerp_(x.to(compute), w).to(dtype)
 
 
@@ -100,7 +101,7 @@ def mixed(
         x: (B, C, *spatial).
         permutation: (B,) indices of the partners.
         weights: (B,) λ of the blend, 1 for the samples that are not blended; None to blend none, which keeps labels.
-        pastes: one a sample, None where nothing is pasted.
+        pastes: one per sample, None to paste nothing.
         dtype: of the result.
 
     Example:
@@ -126,11 +127,11 @@ def soft_labels(labels: torch.Tensor, classes: int | None, name: str) -> torch.T
 
     Args:
         labels: class ids (B,), integers; one-hot, soft or multi-label rows (B, ...), floats, or integers of 0 and 1.
-        classes: number of classes, for ids; with it integers (B, 1) are ids too.
+        classes: number of classes, for ids; given it, integers (B, 1) are ids too.
         name: for error messages.
 
     Raises:
-        ValueError: ids without ``classes`` or outside of them, integer rows that are not 0 and 1, or no batch axis.
+        ValueError: ids without ``classes`` or beyond them, integer rows with values other than 0 and 1, no batch axis.
 
     Example:
         >>> soft_labels(torch.tensor([2, 0]), 3, "label")
@@ -140,7 +141,7 @@ def soft_labels(labels: torch.Tensor, classes: int | None, name: str) -> torch.T
     if labels.ndim == 0:
         raise ValueError(f"{name} must have a batch axis, got a single value")
     if labels.ndim > 3:
-        raise ValueError(f"{name} has the shape {tuple(labels.shape)} of a mask: give it as a mask, not as a label")
+        raise ValueError(f"{name} must have at most 3 axes, got shape {tuple(labels.shape)}: give it as a mask")
     ids_wanted = classes is not None and labels.shape[1:] in ((), (1,))
     if labels.is_floating_point():
         if not ids_wanted:
@@ -155,8 +156,8 @@ def soft_labels(labels: torch.Tensor, classes: int | None, name: str) -> torch.T
     if labels.ndim == 1 or (labels.shape[1:] == (1,) and classes is not None):
         if classes is None:
             raise ValueError(
-                f"{name} holds class ids: num_classes is needed to make soft targets of them; or ask for "
-                "target_form='pair' and weigh the losses of both targets"
+                f"{name} must be given with num_classes, got class ids alone; or use target_form='pair' and weigh the "
+                "losses of both targets"
             )
         ids = _countable(labels.reshape(-1))
         _require_classes(ids, classes, name)
@@ -175,7 +176,7 @@ def soft_masks(masks: torch.Tensor, classes: int | None, name: str) -> torch.Ten
         name: for error messages.
 
     Raises:
-        ValueError: a one-channel mask of several labels without ``classes``, or labels outside of them.
+        ValueError: a one-channel mask of several labels without ``classes``, or labels beyond them.
 
     Example:
         >>> soft_masks(torch.tensor([[[[0, 2]]]]), 3, "mask")[0, :, 0].tolist()
@@ -198,7 +199,7 @@ def soft_masks(masks: torch.Tensor, classes: int | None, name: str) -> torch.Ten
 
 
 def _countable(values: torch.Tensor) -> torch.Tensor:
-    """Integers in a type that torch can compare in: it cannot in the unsigned ones above 8 bit."""
+    """Unsigned integers above 8 bit, which torch cannot compare, as int64; others as they are."""
     return values.to(torch.int64) if values.dtype in (torch.uint16, torch.uint32, torch.uint64) else values
 
 

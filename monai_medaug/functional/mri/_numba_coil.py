@@ -1,23 +1,23 @@
-"""Compiled loops of the coil field (see `bias` in `mri.py`)."""
+"""Compiled loops of the coil field (see `bias` in `coil.py`)."""
 
 # mypy: disable-error-code="no-untyped-def, untyped-decorator"
 from __future__ import annotations
 
 import numpy as np
 
-from monai_medaug.functional.geometry._numba_warp import _njit
+from monai_medaug.functional._njit import njit
 
 _ONE = np.float32(1)
 _FAR = np.float32(3e38)
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def field_statistics(image, level, rows, x, table, first, last):
     """Count, sum, min and max of the field over the foreground of the rows first..last.
 
     image: (channels, rows, n); level: (channels,); rows: (rows, 4) coefficients of the field's cubic along each row, as
-    powers of x (n,). Counts and sums go to the table (rows, 4) row by row; min and max are taken voxel by voxel of a
-    row, which vectorises, and go to row ``first`` alone.
+    powers of x (n,). Counts and sums go to each row of the table (rows, 4); min and max are taken at each place of
+    a row, which vectorises, and go to row ``first`` only.
     """
     channels, _, n = image.shape
     low, high, above = np.full(n, _FAR), np.full(n, -_FAR), np.empty(n, np.float32)
@@ -41,12 +41,12 @@ def field_statistics(image, level, rows, x, table, first, last):
     table[first, 2], table[first, 3] = low.min(), high.max()
 
 
-@_njit(fastmath=True)
+@njit(fastmath=True)
 def multiply_field(image, zero, rows, x, out, first, last):
     """``zero + (image - zero) exp(field)`` for the rows first..last.
 
-    ``e = exp(f) - 1`` is the Taylor series at f / 16, of which four times ``e (e + 2)`` is taken: no call of a library,
-    and 0 where the field is.
+    ``e = exp(f) - 1`` is the Taylor series at f / 16, then four times ``e (e + 2)``: no library call, and exactly 0
+    where the field is.
     """
     channels, _, n = image.shape
     for r in range(first, last):

@@ -1,28 +1,28 @@
-"""Kernels of MR acquisition in image space: coil fields and magnitude noise."""
+"""MR acquisition in image space: coil fields and magnitude noise."""
 
 from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Sequence
-from types import ModuleType
 
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import compiled, one_thread, over_rows
+from monai_medaug.functional.acceleration import loops, one_thread, over_rows
 from monai_medaug.functional.geometry.grid import VoxelGrid
 
 FOREGROUND = 0.1
-"""Foreground begins at this share of the 99th percentile above the zero point."""
+"""Where foreground begins, as a share of the 99th percentile above the zero point."""
 
 EXPONENTS = tuple(e for e in itertools.product(range(4), repeat=3) if 1 <= sum(e) <= 3)
 """Degrees along the three world axes of the terms of a cubic polynomial without its constant, 19 of them."""
 
+_FLAT = 1e-6  # a field that varies less is constant
+
 
 def zero_point(image: torch.Tensor) -> torch.Tensor:
-    """The value that stands for no signal, (B, C, 1, ...): 0, or the minimum where there are negative values."""
+    """The value of no signal, (B, C, 1, ...): 0, or the minimum where there are negative values."""
     return image.amin(tuple(range(2, image.ndim)), keepdim=True).clamp_max(0)
 
 
@@ -38,10 +38,10 @@ def foreground(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
 
 
 def foreground_level(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """Above this is foreground, (B, C, 1, ...): a tenth of the way from the zero point to the 99th percentile.
+    """Lower end of the foreground, (B, C, 1, ...): a tenth of the way from the zero point to the 99th percentile.
 
-    The percentile is that of an even subgrid of 32 to 63 voxels along each axis, 180 to 359 in 2D, or all of a shorter
-    axis.
+    The percentile is taken over an even subgrid of 32 to 63 voxels along each axis, 180 to 359 in 2D; a shorter axis
+    counts in full.
     """
     side = 32 if image.ndim == 5 else 180
     few = image
@@ -54,7 +54,7 @@ def foreground_level(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
 
 
 def foreground_mean(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """Mean signal above the zero point over the foreground, (B, C, 1, ...); 0 where there is no signal."""
+    """Mean signal above the zero point over the foreground, (B, C, 1, ...); 0 without foreground."""
     mask = foreground(image, zero)
     axes = tuple(range(2, image.ndim))
     count = mask.sum(axes, keepdim=True).to(image.dtype)
@@ -63,10 +63,10 @@ def foreground_mean(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
 
 
 def index_polynomial(coefficients: Sequence[float], grid: VoxelGrid) -> np.ndarray:
-    """A cubic polynomial in world positions as one of the array index, (4, 4, 4).
+    """A cubic polynomial of the world position as one of the array index, (4, 4, 4).
 
-    World positions count from the grid's centre, in half its longest side; the index of each axis is scaled to
-    [-1, 1]. Entry (a, b, c) belongs to ``z**a * y**b * x**c``.
+    World positions are relative to the grid's centre, in half its longest side; each index is scaled to [-1, 1]. Entry
+    (a, b, c) belongs to ``z**a * y**b * x**c``.
 
     Args:
         coefficients: of products of Legendre polynomials, in the order of `EXPONENTS`.
@@ -113,7 +113,7 @@ def bias(image: torch.Tensor, coefficients: torch.Tensor, peak_to_peak: torch.Te
         coefficients: (B, 4, 4, 4) of `index_polynomial`, of any scale.
         peak_to_peak: max - min of the factor over the foreground, broadcasts to (B, 1, ...).
 
-    Without foreground the whole image counts as such; without any variation of the field nothing happens.
+    Without foreground the whole image counts as such. A field of less than 1e-6 max - min does nothing.
     """
     batch, channels = image.shape[:2]
     lines = image.reshape(batch, channels, -1, image.shape[-1]).contiguous()
@@ -127,35 +127,51 @@ def bias(image: torch.Tensor, coefficients: torch.Tensor, peak_to_peak: torch.Te
         level = torch.where(empty[:, None].to(level.device), -1e38, level)
         table = _field_statistics(lines, level, fields, x.to(image))
     with one_thread():
-        ranges = peak_to_peak.flatten().expand(batch).tolist()
-        for cubic, figures, wanted in zip(cubics, table.tolist(), ranges, strict=True):
-            mean = figures[1] / figures[0]
-            cubic[:, 0] -= mean
-            cubic *= _exponent_scale(figures[2] - mean, figures[3] - mean, wanted)
+        mean = table[:, 1:2] / table[:, :1]
+        scale, _ = peak_scale(table[:, 2:] - mean, peak_to_peak.flatten().expand(batch).double().cpu())
+        cubics[..., 0] -= mean.to(cubics)
+        cubics *= scale.to(cubics)[:, None, None]
         fields = cubics.to(image)
     return _multiplied(lines, zero.flatten(1), fields, x.to(image)).reshape(image.shape)
 
 
-def _exponent_scale(low: float, high: float, wanted: float) -> float:
-    """The s of exp(s high) - exp(s low) = wanted, by Newton's method; 0 where low and high are the same."""
-    if high - low <= 1e-6:
-        return 0.0
-    scale = wanted / (high - low)
-    for _ in range(8):
-        up, down = math.exp(scale * high), math.exp(scale * low)
-        scale -= (up - down - wanted) / (high * up - low * down)
-    return scale
+def peak_scale(
+    ends: torch.Tensor, wanted: torch.Tensor, shrink_only: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The factor s with exp(s high) - exp(s low) = wanted, and that difference; 0 where high - low <= 1e-6.
+
+    Args:
+        ends: low <= 0 <= high, (B, 2).
+        wanted: (B,).
+        shrink_only: s is at most 1.
+
+    Example:
+        >>> scale, peak = peak_scale(torch.tensor([[-1.0, 2.0]]), torch.tensor([0.4]))
+        >>> [round(float(v), 4) for v in (scale, peak)]
+        [0.1246, 0.4]
+    """
+    low, high = ends.unbind(1)
+    width = high - low
+    flat = width <= _FLAT
+    scale = wanted / torch.where(flat, 1.0, width)
+    for _ in range(20):
+        up, down = torch.exp(scale * high), torch.exp(scale * low)
+        scale = scale - (up - down - wanted) / torch.where(flat, 1.0, high * up - low * down)
+    scale = torch.where(flat, 0.0, scale)
+    if shrink_only:
+        scale = scale.clamp_max(1.0)
+    return scale, torch.exp(scale * high) - torch.exp(scale * low)
 
 
 def _field_statistics(lines: torch.Tensor, level: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Count, sum, min and max of the field where any channel is above its level, float64 (B, 4) on the CPU."""
+    """Count, sum, min and max of the field where any channel exceeds its level, float64 (B, 4) on the CPU."""
     table = []
-    loops = _field_loops(lines)
+    compiled = loops("mri._numba_coil", lines, cubics, dtypes=[torch.float32])
     for image, above, cubic in zip(lines, level, cubics, strict=True):
-        if loops is not None:
+        if compiled is not None:
             each = np.empty((len(cubic), 4))
             fixed = (image.numpy(), above.numpy(), cubic.numpy(), x.numpy(), each)
-            over_rows(functools.partial(loops.field_statistics, *fixed), len(cubic))
+            over_rows(functools.partial(compiled.field_statistics, *fixed), len(cubic))
             figures = torch.from_numpy(each)
         else:
             parts = []
@@ -170,42 +186,36 @@ def _field_statistics(lines: torch.Tensor, level: torch.Tensor, cubics: torch.Te
 
 
 def _multiplied(lines: torch.Tensor, zero: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """``zero + (lines - zero) exp(field)``, and the very same value where the field is 0."""
+    """``zero + (lines - zero) exp(field)``, exactly ``lines`` where the field is 0."""
     out = torch.empty_like(lines)
-    loops = _field_loops(lines)
-    for image, base, cubic, target in zip(lines, zero, cubics, out, strict=True):
-        if loops is not None:
-            fixed = (image.numpy(), base.numpy(), cubic.numpy(), x.numpy(), target.numpy())
-            over_rows(functools.partial(loops.multiply_field, *fixed), len(cubic))
+    compiled = loops("mri._numba_coil", lines, cubics, dtypes=[torch.float32])
+    for sample, (image, base, cubic) in enumerate(zip(lines, zero, cubics, strict=True)):
+        if compiled is not None:
+            fixed = (image.numpy(), base.numpy(), cubic.numpy(), x.numpy(), out[sample].numpy())
+            over_rows(functools.partial(compiled.multiply_field, *fixed), len(cubic))
             continue
         for rows in _slabs(lines):
             part, gain = image[:, rows], torch.expm1(cubic[rows] @ _monomials(x).T)
-            target[:, rows] = torch.addcmul(part, part - base[:, None, None], gain)
+            out[sample, :, rows] = torch.addcmul(part, part - base[:, None, None], gain)
     return out
 
 
 def _slabs(lines: torch.Tensor) -> list[slice]:
-    """All rows in slabs that stay in the cache of a CPU."""
+    """All rows, on the CPU in slabs that fit its cache."""
     step = max(1, 2**16 // lines.shape[-1]) if lines.device.type == "cpu" else lines.shape[2]
     return [slice(i, i + step) for i in range(0, lines.shape[2], step)]
-
-
-def _field_loops(image: torch.Tensor) -> ModuleType | None:
-    """The compiled loops, which take float32 on the CPU."""
-    ready = image.dtype == torch.float32 and not image.requires_grad
-    return compiled("mri._numba_coil", image.device) if ready else None
 
 
 def magnitude_noise(image: torch.Tensor, sigma: torch.Tensor, real: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
     """Magnitude of the signal plus complex Gaussian noise: Rice distributed, or non-central chi.
 
-    ``sqrt((x + sigma n)² + sigma² rest)`` with x the signal above the zero point, which comes back afterwards.
+    ``sqrt((x + sigma n)² + sigma² rest)`` with x the signal above the zero point, to which it is added.
 
     Args:
         image: (B, C, *spatial).
         sigma: of each component, broadcasts to (B, C, ...).
-        real: standard normal n of the image's shape; used up.
-        rest: the sum of the squares of the 2 L - 1 other components for L coils; used up.
+        real: standard normal n of the image's shape; overwritten.
+        rest: the sum of the squares of the 2 L - 1 other components for L coils; overwritten.
     """
     zero = zero_point(image)
     real.mul_(sigma).add_(image - zero if image.device.type != "cpu" or bool((zero < 0).any()) else image)

@@ -1,8 +1,7 @@
-"""Kernels of MR acquisition in k-space: what is done to lines along the phase-encoding axis, and spikes.
+"""MR acquisition in k-space: weights of lines along the phase-encoding axis, and spikes.
 
-A line of k-space is complete along all axes but the phase-encoding one: the other transforms cancel, and every weight
-of lines is a circulant matrix along that axis. No transform of the whole image is needed, and an image to which
-nothing happens comes back as it was.
+A line of k-space is complete along all axes but the phase-encoding one, so that the other transforms cancel and weights
+of lines act as a circulant matrix along that axis. The whole image needs no transform, and weights of 1 change nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from scipy.linalg import circulant
 
+from monai_medaug.functional.geometry.resolution import along_axis
 from monai_medaug.functional.mri.coil import foreground_mean, zero_point
 
 
@@ -27,54 +27,46 @@ def line_positions(lines: int) -> np.ndarray:
     return np.arange(lines) - lines // 2
 
 
-def line_matrix(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Real and imaginary part (n, n) of the matrix that weights the lines of k-space of a column of n voxels.
+def line_matrix(weights: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Real and imaginary part (1, n, n) of the matrix that weights the lines of k-space of a column of n voxels.
 
-    ``A = F⁻¹ diag(w) F``, circulant. The imaginary part is None if the weights are symmetric about the centre.
+    ``A = F⁻¹ diag(w) F``, circulant. The imaginary part is None for weights symmetric about the centre.
 
     Args:
         weights: (n,) in the order of `line_positions`.
 
     Example:
         >>> real, imaginary = line_matrix(np.array([0.0, 0, 1, 0]))  # the centre alone: the mean
-        >>> real[0].tolist(), imaginary
+        >>> real[0, 0].tolist(), imaginary
         ([0.25, 0.25, 0.25, 0.25], None)
     """
     kernel = np.fft.ifft(np.fft.ifftshift(weights))
-    return circulant(kernel.real), circulant(kernel.imag) if np.abs(kernel.imag).max() > 1e-9 else None
-
-
-def matrix_along(matrix: np.ndarray, image: torch.Tensor, axis: int) -> torch.Tensor:
-    """Apply an (n, n) matrix along one spatial axis of an image (C, *spatial)."""
-    a = torch.from_numpy(matrix).to(image)
-    if axis == image.ndim - 2:
-        return (image.reshape(-1, image.shape[-1]) @ a.T).reshape(image.shape)
-    columns = image.reshape(math.prod(image.shape[: axis + 1]), image.shape[axis + 1], -1)
-    return torch.matmul(a, columns).reshape(image.shape)
+    real, imaginary = (torch.from_numpy(circulant(part))[None] for part in (kernel.real, kernel.imag))
+    return real, imaginary if imaginary.abs().max() > 1e-9 else None
 
 
 def weight_lines(image: torch.Tensor, weights: Sequence[np.ndarray], axes: Sequence[int]) -> torch.Tensor:
-    """Magnitude of the images whose k-space lines along an axis were weighted, zero points kept.
+    """Magnitude of images after weighting their k-space lines along an axis; zero points are kept.
 
     Args:
         image: (B, C, *spatial).
-        weights: of the lines, in the order of `line_positions`, one array a sample.
+        weights: of the lines, in the order of `line_positions`, one array per sample.
         axes: phase-encoding axis of each sample, 0 the first spatial one.
     """
     zero = zero_point(image)
     out = torch.empty_like(image)
-    for x, z, w, axis, target in zip(image, zero, weights, axes, out, strict=True):
-        real, imaginary = line_matrix(w - 1)  # of the change, so that weights of one change nothing
+    for x, z, w, axis, target in zip(image.split(1), zero.split(1), weights, axes, out.split(1), strict=True):
+        real, imaginary = line_matrix(w - 1)  # of the change, so that weights of 1 change nothing
         x = x - z
-        y = x + matrix_along(real, x, axis)
+        y = x + along_axis(x, real, axis)
         if imaginary is not None:
-            y = torch.hypot(y, matrix_along(imaginary, x, axis))
+            y = torch.hypot(y, along_axis(x, imaginary, axis))
         target.copy_(y.abs_().add_(z))
     return out
 
 
 def ghost_weights(lines: int, ghosts: int, intensity: float, centre_fraction: float) -> np.ndarray:
-    """Weight 1 - intensity on every line whose distance from the centre is a multiple of ``ghosts``; the centre kept.
+    """Weight 1 - intensity for lines whose distance from the centre is a multiple of ``ghosts``, but not the centre.
 
     Example:
         >>> ghost_weights(8, 2, 0.4, 0).tolist()
@@ -85,15 +77,15 @@ def ghost_weights(lines: int, ghosts: int, intensity: float, centre_fraction: fl
 
 
 def sampled_lines(lines: int, acceleration: float, centre_fraction: float, pattern: str, seed: int) -> np.ndarray:
-    """Which lines are acquired, 1 or 0: lines / acceleration of them, the centre always.
+    """Lines acquired (1) or not (0): lines / acceleration of them, always with the centre.
 
     Args:
         lines: of the full k-space.
-        acceleration: 1 acquires all.
-        centre_fraction: share of the lines, about the centre, that is always acquired.
-        pattern: ``"variable_density"`` draws the others with a density that falls as (1 - |k| / kmax)²;
-            ``"partial_fourier"`` leaves out one end, no more than all of one half but the centre.
-        seed: of the lines drawn, or of the end that is left out.
+        acceleration: at least 1, which acquires all.
+        centre_fraction: share of lines about the centre that are always acquired.
+        pattern: ``"variable_density"`` draws the others with the density (1 - |k| / kmax)²; ``"partial_fourier"``
+            leaves out one end, at most one half but the centre.
+        seed: of the lines drawn, or of the choice of the end.
 
     Example:
         >>> sampled_lines(8, 1.6, 0.25, "partial_fourier", 0).tolist()
@@ -108,7 +100,7 @@ def sampled_lines(lines: int, acceleration: float, centre_fraction: float, patte
         wanted = max(wanted, math.ceil(lines * (1 + centre_fraction) / 2))
     else:
         density = np.maximum(1 - np.abs(k) / (lines / 2 + 1), 1e-3) ** 2
-        rank = np.log(random.uniform(1e-12, 1, lines)) / density  # the greatest are a draw without replacement
+        rank = np.log(random.uniform(1e-12, 1, lines)) / density  # the greatest ranks are a draw without replacement
         centre = (np.abs(k) <= centre_fraction * lines / 2) | (k == 0)
         rank[centre] = np.inf
         wanted = max(wanted, int(centre.sum()))
@@ -118,10 +110,10 @@ def sampled_lines(lines: int, acceleration: float, centre_fraction: float, patte
 
 
 def spiked(image: torch.Tensor, amplitude: float, frequencies: np.ndarray, phases: np.ndarray) -> torch.Tensor:
-    """Magnitude of an image with single points of k-space raised: each adds a plane wave of complex numbers.
+    """Magnitude of an image with spikes in k-space: each adds a complex plane wave.
 
-    ``y = |x + a m sum_j exp(i (2 pi k_j · r + phi_j))|`` with the mean m of the foreground, zero point kept. The point
-    k_j is the one of the image's k-space next to the frequency asked for, so that the wave is periodic.
+    ``y = |x + a m sum_j exp(i (2 pi k_j · r + phi_j))|`` with the mean m of the foreground; the zero point is kept.
+    k_j is the point of the image's k-space nearest to the frequency, so that the wave is periodic.
 
     Args:
         image: one sample (C, *spatial).

@@ -1,4 +1,4 @@
-"""Kernels of rigid motion during an MR scan: paths of poses, and lines of k-space that see different ones."""
+"""Rigid motion during an MR scan: paths of poses, and lines of k-space acquired in different poses."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ import math
 import numpy as np
 import torch
 
-from monai_medaug.functional.geometry.grid import VoxelGrid, rotation_matrix
+from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.geometry.lattice import rotation_matrix
+from monai_medaug.functional.geometry.resolution import along_axis
 from monai_medaug.functional.geometry.warp import PullBack, warp
 from monai_medaug.functional.mri.coil import zero_point
-from monai_medaug.functional.mri.kspace import line_matrix, line_positions, matrix_along
+from monai_medaug.functional.mri.kspace import line_matrix, line_positions
 
 SEGMENTS = 8
-"""Poses by which a continuous movement is approximated."""
+"""Number of poses that approximate a continuous movement."""
 
 
 def step_path(knots: np.ndarray, times: np.ndarray, lines: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rest, then a jump to the next pose at each time: poses (K, 6) and the pose of each line."""
+    """Rest, then a jump to the next pose at each time: poses (K, 6) and the index of each line's pose."""
     when = (np.arange(lines) + 0.5) / lines
     return np.concatenate([np.zeros((1, 6)), knots]), np.searchsorted(np.sort(times), when)
 
 
 def drift_path(knots: np.ndarray, lines: int) -> tuple[np.ndarray, np.ndarray]:
-    """From rest through the poses at constant pace."""
+    """From rest through the poses at constant speed; returns as `step_path`."""
     way = np.concatenate([np.zeros((1, 6)), knots])
     middle = (np.arange(SEGMENTS) + 0.5) / SEGMENTS * len(knots)
     poses = np.stack([np.interp(middle, np.arange(len(way)), column) for column in way.T], 1)
@@ -31,16 +33,16 @@ def drift_path(knots: np.ndarray, lines: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def breathing_path(knot: np.ndarray, cycles: float, phase: float, lines: int) -> tuple[np.ndarray, np.ndarray]:
-    """To and fro between rest and a pose as cos⁶, which rests longest at the end of exhaling (Lujan et al. 1999)."""
+    """Back and forth between rest and a pose as cos⁶, longest at the end of expiration (Lujan et al. 1999)."""
     when = (np.arange(lines) + 0.5) / lines
     depth = np.cos(math.pi * (cycles * when + phase)) ** 6
     return np.linspace(0, 1, SEGMENTS)[:, None] * knot, np.round(depth * (SEGMENTS - 1)).astype(int)
 
 
 def pose_matrix(pose: np.ndarray, grid: VoxelGrid) -> np.ndarray:
-    """World matrix (4, 4) of a pose: shift in mm and rotation vector in degrees, both along the grid's own axes.
+    """World matrix (4, 4) of a pose: translation in mm and rotation vector in degrees, both along the grid's axes.
 
-    The anatomy turns about the grid's centre. A single slice moves in its plane, as far and by as much.
+    The anatomy rotates about the grid's centre. A single slice moves within its plane, by the same length and angle.
     """
     shift, turn = pose[:3].copy(), pose[3:].copy()
     plane = grid.plane_axis
@@ -61,11 +63,11 @@ def pose_matrix(pose: np.ndarray, grid: VoxelGrid) -> np.ndarray:
 
 
 def line_shares(image: torch.Tensor, axis: int) -> np.ndarray:
-    """How much each k-space line says on where the anatomy is, in the order of `line_positions`, sum 1.
+    """Weight of each k-space line for the position of the anatomy, in the order of `line_positions`, sum 1.
 
     The root of the line's amplitude in an image (C, *spatial), times a Gaussian about the centre with a sigma of 6
-    lines: the energy would leave the say to the centre line alone, which sees no shift along the axis. Power and width
-    are a compromise found on a phantom: no theory gives them.
+    lines: by energy the centre line alone would decide, which sees no translation along the axis. Power and width are
+    empirical, from a phantom.
     """
     columns = torch.movedim(image, axis + 1, -1)
     for other in range(1, columns.ndim - 1):
@@ -79,14 +81,13 @@ def line_shares(image: torch.Tensor, axis: int) -> np.ndarray:
 def motion(
     image: torch.Tensor, poses: np.ndarray, pose_of_line: np.ndarray, axis: int, grid: VoxelGrid
 ) -> torch.Tensor:
-    """Magnitude image of which each k-space line was acquired in another pose, zero point kept.
+    """Magnitude image with each k-space line acquired in its own pose; the zero point is kept.
 
-    The mean of the poses, weighted by `line_shares`, is taken off first: it would move the anatomy
-    away from its labels.
+    The mean of the poses, weighted by `line_shares`, is removed first: it would move the anatomy off its labels.
 
     Args:
         image: one sample (C, *spatial).
-        poses: (K, 6) shift in mm and rotation vector in degrees, see `pose_matrix`.
+        poses: (K, 6) translation in mm and rotation vector in degrees, see `pose_matrix`.
         pose_of_line: index of the pose of each line, in the order of `line_positions`.
         axis: phase-encoding axis.
         grid: of the image.
@@ -101,21 +102,21 @@ def motion(
         return image.clone()
     back = np.linalg.inv(_mean_pose(placed, held / total, grid))
     used = [k for k in np.argsort(-held, kind="stable") if (pose_of_line == k).any()]
-    first = _moved(x, placed[used[0]] @ back, grid)
+    first = _moved(x, placed[used[0]] @ back, grid)[None]
     real, imaginary = first.clone(), None
     for k in used[1:]:
-        change = _moved(x, placed[k] @ back, grid) - first
+        change = _moved(x, placed[k] @ back, grid)[None] - first
         a, b = line_matrix((pose_of_line == k).astype(float))
-        real += matrix_along(a, change, axis)
+        real += along_axis(change, a, axis)
         if b is not None:
-            part = matrix_along(b, change, axis)
+            part = along_axis(change, b, axis)
             imaginary = part if imaginary is None else imaginary.add_(part)
     magnitude = real.abs_() if imaginary is None else torch.hypot(real, imaginary)
-    return magnitude.add_(zero)
+    return magnitude[0].add_(zero)
 
 
 def _mean_pose(placed: np.ndarray, weights: np.ndarray, grid: VoxelGrid) -> np.ndarray:
-    """The rigid matrix amid others: the rotation nearest to their mean, and the mean of where the centre goes."""
+    """Mean of rigid matrices: the rotation nearest to their mean, and the mean position of the centre."""
     u, _, v = np.linalg.svd(np.tensordot(weights, placed[:, :3, :3], 1))
     linear = u @ v
     centre = np.append(grid.centre, 1.0)
@@ -126,7 +127,7 @@ def _mean_pose(placed: np.ndarray, weights: np.ndarray, grid: VoxelGrid) -> np.n
 
 
 def _moved(image: torch.Tensor, pose: np.ndarray, grid: VoxelGrid) -> torch.Tensor:
-    """An image (C, *spatial) whose anatomy was moved by a world matrix, by linear interpolation."""
+    """An image (C, *spatial) with its anatomy moved by a world matrix, linearly interpolated."""
     if np.abs(pose - np.eye(4)).max() < 1e-9:
         return image
     own = grid.matrix

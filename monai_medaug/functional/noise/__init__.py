@@ -1,1 +1,1 @@
-"""Kernels of noise: drawn, estimated, stabilised."""
+"""Kernels of noise: drawing it, estimating its level, stabilising its variance."""

@@ -1,10 +1,10 @@
-"""Correlated noise: how noisy a CT is and how its noise hangs together, and what that makes of a transform's spectrum.
+"""Correlated noise of CT: its deviation, and its correlation along each axis.
 
-Reconstruction filters the quanta's noise: neighbours are alike and the finest frequencies nearly empty, so that an
-estimate from these (see `noise_level`) comes out three to six times too small. Here a slice's noise is that of its flat
-windows, as in O. Christianson et al., Automated technique to measure noise in clinical CT examinations, AJR 2015.
+Reconstruction correlates the quantum noise of neighbours and nearly empties the finest frequencies, so that an estimate
+from these (see `level.py`) is three to six times too small. Here the noise of a slice is that of its flat windows, as
+in O. Christianson et al., Automated technique to measure noise in clinical CT examinations, AJR 2015.
 
-The correlation is taken to be a product over the axes, of one list an axis that begins with 1 at no distance.
+The correlation is modelled as a product over the axes, of one list per axis that begins with 1 at distance 0.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ Correlation = Sequence[Sequence[float]]
 Grain = tuple[tuple[float, ...], ...]
 """The same, hashable."""
 
-SOFT_TISSUE_HU = (0.0, 150.0)  # fat is streaked by what runs through it
+SOFT_TISSUE_HU = (0.0, 150.0)  # fat is crossed by vessels and septa
 _WINDOW = 16
 _LEAST_WINDOW = 8
-_LEAST_FLAT = 12  # windows, below which there is no estimate
-_SPREAD = 1.35  # ratio of the greatest to the least deviation of flat windows
-_COMMON = 0.5  # share of the greatest number of windows of like deviation that makes a mode
-_SLICES = 4  # neighbours that are compared
+_LEAST_FLAT = 12  # windows needed for an estimate
+_SPREAD = 1.35  # greatest ratio of the deviations of flat windows
+_COMMON = 0.5  # a mode has at least this share of the windows of the greatest mode
+_SLICES = 4  # neighbours compared
 _GROUPS = 8  # of slices, evenly over the volume
-_EMPTIEST = 0.02  # of the mean power: no frequency is quite without noise
-_TEXTURE = 0.7  # as many windows beyond the flat ones, for each of these, are of texture
-_EXACT_HU = 1e-2  # what rounding leaves of a constant window
-_CIRCLE = 256  # voxels, far more than any correlation reaches
+_EMPTIEST = 0.02  # least power of a frequency, as a share of the mean
+_TEXTURE = 0.7  # windows just beyond the flat ones, per flat one, from which on there is texture
+_EXACT_HU = 1e-2  # a constant window has less, by rounding
+_CIRCLE = 256  # voxels, far longer than any correlation
 
 
 def correlated_noise(
@@ -39,18 +39,18 @@ def correlated_noise(
 ) -> tuple[float, list[list[float]]] | None:
     """Standard deviation and correlation of the noise in the flat parts of a CT's slices.
 
-    Windows of 16² pixels with a mean in soft tissue lose their best quadratic surface. Those are flat whose deviation
-    is about the least that is common, as anatomy only adds. The correlation is that of their residuals, tapered to
-    nothing at 8 pixels (4 slices), and its power is kept above 0.
+    A quadratic surface is fitted to windows of 16² pixels with a mean in soft tissue and subtracted. Windows are flat
+    if their deviation is about the smallest frequent one, within a factor of 1.35, as anatomy only adds. The
+    correlation is that of their residuals, tapered to 0 at 8 pixels (4 slices), its power kept above 0.
 
     Args:
-        image: (*spatial) in HU, 2D or 3D; a volume by 32 of its slices at most.
+        image: (*spatial) in HU, 2D or 3D; of a volume at most 32 slices are used.
         across: axis across the slices; None in 2D.
-        within: HU of what may be flat.
+        within: HU range of the means of flat windows.
 
     Returns:
-        The deviation (0 where constant windows are common, as in a phantom), and for each axis the correlation at
-        distances of 0, 1, .. voxels; None where too little is flat.
+        The deviation (0 if constant windows prevail, as in a phantom), and for each axis the correlation at distances
+        of 0, 1, ... voxels; None with fewer than 12 flat windows.
 
     Example:
         >>> noise = torch.randn(1, 1, 200, 200, generator=torch.Generator().manual_seed(0))
@@ -88,7 +88,7 @@ def _surfaces(side: int) -> np.ndarray:
 
 
 def _share_of_surfaces(plane: Correlation, side: int) -> float:
-    """Share of the noise's variance that the surfaces take with them, Σ q^T R q / n."""
+    """Share of the noise's variance removed with the surfaces, Σ q^T R q / n."""
     rows, columns = (correlation_matrix(tuple(c), side) for c in plane)
     surfaces = _surfaces(side)
     return float(np.einsum("ijk,il,lmk,mj->", surfaces, rows, surfaces, columns, optimize=True)) / side**2
@@ -97,7 +97,7 @@ def _share_of_surfaces(plane: Correlation, side: int) -> float:
 def _flat_residuals(
     slices: torch.Tensor, side: int, within: tuple[float, float]
 ) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Windows (S, n, side, side) less their surfaces, which of them are flat, (S, n), and how many are constant."""
+    """Windows (S, n, side, side) minus their surfaces, a mask (S, n) of flat ones, and the number of constant ones."""
     windows = slices.unfold(1, side, side // 2).unfold(2, side, side // 2).flatten(1, 2)
     mean = windows.mean((2, 3))
     basis = torch.from_numpy(_surfaces(side)).to(slices).flatten(0, 1)
@@ -113,12 +113,12 @@ def _flat_residuals(
         return residuals.unflatten(2, (side, side)), soft, noiseless
     reach = torch.searchsorted(ordered, ordered + math.log(_SPREAD), right=True)
     count = reach - torch.arange(len(ordered), device=ordered.device)
-    first = ordered[int((count >= _COMMON * count.max()).nonzero()[0])]  # anatomy only adds: the least of the modes
+    first = ordered[int((count >= _COMMON * count.max()).nonzero()[0])]  # the least of the modes, as anatomy only adds
     near = torch.where(ordered <= first + math.log(_SPREAD), count, 0)
     least = ordered[near.argmax()].exp()
     kept = soft & (deviation >= 0.999 * least) & (deviation <= 1.001 * _SPREAD * least)
     beyond = soft & (deviation > 1.001 * _SPREAD * least) & (deviation < _SPREAD**2 * least)
-    if int(beyond.sum()) > _TEXTURE * int(kept.sum()):  # deviations of noise end there, those of anatomy go on
+    if int(beyond.sum()) > _TEXTURE * int(kept.sum()):  # deviations of noise end there, those of anatomy continue
         kept = torch.zeros_like(kept)
     return residuals.unflatten(2, (side, side)), kept, noiseless
 
@@ -129,7 +129,7 @@ def _axis_correlation(flat: torch.Tensor, axis: int, power: torch.Tensor) -> lis
 
 
 def _slice_correlation(residuals: torch.Tensor, kept: torch.Tensor, slices: Sequence[int]) -> list[float]:
-    """Correlation of the same windows in slices so far apart, where both are flat."""
+    """Correlation of the same window in slices 0, 1, 2, ... apart, over windows flat in both."""
     place = {s: i for i, s in enumerate(slices)}
     found = [1.0]
     for distance in range(1, _SLICES):
@@ -144,7 +144,7 @@ def _slice_correlation(residuals: torch.Tensor, kept: torch.Tensor, slices: Sequ
 
 
 def _valid_correlation(measured: Sequence[float]) -> list[float]:
-    """Tapered, and so that no frequency is without power, with as little white noise added as that takes."""
+    """Tapered, and with the least white noise added that keeps each frequency's power above 2 % of the mean."""
     n = len(measured)
     tapered = np.asarray(measured) * (0.5 + 0.5 * np.cos(np.pi * np.arange(n) / n))
     valid = _spectrum(np.maximum(_spectrum(tapered), _EMPTIEST))[:n] / _CIRCLE
@@ -153,7 +153,7 @@ def _valid_correlation(measured: Sequence[float]) -> list[float]:
 
 
 def _spectrum(one_sided: np.ndarray) -> np.ndarray:
-    """Real spectrum on a circle of a symmetric sequence, of which one side or the whole circle is given."""
+    """Real spectrum on a circle of a symmetric sequence, given as one side or as the whole circle."""
     circle = np.zeros(_CIRCLE)
     circle[: len(one_sided)] = one_sided
     if len(one_sided) < _CIRCLE:
@@ -163,7 +163,7 @@ def _spectrum(one_sided: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def correlation_matrix(correlation: tuple[float, ...], n: int) -> np.ndarray:
-    """Correlation matrix (n, n) of so many voxels in a row; beyond the list's end there is none.
+    """Correlation matrix (n, n) of n voxels in a row; 0 beyond the list's end.
 
     Example:
         >>> correlation_matrix((1.0, 0.5), 3).tolist()

@@ -1,18 +1,18 @@
-"""How noisy an image is: σ of white Gaussian noise, and its map.
+"""Noise level of an image: σ of white Gaussian noise.
 
-All rest on white noise. Where the scanner has interpolated (zero-filled k-space, a resampled volume) neighbours are
-correlated, the finest band holds less noise than the others, and σ comes out too small.
+Interpolation by the scanner (zero-filled k-space, a resampled volume) correlates neighbours: the finest band then holds
+less noise than the others, and σ is too small.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+
+from monai_medaug.functional.precision import computing_dtype
 
 MAD_OF_NORMAL = 0.6744897501960817
 """Median of |x| for a standard normal x."""
@@ -23,15 +23,14 @@ _SECOND_DIFFERENCE = {1: (1.0,), 2: (-(0.5**0.5), 0.5**0.5), 3: (6**-0.5, -2 * 6
 def diagonal_details(image: torch.Tensor) -> torch.Tensor:
     """Finest diagonal band of the stationary bior2.2 (Le Gall 5/3) wavelet, scaled to a noise gain of 1.
 
-    The high-pass filter (1, -2, 1) / sqrt(6) along every axis: of the short wavelets (Haar, db2, db4) it left the
-    least anatomy in the band, as its two vanishing moments come in three taps. An axis of two voxels takes the
-    difference of Haar, one of one voxel is left alone.
+    The high-pass filter (1, -2, 1) / sqrt(6) along every axis: with two vanishing moments in three taps it leaves less
+    anatomy in the band than Haar, db2 and db4. Haar's difference for an axis of two voxels, nothing for one of one.
 
     Args:
         image: (B, C, *spatial), floating point.
 
     Returns:
-        The band where all taps are inside, (B, C, n - 2, …).
+        The band where all taps lie inside, (B, C, n - 2, …).
 
     Example:
         >>> ramp = torch.arange(12.0).reshape(1, 1, 3, 4)
@@ -49,10 +48,10 @@ def diagonal_details(image: torch.Tensor) -> torch.Tensor:
 
 
 def near_constant(image: torch.Tensor) -> torch.Tensor:
-    """Where `diagonal_details` meets a block of 3 voxels an axis that is exactly constant, or borders on one.
+    """Where `diagonal_details` covers or borders on an exactly constant block of 3 voxels along each axis.
 
-    Such are masked background, padding outside the field of view and saturated voxels: nothing of the noise is left
-    there. A band of exactly 0 alone is no such sign in integer images of little noise.
+    Masked background, padding outside the field of view and saturated voxels hold no noise. A band of exactly 0 alone
+    doesn't show that: it also occurs in integer images of little noise.
 
     Example:
         >>> image = torch.rand(1, 1, 8, 8)
@@ -62,7 +61,7 @@ def near_constant(image: torch.Tensor) -> torch.Tensor:
     """
     axes = [axis for axis in range(2, image.ndim) if image.shape[axis] > 1]
     constant: torch.Tensor | None = None
-    line = image  # constant along this axis, for every line of a block along the axes before, and for one of them
+    line = image  # the first line of each block along the axes done
     for axis in axes:
         width = min(image.shape[axis], 3)
         count = image.shape[axis] - width + 1
@@ -90,9 +89,8 @@ def _over_neighbours(
 def mad_sigma(image: torch.Tensor) -> torch.Tensor:
     """Standard deviation of white Gaussian noise: the MAD of the finest diagonal band, median(|d|) / 0.6745.
 
-    Constant parts and what lies within 3 voxels of them do not count: where there is no noise, the rest would be edges
-    alone. An image that has no other voxels is noiseless. Anatomy fine enough to be in the band counts as noise, in 3D,
-    where the band is diagonal in all axes, less than in 2D.
+    Constant parts and voxels within 3 of them do not count: without noise they hold edges alone. An image without other
+    voxels is noiseless. Anatomy fine enough for the band counts as noise, in 3D less than in 2D.
 
     Args:
         image: (B, C, *spatial), 2D or 3D. Integers and half precision are computed in float32.
@@ -107,12 +105,12 @@ def mad_sigma(image: torch.Tensor) -> torch.Tensor:
         >>> mad_sigma(40 + 5 * noise).round(decimals=1)
         tensor([[5.]])
     """
-    work = at_least_single(image)
+    work = image.to(computing_dtype(image.dtype))
     return masked_mad(diagonal_details(work), noisy_parts(work))
 
 
 def noisy_parts(image: torch.Tensor) -> torch.Tensor:
-    """Where `diagonal_details` can be of noise: neither constant nor within 3 voxels of a constant block.
+    """Where `diagonal_details` may hold noise: neither constant nor within 3 voxels of a constant block.
 
     Example:
         >>> step = (torch.arange(16) > 7).float().expand(1, 1, 16, 16)
@@ -125,16 +123,6 @@ def noisy_parts(image: torch.Tensor) -> torch.Tensor:
             padded = F.pad(constant, (0, 0) * (image.ndim - 1 - axis) + (2, 2))
             constant = _over_neighbours(padded, axis, 5, torch.logical_or)
     return ~constant
-
-
-def at_least_single(image: torch.Tensor) -> torch.Tensor:
-    """The image in float32, or as it is in float64.
-
-    Example:
-        >>> at_least_single(torch.zeros(2, dtype=torch.int16)).dtype
-        torch.float32
-    """
-    return image if image.dtype == torch.float64 else image.float()
 
 
 def masked_mad(band: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
@@ -152,62 +140,3 @@ def masked_mad(band: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
             if chosen.numel():
                 out[b, c] = chosen.median() / MAD_OF_NORMAL
     return out
-
-
-def noise_map(image: torch.Tensor, window: int | None = None) -> torch.Tensor:
-    """Local standard deviation of the noise: the MAD of the finest diagonal band in overlapping windows, interpolated.
-
-    The windows stand half their side apart. In white noise an estimate scatters by about 1.5 / sqrt(voxels of the
-    window): 5 % at the defaults. A window without noise of its own (see `near_constant`) takes that of the whole.
-
-    Args:
-        image: (B, C, *spatial), 2D or 3D.
-        window: side of the windows in voxels, at least 4; None for 32 in 2D and 12 in 3D.
-
-    Returns:
-        σ in image units, of the image's shape.
-
-    Raises:
-        ValueError: a window below 4.
-
-    Example:
-        >>> noise = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
-        >>> noise[..., 64:] *= 4
-        >>> level = noise_map(noise)
-        >>> level.shape == noise.shape, bool(level[..., 112:].mean() > 3 * level[..., :16].mean())
-        (True, True)
-    """
-    work = at_least_single(image)
-    wide = [n for n in image.shape[2:] if n > 1]
-    window = (12 if len(wide) > 2 else 32) if window is None else window
-    if window < 4:
-        raise ValueError(f"window: expected at least 4 voxels, got {window}")
-    band = diagonal_details(work).abs()
-    usable = noisy_parts(work)
-    overall = masked_mad(band, usable)
-    details = torch.where(usable, band, torch.nan)
-    centres = []
-    for axis in range(2, band.ndim):
-        size = details.shape[axis]
-        side = min(window, size)
-        starts = np.unique(np.linspace(0, size - side, 1 + math.ceil((size - side) / (window / 2))).round().astype(int))
-        centres.append(starts + (side - 1) / 2 + (work.shape[axis] - size) / 2)
-        index = torch.from_numpy(starts[:, None] + np.arange(side)).to(band.device)
-        details = details.index_select(axis, index.flatten()).unflatten(axis, tuple(index.shape)).movedim(axis + 1, -1)
-        if axis > 2:
-            details = details.flatten(-2)
-    level = details.nanmedian(-1).values / MAD_OF_NORMAL
-    level = torch.where(level.isnan(), overall.reshape(*overall.shape, *(1,) * (level.ndim - 2)), level)
-    for axis, places in enumerate(centres, 2):
-        level = _interpolated(level, axis, places, image.shape[axis])
-    return level.to(image.dtype if image.is_floating_point() else level.dtype)
-
-
-def _interpolated(values: torch.Tensor, axis: int, places: np.ndarray, size: int) -> torch.Tensor:
-    """Linearly between places along an axis, constant beyond them."""
-    where = np.interp(np.arange(size), places, np.arange(len(places)))
-    below = np.minimum(where.astype(int), max(0, len(places) - 2))
-    share = torch.from_numpy(where - below).to(values).reshape(-1, *(1,) * (values.ndim - 1 - axis))
-    first = torch.from_numpy(below).to(values.device)
-    second = (first + 1).clamp_max(len(places) - 1)
-    return torch.lerp(values.index_select(axis, first), values.index_select(axis, second), share)

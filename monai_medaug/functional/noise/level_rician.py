@@ -1,4 +1,4 @@
-"""How noisy a magnitude image is: σ of the two channels behind Rician noise."""
+"""Noise level of a magnitude image: σ of the real and imaginary parts behind Rician noise."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from monai_medaug.functional.noise.level import at_least_single, diagonal_details, masked_mad, noisy_parts
+from monai_medaug.functional.noise.level import diagonal_details, masked_mad, noisy_parts
+from monai_medaug.functional.precision import computing_dtype
 
 RAYLEIGH_RATIO = math.pi / 4
-"""E[m]² / E[m²] of a Rayleigh variable, whatever its σ."""
+"""E[m]² / E[m²] of a Rayleigh variable of any σ."""
 
 _LEAST_BACKGROUND = 0.01  # share of the windows
 _LEAST_WINDOWS = 30
-_DARKER = 0.03  # of the background's windows; the noise itself makes 0.001
+_DARKER = 0.03  # greatest share of darker windows; noise alone makes 0.001
 
 
 def koay_factor(snr: torch.Tensor) -> torch.Tensor:
@@ -40,8 +41,8 @@ def koay_factor(snr: torch.Tensor) -> torch.Tensor:
 def koay_sigma(mean: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
     """σ of Rician noise from mean and standard deviation of the magnitude: deviation / sqrt(ξ(θ)).
 
-    θ solves mean / deviation = sqrt((2 + θ²) / ξ(θ) - 1), by bisection, as Koay and Basser's fixed point converges
-    slowly near 0. At or below the ratio of Rayleigh noise, 1.913, there is no signal: θ = 0.
+    θ solves mean / deviation = sqrt((2 + θ²) / ξ(θ) - 1), by bisection: Koay and Basser's fixed point converges slowly
+    near 0. Up to the ratio of Rayleigh noise, 1.913, θ = 0.
 
     Example:
         >>> koay_sigma(torch.tensor(3.1726), torch.tensor(0.967)).round(decimals=2)
@@ -57,21 +58,19 @@ def koay_sigma(mean: torch.Tensor, deviation: torch.Tensor) -> torch.Tensor:
 
 
 def rician_sigma(image: torch.Tensor) -> torch.Tensor:
-    """σ of the two channels behind a magnitude image with Rician noise, from its background or else its foreground.
+    """σ of the real and imaginary parts of a Rician magnitude image, from its background or else its foreground.
 
-    Background is where there is no signal: E[m²] = 2σ² there. Windows of 5² or 3³ voxels whose E[m]² / E[m²] suits
-    Rayleigh noise are gathered, the commonest level of their mean square is taken, and with it the windows that the
-    Gamma distribution of that level holds. The gathered voxels must be Rayleigh distributed: E[m]² / E[m²] - π/4 in
-    -0.01 .. 0.003, E[m⁴] / E[m²]² - 2 in -0.03 .. 0.12, more in small images, and their windows 1 % of all. The bounds
-    are narrow on the side of signal: tissue of A = σ passes for background but for 0.014 and -0.11, and would make σ
-    22 % too great; uneven backgrounds lie on the other side. Nothing may be darker but few windows and what is exactly
-    0. Otherwise (masked background, a narrow field of
-    view) σ comes from the MAD of the finest diagonal band over the foreground, corrected for its signal-to-noise
-    ratio after Koay and Basser.
+    Without signal E[m²] = 2σ². Among windows of 5² or 3³ voxels whose E[m]² / E[m²] fits Rayleigh noise, those within
+    the Gamma distribution of the most frequent mean square are taken as background. They are accepted if Rayleigh
+    distributed (E[m]² / E[m²] - π/4 in -0.01 .. 0.003, E[m⁴] / E[m²]² - 2 in -0.03 .. 0.12, wider in small images), at
+    least 1 % of all, and with at most 3 % of darker windows above exactly 0. The bounds are narrow towards signal:
+    tissue of A = σ differs by 0.014 and -0.11, and would give a σ 22 % too great. Otherwise (masked background, a
+    narrow field of view) σ is the MAD of the finest diagonal band over the foreground, corrected for the
+    signal-to-noise ratio after Koay and Basser.
 
     Args:
-        image: (B, C, *spatial), 2D or 3D, no values below 0. Several coils combined give another distribution, whose
-            background is refused; the foreground's σ is right there.
+        image: (B, C, *spatial), 2D or 3D, no values below 0. Combined coils have another distribution: their background
+            is refused, and the foreground's σ is right.
 
     Returns:
         (B, C) in image units.
@@ -83,7 +82,7 @@ def rician_sigma(image: torch.Tensor) -> torch.Tensor:
         >>> rician_sigma((3 * parts).square().sum(0).sqrt()).round()
         tensor([[3.]])
     """
-    work = at_least_single(image)
+    work = image.to(computing_dtype(image.dtype))
     out = work.new_zeros(work.shape[:2])
     for b in range(work.shape[0]):
         for c in range(work.shape[1]):
@@ -107,7 +106,7 @@ def _window_means(image: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
 
 
 def background_sigma(image: torch.Tensor) -> torch.Tensor | None:
-    """σ from the background of one magnitude image (1, 1, *spatial), or None where no Rayleigh background is found.
+    """σ from the background of one magnitude image (1, 1, *spatial), or None without a Rayleigh background.
 
     See `rician_sigma`.
 
@@ -130,7 +129,7 @@ def background_sigma(image: torch.Tensor) -> torch.Tensor | None:
     levels = square[suits].log()
     if len(levels) < least:
         return None
-    # the commonest level; mean squares of n Rayleigh voxels scatter by 1 / sqrt(n)
+    # the most frequent level; mean squares of n Rayleigh voxels scatter by 1 / sqrt(n)
     spread = voxels**-0.5
     ordered = levels.sort().values
     within = torch.searchsorted(ordered, ordered + 2 * spread) - torch.arange(len(ordered), device=image.device)
@@ -150,7 +149,7 @@ def background_sigma(image: torch.Tensor) -> torch.Tensor | None:
     second = square[chosen].mean()
     rayleigh = float(mean[chosen].mean().square() / second) - RAYLEIGH_RATIO
     kurtosis = float(fourth[chosen].mean() / second.square()) - 2
-    doubt = (4 * int(chosen.sum())) ** -0.5  # about four voxels a window are its own
+    doubt = (4 * int(chosen.sum())) ** -0.5  # a window shares all but about four voxels with others
     if not (-0.01 - doubt < rayleigh < 0.003 + 0.6 * doubt and -0.03 - 5 * doubt < kurtosis < 0.12 + 5 * doubt):
         return None
     return ((second / 2).sqrt() * peak).to(image.dtype)
@@ -158,7 +157,7 @@ def background_sigma(image: torch.Tensor) -> torch.Tensor | None:
 
 @functools.cache
 def _gamma_range(voxels: int) -> tuple[float, float]:
-    """Where 99.8 % of the means of so many unit exponentials lie."""
+    """The range of 99.8 % of the means of ``voxels`` unit exponentials."""
     from scipy.stats import gamma
 
     low, high = gamma.ppf([0.001, 0.999], voxels) / voxels

@@ -1,8 +1,8 @@
-"""Magnitude images of MR: their noise made Gaussian of unit deviation, and the way back without bias.
+"""Variance stabilisation of MR magnitude images, and its exact unbiased inverse.
 
 From A. Foi, "Noise estimation and removal in MR imaging: the variance-stabilization approach", ISBI 2011: a function f
-of the magnitude z whose standard deviation is 1 whatever the signal ν, and the inverse that takes E{f(z) | ν} to ν. The
-tables are our own: they are computed from the Rice distribution at first use.
+of the magnitude z with standard deviation 1 for any signal ν, and the inverse that takes E{f(z) | ν} to ν. The tables
+are computed from the Rice distribution at first use.
 """
 
 from __future__ import annotations
@@ -14,43 +14,45 @@ import numpy as np
 import torch
 from scipy.special import i0e
 
-_TABLE_END = 24.0  # sigma; beyond it the asymptotes hold within 1e-3
+from monai_medaug.functional.precision import computing_dtype
+
+_TABLE_END = 24.0  # in sigma; beyond it the asymptotes hold within 1e-3
 _STEP = 0.01
-_SMOOTHNESS = 0.4  # a curve steep at 0 would hold the deviation closer (0.2 %), but skews the noise of the background
+_SMOOTHNESS = 0.4  # a curve steeper at 0 would stabilise better (0.2 %), but skew the background's noise
 _KNOTS = np.concatenate([np.arange(0, 4, 0.2), np.arange(4, 7, 0.5), [7, 8, 10]])
 
 
 def rician_stabilised(image: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     r"""Variance-stabilising transform of Rician magnitudes.
 
-    :math:`f(z) = \sqrt{\max(z^2 - 1/2, 0)} + c` for z = image / sigma above 10, where the deviation of z is known in
-    closed form; below, f is a smooth rising curve whose deviation is near to 1 in the mean square over signals from 0
-    to 12 sigma: within 0.02 for every signal, 0 among them.
+    :math:`f(z) = \sqrt{\max(z^2 - 1/2, 0)} + c` for z = image / sigma above 10; below, f is a smooth rising curve
+    fitted to a deviation of 1 for signals from 0 to 12 sigma, which it keeps within 0.02.
 
     Args:
-        image: (B, C, *spatial) magnitudes; negative ones count as 0.
+        image: (B, C, *spatial) magnitudes; negative values count as 0.
         sigma: (B,) standard deviation of the real and of the imaginary part, above 0.
 
     Returns:
-        f(image / sigma), noise of deviation 1, in the image's dtype (float32 at least).
+        f(image / sigma), with noise of deviation 1, in the image's dtype (float32 at least).
 
     Example:
         >>> f = rician_stabilised(torch.tensor([[[0.0, 1.0, 100.0]]]), torch.ones(1))
         >>> bool((f[0, 0].diff() > 0).all()), round(float(f[0, 0, 2]), 1)
         (True, 100.0)
     """
-    z = _at_work(image).clamp_min(0) / _each_sample(sigma, image)
+    z = image.to(computing_dtype(image.dtype))
+    z = z.clamp_min(0) / _per_sample(sigma, z)
     table = _stabilising_tables()[0]
     far = (z.square() - 0.5).clamp_min(0).sqrt() + float(table[-1] - math.sqrt(_TABLE_END**2 - 0.5))
     return torch.where(z < _TABLE_END, _looked_up(z / _STEP, table), far)
 
 
 def rician_unstabilised(stabilised: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    r"""Exact unbiased inverse of `rician_stabilised`: the signal ν whose expected stabilised value it is.
+    r"""Exact unbiased inverse of `rician_stabilised`: the signal ν with this expected stabilised value.
 
-    The expectation :math:`\int f(z)\, p(z \mid \nu)\, dz` is integrated numerically. It has a least value, that of
-    pure noise: what lies below comes back as 0, which takes the background's bias away. It starts out as a parabola, so
-    that a background 0.04 above the least value comes back as 0.3 sigma.
+    The expectation :math:`\int f(z)\, p(z \mid \nu)\, dz` is integrated numerically. Values up to its
+    minimum, that of pure noise, give 0, which removes the background's bias. It begins as a parabola: a background 0.04
+    above the minimum gives 0.3 sigma.
 
     Args:
         stabilised: (B, C, *spatial), denoised.
@@ -66,24 +68,24 @@ def rician_unstabilised(stabilised: torch.Tensor, sigma: torch.Tensor) -> torch.
         >>> round(float(rician_unstabilised(mean, torch.ones(1))), 1)
         3.0
     """
-    value = _at_work(stabilised)
+    value = stabilised.to(computing_dtype(stabilised.dtype))
     _, mean, place = _stabilising_tables()
-    # equal steps in the square root of the excess over pure noise, as the mean starts out as a parabola
+    # equal steps in the square root of the excess over pure noise, as the mean begins as a parabola
     root = (value - float(mean[0])).clamp_min(0).sqrt()
     near = _looked_up(root * ((len(place) - 1) / math.sqrt(mean[-1] - mean[0])), place)
     # mean = ν + 1 / (4 ν) + constant
     end = _TABLE_END - 6
     rest = value - float(mean[-1] - end - 1 / (4 * end))
     far = 0.5 * (rest + (rest.square() - 1).clamp_min(0).sqrt())
-    return torch.where(value < float(mean[-1]), near, far) * _each_sample(sigma, stabilised)
+    return torch.where(value < float(mean[-1]), near, far) * _per_sample(sigma, value)
 
 
 def rician_bias_removed(denoised: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     r"""Signal from a denoised magnitude by its second moment, :math:`\nu = \sqrt{\max(d^2 - 2\sigma^2, 0)}`.
 
-    This is right where d² is the mean of the squared magnitudes, :math:`E z^2 = \nu^2 + 2\sigma^2`; the square of a
-    mean magnitude is smaller (1.57 σ² in the background, so that 0 comes back, and :math:`\nu^2 + \sigma^2` far from
-    it, where 1/2 σ²/ν is lost).
+    Right for d² the mean of squared magnitudes, :math:`E z^2 = \nu^2 + 2\sigma^2`. The square of a mean magnitude is
+    smaller: 1.57 σ² in the background, which gives 0, and :math:`\nu^2 + \sigma^2` for strong signals, of which 1/2
+    σ²/ν is lost.
 
     Args:
         denoised: (B, C, *spatial) denoised magnitude d.
@@ -96,16 +98,16 @@ def rician_bias_removed(denoised: torch.Tensor, sigma: torch.Tensor) -> torch.Te
         >>> rician_bias_removed(torch.tensor([[[1.0, 3.0]]]), torch.ones(1))
         tensor([[[0.0000, 2.6458]]])
     """
-    value, s = _at_work(denoised), _each_sample(sigma, denoised)
-    return (value.square() - 2 * s.square()).clamp_min(0).sqrt()
+    value = denoised.to(computing_dtype(denoised.dtype))
+    return (value.square() - 2 * _per_sample(sigma, value).square()).clamp_min(0).sqrt()
 
 
 @functools.cache
 def _stabilising_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The curve f at z = 0, 0.01, ..; E{f | ν} at ν so; ν on equal steps of sqrt(E{f | ν} - E{f | 0}).
+    """The curve f at z = 0, 0.01, ...; E{f | ν} at ν = 0, 0.01, ...; ν at equal steps of sqrt(E{f | ν} - E{f | 0}).
 
-    f is a sum of ramps between knots, the slopes of which are sought by Gauss and Newton's method: the variance is a
-    quadratic form of f. Their second differences are held small, which keeps f smooth and rising.
+    f is piecewise linear in its slope between knots. The slopes at the knots are fitted by the Gauss-Newton method, as
+    the variance is a quadratic form of f; small second differences keep f smooth and rising.
     """
     z = np.arange(0, _TABLE_END + _STEP / 2, _STEP)
     signals = np.concatenate([np.arange(0, 4, 0.05), np.arange(4, 12.1, 0.25)])
@@ -118,7 +120,7 @@ def _stabilising_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     fixed = np.concatenate([[0], np.cumsum((beyond[1:] + beyond[:-1]) / 2) * _STEP])
     slopes = np.interp(_KNOTS, z, slope_far)
     smooth = _SMOOTHNESS * np.diff(np.eye(len(slopes)), 2, axis=0)
-    last = np.eye(len(slopes))[-1:]  # joins the slope known beyond
+    last = np.eye(len(slopes))[-1:]  # continuous with the slope beyond
     for _ in range(12):
         f = fixed + slopes @ integrals
         mean = weights @ f
@@ -157,9 +159,5 @@ def _looked_up(position: torch.Tensor, table: np.ndarray) -> torch.Tensor:
     return low + (position - index) * (values[index + 1] - low)
 
 
-def _at_work(image: torch.Tensor) -> torch.Tensor:
-    return image if image.dtype == torch.float64 else image.to(torch.float32)
-
-
-def _each_sample(sigma: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    return sigma.to(_at_work(image[:0])).reshape(-1, *[1] * (image.ndim - 1))
+def _per_sample(sigma: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    return sigma.to(image).reshape(-1, *[1] * (image.ndim - 1))

@@ -1,4 +1,4 @@
-"""White noise that every face and device draws alike: one generator a sample and key."""
+"""White noise, the same for array, dictionary and batch faces: one generator per sample and key."""
 
 from __future__ import annotations
 

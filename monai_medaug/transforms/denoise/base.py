@@ -12,7 +12,7 @@ import torch
 from monai_medaug.core.arguments import choice, number
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import Operation
-from monai_medaug.core.tensors import affine_of, computing_dtype, plain_tensor, require_finite, say_once
+from monai_medaug.core.tensors import affine_of, plain_tensor, require_finite, say_once
 from monai_medaug.functional.ct.slices import slice_axis
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.mri.coil import zero_point
@@ -20,6 +20,7 @@ from monai_medaug.functional.noise.correlation import correlated_noise
 from monai_medaug.functional.noise.level import mad_sigma
 from monai_medaug.functional.noise.level_rician import rician_sigma
 from monai_medaug.functional.noise.rician import rician_bias_removed, rician_stabilised, rician_unstabilised
+from monai_medaug.functional.precision import computing_dtype
 from monai_medaug.transforms.ct.hu import require_hu
 
 NOISES = ("gaussian", "rician", "rician_squared", "ct")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_medaug.functional.acceleration import compiled, torch_only
+from monai_medaug.functional.acceleration import loops, torch_only
 from monai_medaug.functional.denoise.collaborative import collaborative_filter
 from monai_medaug.functional.denoise.collaborative_paths import _haar_matrix
 from monai_medaug.functional.denoise.collaborative_stage import patch_stage, patch_transform
@@ -124,7 +124,7 @@ def test_the_result_does_not_depend_on_the_threads():
             results.append(filtered(image))
     finally:
         torch.set_num_threads(before)
-    exact = compiled("denoise._numba_collaborative", image.device) is not None
+    exact = loops("denoise._numba_collaborative", image) is not None
     np.testing.assert_allclose(*results, rtol=0, atol=0 if exact else 1e-5)
 
 

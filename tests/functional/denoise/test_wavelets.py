@@ -71,7 +71,7 @@ class TestNoiseGains:
     def test_gain_profiles_by_impulses(self):
         for wavelet, level, high in itertools.product(("haar", "db4", "bior2.2"), (0, 1, 2), (False, True)):
             size, after = 11, 5
-            columns = np.eye(size)[extension_index(size, 200, after, "symmetric")]
+            columns = np.eye(size)[extension_index(size, 200, after)]
             for j in range(level + 1):
                 filters = wavelet_filters(wavelet)
                 taps = filters.dec_hi if high and j == level else filters.dec_lo
@@ -79,7 +79,7 @@ class TestNoiseGains:
                 parts = [t * columns[reach - 2**j * m : len(columns) - 2**j * m] for m, t in enumerate(taps)]
                 columns = np.sum(parts, 0)
             wanted = np.linalg.norm(columns[-(size + after) :], axis=1)
-            assert np.allclose(noise_gain_profile(wavelet, level, high, size, after, "symmetric"), wanted)
+            assert np.allclose(noise_gain_profile(wavelet, level, high, size, after), wanted)
 
     @pytest.mark.parametrize(("wavelet", "level", "high"), [("haar", 1, True), ("db4", 0, True), ("db4", 1, False)])
     def test_gain_profiles_of_correlated_noise_by_samples(self, wavelet, level, high):
@@ -89,9 +89,9 @@ class TestNoiseGains:
             @ np.linalg.cholesky(correlation_matrix(correlation, size)).T
         )
         taps = equivalent_filter(wavelet, level, high)
-        wide = draws[:, extension_index(size, len(taps) - 1, after, "symmetric")]
+        wide = draws[:, extension_index(size, len(taps) - 1, after)]
         found = np.stack([np.convolve(row, taps, "valid") for row in wide]).std(0)
-        profile = noise_gain_profile(wavelet, level, high, size, after, "symmetric", correlation)
+        profile = noise_gain_profile(wavelet, level, high, size, after, correlation)
         np.testing.assert_allclose(profile, found, rtol=0.02, atol=0.01)
         middle = wavelet_noise_gain(wavelet, level, high, correlation)
         assert middle == pytest.approx(found[size // 2], rel=0.02)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_medaug.functional.acceleration import compiled, torch_only
+from monai_medaug.functional.acceleration import loops, torch_only
 from monai_medaug.functional.denoise.wavelet_shrinkage import HARD_THRESHOLD, wavelet_shrinkage
 from monai_medaug.functional.denoise.wavelets_hard import hard_stationary
 from monai_medaug.functional.denoise.wavelets_stationary import shrink_stationary, stationary_levels
@@ -24,15 +24,15 @@ def noise(*shape: int) -> torch.Tensor:
 
 
 def hard(image: torch.Tensor, levels: int = 3, wavelet: str = "haar", limit: float = 1.0) -> torch.Tensor:
-    kernels = compiled("denoise._numba_wavelets", image.device)
-    assert kernels is not None
+    compiled = loops("denoise._numba_wavelets", image)
+    assert compiled is not None
     volumes = image.shape[0] * image.shape[1]
     middle = torch.zeros(*image.shape[:2], *[1] * (image.ndim - 2))
     white = ((1.0,),) * (image.ndim - 2)
-    return hard_stationary(kernels, image, middle, wavelet, levels, [limit] * volumes, "symmetric", white)
+    return hard_stationary(compiled, image, middle, wavelet, levels, [limit] * volumes, white)
 
 
-def clear_sigma(image: torch.Tensor, wavelet: str, levels: int, border: str) -> torch.Tensor:
+def clear_sigma(image: torch.Tensor, wavelet: str, levels: int) -> torch.Tensor:
     """A noise level with no coefficient so near its limit that rounding could decide."""
     sigma, near = torch.linspace(0.1, 0.4, image.shape[0] * image.shape[1]).reshape(image.shape[:2]), True
 
@@ -45,22 +45,21 @@ def clear_sigma(image: torch.Tensor, wavelet: str, levels: int, border: str) -> 
 
     while near:
         near, sigma = False, 1.01 * sigma
-        shrink_stationary(image.double(), wavelet, levels, look, border)
+        shrink_stationary(image.double(), wavelet, levels, look)
     return sigma
 
 
-@pytest.mark.parametrize("border", ["symmetric", "periodic"])
 @pytest.mark.parametrize("wavelet", ["haar", "db4", "bior1.3"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_equal_to_torch(shape, wavelet, border):
+def test_equal_to_torch(shape, wavelet):
     image = noise(*shape) + torch.linspace(0, 5, shape[-1])
-    for levels in range(1, 6) if border == "symmetric" else (2, 4):
+    for levels in range(1, 6):
         if not any(stationary_levels(shape[2:], wavelet, levels)):
             continue
-        sigma = clear_sigma(image, wavelet, levels, border)
-        ours = wavelet_shrinkage(image, sigma, wavelet=wavelet, levels=levels, border=border)
+        sigma = clear_sigma(image, wavelet, levels)
+        ours = wavelet_shrinkage(image, sigma, wavelet=wavelet, levels=levels)
         with torch_only():
-            theirs = wavelet_shrinkage(image, sigma, wavelet=wavelet, levels=levels, border=border)
+            theirs = wavelet_shrinkage(image, sigma, wavelet=wavelet, levels=levels)
         assert (ours - theirs).abs().max() < 1e-5 * (image.max() - image.min())
 
 
@@ -147,13 +146,11 @@ def test_memory(shape, levels):
 def test_correlated_noise_is_judged_alike(shape, wavelet):
     correlation = [(1.0, 0.6, 0.1), (1.0, -0.3), (1.0,)][: len(shape) - 2]
     image = noise(*shape)
-    for border in ("symmetric", "periodic"):
-        ours = wavelet_shrinkage(image, torch.tensor([0.3]), wavelet=wavelet, border=border, correlation=correlation)
-        with torch_only():
-            wanted = wavelet_shrinkage(
-                image, torch.tensor([0.3]), wavelet=wavelet, border=border, correlation=correlation
-            )
-        different = (ours - wanted).abs() > 1e-4  # where a coefficient lies at its limit rounding decides
-        assert different.float().mean() < 0.02
-        white = wavelet_shrinkage(image, torch.tensor([0.3]), wavelet=wavelet, border=border)
-        assert (ours - white).abs().max() > 0.1
+    known = {"wavelet": wavelet, "correlation": correlation}
+    ours = wavelet_shrinkage(image, torch.tensor([0.3]), **known)
+    with torch_only():
+        wanted = wavelet_shrinkage(image, torch.tensor([0.3]), **known)
+    different = (ours - wanted).abs() > 1e-4  # where a coefficient lies at its limit rounding decides
+    assert different.float().mean() < 0.02
+    white = wavelet_shrinkage(image, torch.tensor([0.3]), wavelet=wavelet)
+    assert (ours - white).abs().max() > 0.1

@@ -26,7 +26,7 @@ from monai_medaug.functional.geometry.deformation import (
     smoothing_margin,
     white_lattice,
 )
-from monai_medaug.functional.geometry.grid import velocity_amplitude
+from monai_medaug.functional.geometry.lattice import velocity_amplitude
 
 PATHS = {"compiled": nullcontext, "torch": torch_only}
 SIZES = [(1, 25, 23), (15, 17, 16)]

@@ -7,13 +7,8 @@ import pytest
 import torch
 from pydicom.data import get_testdata_file
 
-from monai_medaug.functional.noise.level import diagonal_details, mad_sigma, near_constant, noise_map
+from monai_medaug.functional.noise.level import diagonal_details, mad_sigma, near_constant
 from monai_medaug.functional.noise.level_rician import (
-    background_sigma,
-    foreground_sigma,
-    koay_factor,
-    koay_sigma,
-    otsu_level,
     rician_sigma,
 )
 from tests.scan_files import real_scan
@@ -21,10 +16,6 @@ from tests.scan_files import real_scan
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def magnitude(image: torch.Tensor, sigma: float, seed: int = 0) -> torch.Tensor:
-    return torch.hypot(image + sigma * noise(*image.shape, seed=seed), sigma * noise(*image.shape, seed=seed + 1))
 
 
 def ct_slice() -> np.ndarray:
@@ -124,97 +115,3 @@ def test_near_constant_by_brute_force(shape):
     wanted = binary_dilation(constant, np.ones([1 if n == 1 else 3 for n in shape]))
     assert constant.any()
     assert np.array_equal(near_constant(torch.from_numpy(image)[None, None])[0, 0].numpy(), wanted)
-
-
-class TestRician:
-    @pytest.mark.parametrize("load", [t1_slice, t2_slice, template])
-    @pytest.mark.parametrize("sigma", [0.05, 0.1])
-    def test_real_images_within_5_percent(self, load, sigma):
-        image = magnitude(unit_range(load()), sigma)
-        assert background_sigma(image) is not None
-        assert rician_sigma(image).item() == pytest.approx(sigma, rel=0.05)
-
-    @pytest.mark.parametrize("load", [t1_slice, template])
-    @pytest.mark.parametrize("sigma", [0.05, 0.1])
-    def test_masked_background_takes_the_foreground(self, load, sigma):
-        clean = unit_range(load())
-        image = magnitude(clean, sigma) * (clean > 0)
-        assert background_sigma(image) is None
-        assert rician_sigma(image).item() == pytest.approx(sigma, rel=0.05)
-
-    @pytest.mark.parametrize("load", [ct_slice, radiograph])
-    @pytest.mark.parametrize("sigma", [0.05, 0.1])
-    def test_dark_tissue_is_no_background(self, load, sigma):
-        image = magnitude(unit_range(load()), sigma)
-        assert rician_sigma(image).item() == pytest.approx(sigma, rel=0.05)
-
-    @pytest.mark.parametrize("seed", range(4))
-    def test_dark_tissue_of_a_small_stack_is_no_background(self, seed):
-        stack = pydicom.dcmread(get_testdata_file("emri_small.dcm", download=False)).pixel_array.astype(np.float32)
-        image = magnitude(torch.from_numpy(stack)[None, None], 20, seed=10 * seed)
-        assert rician_sigma(image).item() == pytest.approx(20, rel=0.15)  # it has noise of its own
-
-    def test_volume(self):
-        clean = torch.zeros(1, 1, 48, 48, 40)
-        clean[..., 14:34, 14:34, 10:30] = 200
-        assert rician_sigma(magnitude(clean, 8)).item() == pytest.approx(8, rel=0.02)
-
-    def test_no_background_at_all(self):
-        assert rician_sigma(magnitude(torch.full((1, 1, 96, 96), 100.0), 5)).item() == pytest.approx(5, rel=0.05)
-
-    @pytest.mark.parametrize("value", [0.0, 7.0])
-    def test_constant_images_are_noiseless(self, value):
-        assert rician_sigma(torch.full((1, 2, 24, 24), value)).tolist() == [[0.0, 0.0]]
-
-    def test_foreground_alone(self):
-        clean = torch.full((1, 1, 128, 128), 60.0)
-        clean[..., :50] = 0
-        assert foreground_sigma(magnitude(clean, 4)).item() == pytest.approx(4, rel=0.05)
-
-
-@pytest.mark.parametrize("snr", [0.0, 0.7, 2.0, 5.0, 30.0])
-def test_koay_against_the_rice_distribution(snr):
-    from scipy.stats import rice
-
-    mean, variance = rice.stats(snr, moments="mv")
-    assert koay_factor(torch.tensor(snr, dtype=torch.float64)).item() == pytest.approx(float(variance), rel=1e-6)
-    found = koay_sigma(torch.tensor(3 * float(mean)), torch.tensor(3 * float(variance) ** 0.5))
-    assert found.item() == pytest.approx(3, rel=0.01)
-
-
-def test_otsu_against_scikit_image():
-    from skimage.filters import threshold_otsu
-
-    values = torch.cat([noise(4000), 8 + 2 * noise(2000, seed=1)])
-    assert otsu_level(values).item() == pytest.approx(threshold_otsu(values.numpy()), abs=0.2)
-
-
-class TestMap:
-    @pytest.mark.parametrize("shape", [(256, 200), (40, 48, 36)])
-    def test_white_noise_is_even(self, shape):
-        level = noise_map(3 * noise(1, 1, *shape))
-        assert level.shape == (1, 1, *shape)
-        assert level.mean().item() == pytest.approx(3, rel=0.04)
-        assert (level / 3 - 1).std().item() < 0.08
-
-    def test_it_follows_the_noise(self):
-        true = torch.linspace(1, 5, 256).expand(1, 1, 256, 256)
-        error = noise_map(true * noise(1, 1, 256, 256)) / true - 1
-        assert error.abs().mean() < 0.07
-
-    def test_padding_takes_the_level_of_the_rest(self):
-        image = torch.full((1, 1, 128, 128), -2000.0)
-        image[..., :64] = 10 * noise(128, 64)
-        assert noise_map(image)[..., -10:].mean().item() == pytest.approx(10, rel=0.1)
-
-    @pytest.mark.parametrize("shape", [(7, 300), (64, 64, 1), (1, 1), (5, 6, 7)])
-    def test_any_size_and_constants(self, shape):
-        assert torch.equal(noise_map(torch.full((1, 2, *shape), 5.0)), torch.zeros(1, 2, *shape))
-
-    def test_samples_do_not_meet(self):
-        image = noise(2, 2, 70, 50)
-        assert torch.equal(noise_map(image)[1:], noise_map(image[1:]))
-
-    def test_small_windows_are_refused(self):
-        with pytest.raises(ValueError, match="window: expected at least 4"):
-            noise_map(noise(1, 1, 8, 8), 3)

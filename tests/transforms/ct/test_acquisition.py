@@ -5,7 +5,6 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_medaug.functional.ct.slices import slice_axis, slice_stacks
 from monai_medaug.transforms import RandCTBeamHardening, RandCTDose, RandCTMotion, RandCTRing, augmentation_report
 from monai_medaug.transforms.ct.acquisition import TRAJECTORIES, pose_course
 
@@ -74,19 +73,6 @@ def test_dose_report_and_slices():
     params = augmentation_report(out)["steps"][0]["params"]
     assert 0.1 <= params["dose_fraction"] <= 0.5
     assert "noise_hu" not in params
-
-
-def test_stacks_go_apart_and_together():
-    from monai_medaug.functional.geometry.grid import VoxelGrid
-
-    image = torch.arange(2 * 3 * 4 * 5 * 6.0).reshape(2, 3, 4, 5, 6)
-    thick = np.diag([1.0, 1.0, 3.0, 1.0]).tolist()
-    flipped = [[0, 0, 1.0, 0], [0, 1.0, 0, 0], [2.0, 0, 0, 0], [0, 0, 0, 1]]
-    grids = [VoxelGrid((4, 5, 6), thick), VoxelGrid((4, 5, 6), flipped)]
-    assert [slice_axis(g) for g in grids] == [2, 0]
-    for stack in slice_stacks(image, grids):
-        assert torch.equal(stack.restored(stack.slices), image[stack.members])
-        assert stack.spread([7.0, 9.0]).unique().tolist() == [[7.0, 9.0][stack.members[0]]]
 
 
 def test_bad_arguments_are_named():

@@ -204,7 +204,7 @@ def test_rows_of_every_kind(cls):
 
 
 def test_ids_without_classes_are_refused_or_given_as_a_pair():
-    with pytest.raises(ValueError, match="targets holds class ids: num_classes"):
+    with pytest.raises(ValueError, match="targets must be given with num_classes"):
         BatchMixUp()(noise(3), torch.arange(3))
     out = BatchMixUp(target_form="pair").set_random_state(0)(noise(3), torch.arange(3))
     assert out.target is None
