@@ -333,7 +333,7 @@ def test_widths_in_mm():
 
 def test_the_presets_of_the_source():
     image = noisy(phantom((40, 36), 255.0), 10)
-    assert GaussianDenoise(preset="source").settings() == {"width": 1.1, "unit": "voxel", "truncate": 2 / 1.1}
+    assert GaussianDenoise(preset="source").filter_settings() == {"width": 1.1, "unit": "voxel", "truncate": 2 / 1.1}
     assert MedianDenoise(preset="source").size == 5
     settings = BilateralDenoise(preset="source").settings()
     assert (settings["diameter"], settings["space_sigma"], settings["range_share"]) == (9, 75, 75 / 255)
