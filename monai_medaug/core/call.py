@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +10,19 @@ import torch
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 
-from monai_medaug.core.contract import REGISTRY, Call, Input, OperationContract, Params
+from monai_medaug.core.contract import REGISTRY, Call, OperationContract, Params
+from monai_medaug.core.entry import (
+    Entry,
+    further_inputs,
+    grid_of,
+    key_call,
+    plain_grid,
+    require_one_batch,
+    require_one_shape,
+    share_affines,
+)
 from monai_medaug.core.tensors import (
-    affine_of,
     image_dtype,
-    plain_tensor,
-    require_finite,
     restored,
     say_once,
 )
@@ -28,76 +34,6 @@ _HALF = torch.finfo(torch.float16).max
 _LARGE = 64 << 20  # bytes of a batch from which memory counts more than calls
 ABSENT: Any = object()
 """The draw of a sample that takes no part: it stays as it is and gets no record, unlike one that is skipped."""
-
-
-class Given(NamedTuple):
-    """A further input of a call as it came."""
-
-    name: str
-    data: Any
-    key: str = ""
-    """The dictionary's key, for the record; empty in an array call."""
-
-
-@dataclass
-class Entry:
-    """One key's data in a call.
-
-    Attributes:
-        data: what came in.
-        name: for error messages.
-        index: position among the transform's keys.
-        mode: interpolation of a geometric operation; ``"nearest"`` marks a mask; None where there is none.
-        padding: what lies outside.
-        batched: whether there is a batch axis.
-        given: further inputs as they came, by the names that the operation declares.
-        settings: constants of this key alone, beside those of the operation.
-        accepts_complex: whether complex numbers are allowed.
-        loose: whether a MetaTensor with a batch axis may be one that was not collated; it then gets no record.
-    """
-
-    data: Any
-    name: str
-    index: int = 0
-    mode: str | None = None
-    padding: str | float = "border"
-    batched: bool = False
-    given: Mapping[str, Given] = field(default_factory=dict)
-    settings: Params = field(default_factory=dict)
-    accepts_complex: bool = False
-    loose: bool = False
-    tensor: torch.Tensor = field(init=False)
-    affine: list | None = None
-
-    def __post_init__(self) -> None:
-        self.tensor = plain_tensor(self.data, self.name, self.batched, self.accepts_complex)
-        if self.mode == "nearest" and not isinstance(self.padding, str):
-            fits = torch.tensor(self.padding, dtype=torch.float64).to(self.tensor.dtype).double().item()
-            if fits != self.padding:
-                raise ValueError(
-                    f"{self.name} is a mask of {self.tensor.dtype}: padding_mode {self.padding} does not fit"
-                )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.tensor.shape[2 if self.batched else 1 :])
-
-    @property
-    def out_dtype(self) -> torch.dtype:
-        return self.tensor.dtype if self.mode == "nearest" else image_dtype(self.tensor.dtype)
-
-    def batch(self, samples: Sequence[int]) -> torch.Tensor:
-        """The chosen samples (B, C, ...), in the type to compute in; masks as they are."""
-        x = self.tensor if self.batched else self.tensor[None]
-        if len(samples) < len(x):
-            x = x[list(samples)]
-        return x if self.mode == "nearest" else x.to(computing_dtype(x.dtype)).contiguous()
-
-    def grid(self, sample: int) -> VoxelGrid:
-        affine = self.affine
-        if affine is not None and self.batched and isinstance(affine[0][0], list):  # one a sample
-            affine = affine[sample]
-        return VoxelGrid(self.shape, affine)
 
 
 class Outcome(NamedTuple):
@@ -136,7 +72,7 @@ def run_operation(
     if entries[0].batched:
         require_one_batch(entries)
     if cls.joins_keys:
-        _require_one_shape(entries)
+        require_one_shape(entries)
     for entry in entries:
         cls.check(entry.tensor, entry.name)
     share_affines(entries)
@@ -151,8 +87,8 @@ def run_operation(
         resources=resources or {},
     )
     if cls.plans_by_image:
-        call.keys = [_key_call(e, samples, call) for e in entries]
-        call.inputs = _inputs(cls, first, samples, sum(key.image.shape[1] for key in call.keys))
+        call.keys = [key_call(e, samples, call) for e in entries]
+        call.inputs = further_inputs(cls, first, samples, sum(key.image.shape[1] for key in call.keys))
     plan = cls.plan(call)
     params, figures = cls.recorded(call, plan), cls.figures(plan) if uid is not None else []
     records: dict[int, Params] = {}
@@ -181,9 +117,9 @@ def _applied(
     notes: list[Params] = []
     for start in range(0, count, at_once):
         some = samples[start : start + at_once]
-        own = _key_call(entry, some, call)
+        own = key_call(entry, some, call)
         own.draws, own.plan, own.notes = call.draws[start : start + at_once], plan, notes
-        own.inputs = call.inputs if cls.plans_by_image else _inputs(cls, entry, some)
+        own.inputs = call.inputs if cls.plans_by_image else further_inputs(cls, entry, some)
         image = own.image if cls.differentiable else own.image.detach()
         result = cls.apply(image, own)
         expected = cls.out_grid(own.grids[0], {**own.draws[0], **own.settings}).shape
@@ -202,22 +138,6 @@ def _applied(
             whole = result.new_empty((count, *result.shape[1:]))
         whole[start : start + at_once] = result
     return whole, notes
-
-
-def _key_call(entry: Entry, samples: Sequence[int], call: Call) -> Call:
-    """The call of one key for some samples."""
-    return Call(
-        entry.batch(samples),
-        call.draws,
-        {**call.settings, **entry.settings} if entry.settings else call.settings,
-        [entry.grid(s) for s in samples],
-        entry.name,
-        entry.index,
-        entry.mode or "bilinear",
-        entry.padding,
-        resources=call.resources,
-        out_dtype=entry.out_dtype,
-    )
 
 
 def _with_others(entry: Entry, out: torch.Tensor, samples: Sequence[int], count: int) -> torch.Tensor:
@@ -275,93 +195,6 @@ def _finished(
         found.append(new_record(name, s in records, entry.shape, info))
     push_batch_records(result, found) if entry.batched else push_record(result, found[0])
     return result
-
-
-def _inputs(
-    cls: type[OperationContract], entry: Entry, samples: Sequence[int], channels: int | None = None
-) -> dict[str, Any]:
-    """The further inputs of a key in the form that their declaration says, for the chosen samples."""
-    found = {}
-    for name, given in entry.given.items():
-        declared = cls.inputs[name]
-        if given.data is not None:
-            found[name] = given.data if declared.kind == "any" else _fitting(declared, given, entry, samples, channels)
-    return found
-
-
-def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int], channels: int | None) -> torch.Tensor:
-    """An image or mask (B, C or 1, *spatial) that belongs to a key."""
-    what = repr(given.key) if given.key else given.name
-    data = given.data
-    if declared.kind == "mask" and getattr(data, "ndim", 0) == entry.tensor.ndim - 1:
-        data = data[:, None] if entry.batched else data[None]
-    tensor = plain_tensor(data, what, entry.batched)
-    whole = tensor if entry.batched else tensor[None]
-    count = channels or entry.tensor.shape[1 if entry.batched else 0]
-    wanted = [len(entry.tensor) if entry.batched else 1, count, *entry.shape]
-    if list(whole.shape) not in (wanted, [wanted[0], 1, *wanted[2:]]):
-        shown = wanted if entry.batched else wanted[1:]
-        raise ValueError(
-            f"{what} must have the shape {shown} of {entry.name}, or one channel, to serve as its {given.name}, got "
-            f"{list(tensor.shape)}"
-        )
-    if len(samples) < len(whole):
-        whole = whole[list(samples)]
-    whole = whole.to(entry.tensor.device)
-    if declared.kind == "mask":
-        return whole != 0
-    require_finite(whole, what)
-    return whole.to(computing_dtype(whole.dtype)).contiguous()
-
-
-def require_one_batch(entries: Sequence[Entry]) -> None:
-    """Raise unless all keys hold as many samples, and MetaTensors are collated: a meta data entry a sample."""
-    for entry in entries:
-        if isinstance(entry.data, MetaTensor) and not entry.data.is_batch and not entry.loose:
-            raise ValueError(f"{entry.name} must be collated by list_data_collate, got a MetaTensor of a single sample")
-        if len(entry.tensor) != len(entries[0].tensor):
-            raise ValueError(
-                f"{entry.name} must have the batch size of {entries[0].name}, {len(entries[0].tensor)}, "
-                f"got {len(entry.tensor)}"
-            )
-
-
-def _require_one_shape(entries: Sequence[Entry]) -> None:
-    for entry in entries:
-        if entry.shape != entries[0].shape:
-            raise ValueError(
-                f"{entry.name} must have the spatial shape of {entries[0].name}, {entries[0].shape}, to be joined with "
-                f"it along the channels, got {entry.shape}"
-            )
-
-
-def share_affines(entries: Sequence[Entry]) -> None:
-    """A key without an affine takes that of the first key of equal shape; geometry counts a missing one as 1 mm."""
-    for entry in entries:
-        entry.affine = affine_of(entry.data)
-    for entry in entries:
-        if entry.affine is None:
-            entry.affine = next((e.affine for e in entries if e.affine is not None and e.shape == entry.shape), None)
-        if entry.affine is None and entry.mode is not None:
-            say_once("an image without an affine counts as one of 1 mm voxels")
-
-
-def plain_grid(grid: VoxelGrid) -> dict[str, Any]:
-    """A grid as plain values for the trace; without an affine it has none."""
-    plain: dict[str, Any] = {"shape": list(grid.shape)}
-    if grid.affine is not None:
-        plain["affine"] = [list(row) for row in grid.affine]
-    return plain
-
-
-def grid_of(plain: Mapping[str, Any]) -> VoxelGrid:
-    """A grid from its plain values.
-
-    Example:
-        >>> grid_of({"shape": [4, 5]}).shape
-        (4, 5)
-    """
-    return VoxelGrid(tuple(plain["shape"]), plain.get("affine"))
 
 
 def apply_record(

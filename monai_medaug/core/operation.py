@@ -20,8 +20,9 @@ from monai.utils.enums import TransformBackends
 from monai.utils.misc import get_seed
 
 from monai_medaug.core.arguments import number
-from monai_medaug.core.call import Entry, Given, Outcome, apply_record, grid_of, run_operation
+from monai_medaug.core.call import Outcome, apply_record, run_operation
 from monai_medaug.core.contract import OperationContract, Params
+from monai_medaug.core.entry import Entry, Given, grid_of
 from monai_medaug.core.tensors import affine_of, plain_tensor, with_meta
 from monai_medaug.core.trace import last_record, without_record
 from monai_medaug.functional.geometry.grid import VoxelGrid

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_medaug.core.call import grid_of
 from monai_medaug.core.contract import REGISTRY
+from monai_medaug.core.entry import grid_of
 from monai_medaug.functional.geometry.grid import VoxelGrid
 
 _BOX_SAMPLES = 25  # a side: the image of a box is bounded by its deformed faces, not by its eight corners

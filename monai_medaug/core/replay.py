@@ -8,8 +8,9 @@ from typing import Any
 
 from monai.data.meta_tensor import MetaTensor
 
-from monai_medaug.core.call import Entry, Given, run_operation
+from monai_medaug.core.call import run_operation
 from monai_medaug.core.contract import REGISTRY
+from monai_medaug.core.entry import Entry, Given
 from monai_medaug.core.report import _ITEM
 from monai_medaug.core.seeded import SeededContainer
 

@@ -15,8 +15,8 @@ from monai.transforms.transform import MapTransform, Randomizable, RandomizableT
 from monai.utils import ensure_tuple, ensure_tuple_rep
 
 from monai_medaug.core.arguments import choice
-from monai_medaug.core.call import Entry, Given
 from monai_medaug.core.contract import REGISTRY
+from monai_medaug.core.entry import Entry, Given
 from monai_medaug.core.operation import Operation, RandomOperation, invert_entry
 from monai_medaug.core.points import move_companions
 from monai_medaug.core.tensors import plain_tensor, with_meta

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_medaug.core.call import Entry, Outcome
+from monai_medaug.core.call import Outcome
 from monai_medaug.core.contract import Call, Input, Params
+from monai_medaug.core.entry import Entry
 from monai_medaug.core.operation import Operation
 from monai_medaug.functional.adversarial.gradient import Loss, LossGradient, evaluating
 

@@ -11,8 +11,8 @@ import torch
 from monai.utils.misc import ensure_tuple
 
 from monai_medaug.core.arguments import choice, flag, number, whole_number
-from monai_medaug.core.call import Entry
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.entry import Entry
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.acceleration import one_thread
