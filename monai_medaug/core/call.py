@@ -122,12 +122,7 @@ def _applied(
         own.inputs = call.inputs if cls.plans_by_image else further_inputs(cls, entry, some)
         image = own.image if cls.differentiable else own.image.detach()
         result = cls.apply(image, own)
-        expected = cls.out_grid(own.grids[0], {**own.draws[0], **own.settings}).shape
-        if tuple(result.shape[2:]) != tuple(expected):
-            raise ValueError(
-                f"{cls.__name__}.apply must give the spatial shape {tuple(expected)} of its out_grid, got "
-                f"{tuple(result.shape[2:])}"
-            )
+        _require_shape(cls, result, own)
         if result.dtype == image.dtype != entry.out_dtype:
             if entry.out_dtype == torch.float16:
                 result = result.clamp(-_HALF, _HALF)  # the greatest value instead of infinity
@@ -138,6 +133,18 @@ def _applied(
             whole = result.new_empty((count, *result.shape[1:]))
         whole[start : start + at_once] = result
     return whole, notes
+
+
+def _require_shape(cls: type[OperationContract], result: torch.Tensor, call: Call) -> None:
+    """Raise unless a result has the shape that the operation's `out_grid` says."""
+    grid = call.grids[0]
+    if cls.changes_grid:
+        grid = cls.out_grid(grid, {**call.draws[0], **call.settings})
+    if result.shape[2:] != grid.shape:
+        raise ValueError(
+            f"{cls.__name__}.apply must give the spatial shape {grid.shape} of its out_grid, got "
+            f"{tuple(result.shape[2:])}"
+        )
 
 
 def _with_others(entry: Entry, out: torch.Tensor, samples: Sequence[int], count: int) -> torch.Tensor:
@@ -171,7 +178,7 @@ def _finished(
     result = restored(out, entry.data)
     if not isinstance(result, MetaTensor):
         return result
-    if records and cls.changes_grid():
+    if records and cls.changes_grid:
         grids = [cls.out_grid(entry.grid(s), r["params"]) for s, r in records.items()]
         if all(g.affine is not None for g in grids):
             affines = torch.tensor(np.array([g.affine for g in grids]), dtype=torch.float64)
@@ -190,7 +197,7 @@ def _finished(
         info |= {n: g.key for n, g in entry.given.items() if g.key and cls.inputs[n].kind != "any"}
         if cls.geometric:
             info |= {"mode": entry.mode, "padding": entry.padding}
-        if cls.changes_grid() and s in records:
+        if cls.changes_grid and s in records:
             info["own_grid"] = plain_grid(entry.grid(s))
         found.append(new_record(name, s in records, entry.shape, info))
     push_batch_records(result, found) if entry.batched else push_record(result, found[0])

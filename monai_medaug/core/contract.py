@@ -181,6 +181,8 @@ class OperationContract:
     """Of the images that it takes."""
     example_arguments: ClassVar[Params | None] = None
     """Constructor arguments for tests; None takes the defaults, or those of the docstring's example."""
+    changes_grid: ClassVar[bool] = False
+    """Whether `out_grid` is the operation's own; set by itself."""
     variants: ClassVar[Sequence[Params]] = ({},)
     """Constructor arguments of its forms, where they draw different quantities, for tests."""
     abstract: ClassVar[bool] = True
@@ -188,6 +190,7 @@ class OperationContract:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls.changes_grid = cls.out_grid.__func__ is not OperationContract.out_grid.__func__  # type: ignore[attr-defined]
         if not cls.__dict__.get("abstract", False):
             REGISTRY[cls.__name__] = cls
 
@@ -240,11 +243,6 @@ class OperationContract:
     def out_grid(cls, grid: VoxelGrid, params: Params) -> VoxelGrid:
         """The grid of the result of a sample on ``grid``, by what its record holds; the same where it stays."""
         return grid
-
-    @classmethod
-    def changes_grid(cls) -> bool:
-        """Whether `out_grid` is the operation's own."""
-        return cls.out_grid.__func__ is not OperationContract.out_grid.__func__  # type: ignore[attr-defined]
 
     @classmethod
     def move_points(

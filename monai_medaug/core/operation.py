@@ -140,7 +140,7 @@ def invert_entry(operation: Operation, data: Any, name: str) -> Any:
         return data
     out, record = without_record(data, operation.uid), last_record(data, operation.uid)
     if not operation.geometric:
-        if operation.changes_grid() and record is not None and record["do_transforms"]:
+        if operation.changes_grid and record is not None and record["do_transforms"]:
             raise ValueError(f"{name} can't be inverted: {type(operation).__name__} changes the grid, for good")
         return out
     if record is None:
@@ -149,7 +149,7 @@ def invert_entry(operation: Operation, data: Any, name: str) -> Any:
         return out
     tensor = plain_tensor(data, name, accepts_complex=operation.accepts_complex)
     grid = VoxelGrid(tuple(tensor.shape[1:]), affine_of(data))
-    if operation.changes_grid():
+    if operation.changes_grid:
         extra = record["extra_info"]
         grid = grid_of(extra["own_grid"])
         expected = operation.out_grid(grid, extra["params"]).shape

@@ -85,7 +85,7 @@ def _repeat(out: dict[Any, Any], step: Any, steps: list[Any], report: Mapping) -
     if cls.replayable:
         keys = ", ".join(map(repr, step["keys"]))
         raise ValueError(f"step {name} on {keys} can't be replayed: {cls.replayable}")
-    resized = any(s.get("applied") and s["name"] in REGISTRY and REGISTRY[s["name"]].changes_grid() for s in steps)
+    resized = any(s.get("applied") and s["name"] in REGISTRY and REGISTRY[s["name"]].changes_grid for s in steps)
     names = {str(k): k for k in out}
     entries = {}
     for key, role in sorted(step["keys"].items(), key=lambda item: item[1].get("key", 0)):
