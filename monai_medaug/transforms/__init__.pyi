@@ -220,7 +220,7 @@ class BatchCutMixd(MixingDictionary):
         per_sample: bool = True,
         target_form: str = "soft",
         num_classes: int | None = None,
-        lesions: str = "any",
+        lesions: str = "ignore",
         lesion_labels: int | Sequence[int] = (),
         tries: int = 20,
         lesion_key: Any = None,
@@ -259,7 +259,7 @@ class BatchMixd(MixingDictionary):
         target_form: str = "soft",
         num_classes: int | None = None,
         num_mask_classes: int | None = None,
-        lesions: str = "any",
+        lesions: str = "ignore",
         lesion_labels: int | Sequence[int] = (),
         tries: int = 20,
         lesion_key: Any = None,
@@ -522,7 +522,7 @@ class RandMRIGhostingd(RandomDictionaryOperation):
         ghosts: int | Sequence[int] = (2, 10),
         intensity: float | Sequence[float] = (0.1, 0.5),
         centre_fraction: float = 0.02,
-        phase_axis: int | str = "any",
+        phase_axis: int | None = None,
         prob: float = 0.3,
         allow_missing_keys: bool = False,
     ) -> None: ...
@@ -538,7 +538,7 @@ class RandMRIMotiond(RandomDictionaryOperation):
         prob: float = 0.3,
         movements: int = 2,
         trajectory: str = "step",
-        phase_axis: int | str = "any",
+        phase_axis: int | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -576,7 +576,7 @@ class RandMRIUndersamplingd(RandomDictionaryOperation):
         acceleration: float | Sequence[float] = (2, 4),
         centre_fraction: float = 0.08,
         pattern: str = "variable_density",
-        phase_axis: int | str = "any",
+        phase_axis: int | None = None,
         prob: float = 0.3,
         allow_missing_keys: bool = False,
     ) -> None: ...
@@ -588,7 +588,7 @@ class RandThickSliced(RandomDictionaryOperation):
         self,
         keys: KeysCollection,
         thickness_mm: float | Sequence[float] = (3, 8),
-        axis: str | int = "slice",
+        axis: str | int | None = "slice",
         profile: str = "gaussian",
         noise: float | Sequence[float] = 0,
         prob: float = 0.3,

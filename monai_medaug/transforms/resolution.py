@@ -35,7 +35,7 @@ class RandThickSlice(RandomOperation):
             spans clinical body CT and 2D MRI.
         axis: ``"slice"``: the array axis nearest to the scanner's axis (the world's third), the last where there is no
             affine; in 2D the one nearest to it if within 45°, else the first. ``"through"``: the same in 3D; one
-            slice stays as it is. ``"random"``: any. Or a spatial axis.
+            slice stays as it is. A number: that spatial axis. None draws one.
         profile: ``"gaussian"``, as of selective pulses and helical CT, or ``"trapezoid"``, nearer to a box.
         noise: range of the standard deviation of white noise in the thick slices, in the image's units.
         prob: probability of applying it.
@@ -62,14 +62,14 @@ class RandThickSlice(RandomOperation):
     def __init__(
         self,
         thickness_mm: float | Sequence[float] = (3, 8),
-        axis: str | int = "slice",
+        axis: str | int | None = "slice",
         profile: str = "gaussian",
         noise: float | Sequence[float] = 0,
         prob: float = 0.3,
     ) -> None:
         super().__init__(prob)
         self.thickness_mm = span("thickness_mm", thickness_mm, 0)
-        self.axis = choice("axis", axis, (_SLICE, _THROUGH, _RANDOM, 0, 1, 2))
+        self.axis = _RANDOM if axis in (None, _RANDOM) else choice("axis", axis, (_SLICE, _THROUGH, None, 0, 1, 2))
         self.profile = choice("profile", profile, PROFILES)
         self.noise = span("noise", noise, 0)
 

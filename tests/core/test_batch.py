@@ -192,7 +192,7 @@ def test_one_notice_for_what_has_no_batch_face(monkeypatch):
 
 
 def test_a_thick_axis_of_each_sample():
-    step = RandThickSliced("image", thickness_mm=6, axis="random", prob=1.0)
+    step = RandThickSliced("image", thickness_mm=6, axis=None, prob=1.0)
     data = items((16, 18, 12), 8)
     wanted = [step(d) for d in data] if step.set_random_state(0) else []
     out = Batched(step).set_random_state(0)(list_data_collate(data))

@@ -88,8 +88,9 @@ def test_axes_of_2d_images():
     assert changed_axes(thick(image)) == [0]
     assert changed_axes(thick(MetaTensor(image, affine=sagittal))) == [1]
     assert changed_axes(thick(image, axis=1)) == [1]
-    found = {tuple(changed_axes(thick(image, seed, axis="random"))) for seed in range(12)}
+    found = {tuple(changed_axes(thick(image, seed, axis=None))) for seed in range(12)}
     assert found == {(0,), (1,)}
+    assert RandThickSlice(axis=None).settings() == RandThickSlice(axis="random").settings()
 
 
 def test_noise_of_the_thick_slices():

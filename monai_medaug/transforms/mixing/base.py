@@ -21,7 +21,7 @@ from monai_medaug.transforms.mixing.items import MixedBatch, MixLabel, Mixture
 from monai_medaug.transforms.mixing.plan import BatchLesions, SampleMix, pastes_on
 
 _FORMS = ("soft", "pair")
-_LESIONS = ("any", "whole", "carve", "copy")
+_LESIONS = ("ignore", "whole", "carve", "copy")
 
 
 @dataclass
@@ -58,7 +58,7 @@ class BatchMixing(RandomOperation):
         target_form: str,
         num_classes: int | None,
         num_mask_classes: int | None = None,
-        lesions: str = "any",
+        lesions: str = "ignore",
         lesion_labels: int | Sequence[int] = (),
         tries: int = 1,
     ) -> None:
@@ -69,14 +69,14 @@ class BatchMixing(RandomOperation):
         self.target_form = choice("target_form", target_form, _FORMS)
         self.num_classes = class_count("num_classes", num_classes)
         self.num_mask_classes = class_count("num_mask_classes", num_mask_classes)
-        self.lesions = choice("lesions", lesions, _LESIONS)
+        self.lesions = choice("lesions", "ignore" if lesions == "any" else lesions, _LESIONS)
         self.lesion_labels = tuple(whole_number("lesion_labels", v) for v in ensure_tuple(lesion_labels))
         self.tries = whole_number("tries", tries, 1)
 
     def settings(self) -> Params:
         return {
             "soft": self.target_form == "soft" and self.cutmix_prob < 1,
-            "spares_lesions": self.lesions != "any" and self.cutmix_prob > 0,
+            "spares_lesions": self.lesions != "ignore" and self.cutmix_prob > 0,
             "lesions": self.lesions,
             "lesion_labels": list(self.lesion_labels),
             "tries": self.tries,

@@ -99,7 +99,7 @@ class BatchCutMix(BatchMixing):
         per_sample: a λ and box for each sample; False for one λ and box in a batch, as in the paper.
         target_form: ``"soft"`` for blended targets, ``"pair"`` for both targets to weigh; masks are pasted.
         num_classes: number of classes where targets are ids.
-        lesions: ``"any"`` to disregard them, ``"whole"``, ``"carve"`` or ``"copy"``.
+        lesions: ``"ignore"``, ``"whole"``, ``"carve"`` or ``"copy"``.
         lesion_labels: the mask's labels that are lesions, or its channels if it has several; empty for all but 0.
         tries: number of centres to try with ``lesions="whole"``.
 
@@ -131,7 +131,7 @@ class BatchCutMix(BatchMixing):
         per_sample: bool = True,
         target_form: str = "soft",
         num_classes: int | None = None,
-        lesions: str = "any",
+        lesions: str = "ignore",
         lesion_labels: int | Sequence[int] = (),
         tries: int = 20,
     ) -> None:
@@ -184,7 +184,7 @@ class BatchMix(BatchMixing):
         target_form: str = "soft",
         num_classes: int | None = None,
         num_mask_classes: int | None = None,
-        lesions: str = "any",
+        lesions: str = "ignore",
         lesion_labels: int | Sequence[int] = (),
         tries: int = 20,
     ) -> None:

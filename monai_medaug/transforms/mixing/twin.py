@@ -63,11 +63,11 @@ class MixingDictionary(RandomDictionaryOperation):
         self.label_classes = _counts_per_key("num_classes", num_classes, self.label_keys)
         self.mask_classes = _counts_per_key("num_mask_classes", num_mask_classes, self.mask_keys)
         lesions = self.operation.lesions
-        if lesions != "any" and lesion_key is None and len(self.mask_keys) == 1:
+        if lesions != "ignore" and lesion_key is None and len(self.mask_keys) == 1:
             lesion_key = self.mask_keys[0]
         if lesion_key is not None and lesion_key not in self.mask_keys:
             raise ValueError(f"lesion_key must be one of mask_keys, so that it is mixed too, got {lesion_key!r}")
-        if lesions != "any" and lesion_key is None:
+        if lesions != "ignore" and lesion_key is None:
             raise ValueError(f"lesions={lesions!r} needs lesion_key, one of mask_keys")
         self.lesion_key = lesion_key
 

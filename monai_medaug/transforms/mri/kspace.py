@@ -17,6 +17,7 @@ from monai_medaug.functional.mri.motion import breathing_path, drift_path, motio
 from monai_medaug.transforms.mri.coil import MRImage
 
 ANY_AXIS = "any"
+"""The phase-encoding axis in the record of a call that draws it."""
 BREATHS = (5, 20)  # in a scan
 TRAJECTORIES = ("step", "drift", "breathing")
 PATTERNS = ("variable_density", "partial_fourier")
@@ -39,7 +40,7 @@ class RandMRIMotion(MRImage, RandomOperation):
         trajectory: ``"step"``: jumps at random times; ``"drift"``: at constant pace from rest through the poses;
             ``"breathing"``: to and fro between rest and a pose as cos⁶, 5 to 20 breaths a scan. The latter two are
             approximated by 8 poses.
-        phase_axis: phase-encoding axis, 0 the first spatial one; ``"any"`` draws one.
+        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
 
     Raises:
         ValueError: an argument is out of its range, the image lacks the axis, or is not finite.
@@ -69,7 +70,7 @@ class RandMRIMotion(MRImage, RandomOperation):
         prob: float = 0.3,
         movements: int = 2,
         trajectory: str = "step",
-        phase_axis: int | str = ANY_AXIS,
+        phase_axis: int | None = None,
     ) -> None:
         super().__init__(prob)
         self.translate_mm = span("translate_mm", translate_mm, 0)
@@ -126,7 +127,7 @@ class RandMRIGhosting(MRImage, RandomOperation):
         ghosts: range of the number of copies, from 2 (the N/2 ghost) up.
         intensity: range of the modulation's depth, in [0, 1].
         centre_fraction: share of the lines, about the centre, that stay as they are; the centre line always does.
-        phase_axis: phase-encoding axis, 0 the first spatial one; ``"any"`` draws one.
+        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
         prob: probability of applying it.
 
     Raises:
@@ -153,7 +154,7 @@ class RandMRIGhosting(MRImage, RandomOperation):
         ghosts: int | Sequence[int] = (2, 10),
         intensity: float | Sequence[float] = (0.1, 0.5),
         centre_fraction: float = 0.02,
-        phase_axis: int | str = ANY_AXIS,
+        phase_axis: int | None = None,
         prob: float = 0.3,
     ) -> None:
         super().__init__(prob)
@@ -195,7 +196,7 @@ class RandMRIUndersampling(MRImage, RandomOperation):
         pattern: ``"variable_density"``: the other lines at random, with a density that falls with the square of
             the distance from the edge; ``"partial_fourier"``: one end of k-space is left out, at most one half but
             for the centre, so that above an acceleration of ``2 / (1 + centre_fraction)`` nothing more is saved.
-        phase_axis: phase-encoding axis, 0 the first spatial one; ``"any"`` draws one.
+        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
         prob: probability of applying it.
 
     Raises:
@@ -221,7 +222,7 @@ class RandMRIUndersampling(MRImage, RandomOperation):
         acceleration: float | Sequence[float] = (2, 4),
         centre_fraction: float = 0.08,
         pattern: str = "variable_density",
-        phase_axis: int | str = ANY_AXIS,
+        phase_axis: int | None = None,
         prob: float = 0.3,
     ) -> None:
         super().__init__(prob)
@@ -313,14 +314,13 @@ RandMRISpiked = dictionary_twin(RandMRISpike)
 RandMRISpikeD = RandMRISpikeDict = RandMRISpiked
 
 
-def _axis_argument(value: int | str) -> int | str:
-    if value == ANY_AXIS:
-        return ANY_AXIS
-    return whole_number("phase_axis", value, -3, 2)
+def _axis_argument(value: int | str | None) -> int | str:
+    """An axis as the record holds it."""
+    return ANY_AXIS if value in (None, ANY_AXIS) else whole_number("phase_axis", value, -3, 2)
 
 
 def _axes(call: Call) -> list[int]:
-    """Phase-encoding axis of each sample; ``"any"`` chooses among those of more than one voxel."""
+    """Phase-encoding axis of each sample; one that is drawn has more than one voxel."""
     shape, axis = call.image.shape[2:], call.settings["phase_axis"]
     if axis == ANY_AXIS:
         candidates = [a for a, n in enumerate(shape) if n > 1] or [0]

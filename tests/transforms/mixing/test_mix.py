@@ -389,6 +389,7 @@ def test_carving_counts_in_mm():
 
 
 def test_lesions_need_a_mask():
+    assert BatchCutMix(lesions="any").settings() == BatchCutMix(lesions="ignore").settings()
     with pytest.raises(ValueError, match="lesions='carve' needs the lesions' mask"):
         BatchCutMix(lesions="carve")(noise(3))
     with pytest.raises(ValueError, match="needs lesion_key"):
@@ -587,7 +588,7 @@ def test_records_hold_plain_values():
         else:
             assert type(value) in plain
 
-    for lesions_ in ("any", "whole", "carve", "copy"):
+    for lesions_ in ("ignore", "whole", "carve", "copy"):
         out = BatchMixd("image", mask_keys="mask", num_mask_classes=3, lesions=lesions_).set_random_state(0)(collated())
         check(out["image"].applied_operations)
 

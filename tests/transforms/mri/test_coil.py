@@ -233,7 +233,8 @@ def test_undersampling_loses_detail_and_keeps_the_mean_of_a_line():
     assert errors[0] < 1e-4 < errors[1] < errors[2]
 
 
-def test_any_axis_takes_each_axis():
+def test_a_drawn_axis_is_each_axis():
+    assert RandMRIGhosting().settings() == RandMRIGhosting(phase_axis="any").settings()
     transform = RandMRIGhosting(intensity=0.5, prob=1.0).set_random_state(0)
     image = phantom(24, 24)
     columns = [float((transform(image) - image)[0].sum(0).abs().max()) for _ in range(20)]
