@@ -1,4 +1,4 @@
-"""Acquisition-true augmentation and recovery of CT, MRI and X-ray images for MONAI.
+"""Augmentation and denoising of CT, MRI and X-ray images for MONAI, by the physics of their acquisition.
 
 Importing the package imports every public module, so that MONAI bundles find the short class names after
 ``imports: ["$import monai_medaug"]``.

@@ -1,1 +1,1 @@
-"""The mechanism of all operations; it knows nothing of any phenomenon."""
+"""The mechanism of all operations, independent of any phenomenon."""

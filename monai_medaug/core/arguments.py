@@ -14,7 +14,7 @@ def number(name: str, value: Any, low: float = -np.inf, high: float = np.inf) ->
     """A finite number within [low, high].
 
     Raises:
-        ValueError: it is not.
+        ValueError: not such a number.
 
     Example:
         >>> number("elastic_sigma", 8, 0)
@@ -35,7 +35,7 @@ def whole_number(name: str, value: Any, low: float = -np.inf, high: float = np.i
     """A whole number within [low, high].
 
     Raises:
-        ValueError: it is not.
+        ValueError: not such a number.
 
     Example:
         >>> whole_number("coils", 8, 1, 64)
@@ -51,7 +51,7 @@ def odd_number(name: str, value: Any, low: int, high: int) -> int:
     """An odd whole number within [low, high], such as the side of a neighbourhood.
 
     Raises:
-        ValueError: it is not.
+        ValueError: not such a number.
 
     Example:
         >>> odd_number("size", 4, 1, 31)
@@ -96,7 +96,7 @@ def wide_span(name: str, value: float | Sequence[float]) -> tuple[float, float]:
     """A range whose ends differ, such as that of a display scale.
 
     Raises:
-        ValueError: it is not.
+        ValueError: not such a range.
 
     Example:
         >>> wide_span("value_range", (0, 4095))
@@ -112,7 +112,7 @@ def whole_span(name: str, value: int | Sequence[int], low: int, high: int) -> tu
     """A range of whole numbers, both ends included.
 
     Raises:
-        ValueError: it is not.
+        ValueError: not such a range.
 
     Example:
         >>> whole_span("ghosts", (2, 10), 2, 1000)
@@ -123,10 +123,10 @@ def whole_span(name: str, value: int | Sequence[int], low: int, high: int) -> tu
 
 
 def choice(name: str, value: Any, allowed: Sequence[T]) -> T:
-    """One of the allowed values; True and False count as no number.
+    """One of the allowed values; True and False do not stand for 1 and 0.
 
     Raises:
-        ValueError: it is not.
+        ValueError: any other value.
 
     Example:
         >>> choice("unit", "mm", ("mm", "voxel"))
@@ -145,7 +145,7 @@ def flag(name: str, value: Any) -> bool:
     """True or False.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: any other value.
 
     Example:
         >>> flag("inverted", "no")

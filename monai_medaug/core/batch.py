@@ -1,7 +1,7 @@
-"""The batch face: ``Batched(transform)`` on a batch after collation, one kernel call for all samples.
+"""The batch face: ``Batched(transform)`` on a collated batch, one kernel call for all samples.
 
-A call has two phases. First every sample makes its draws, in order, through the whole tree of containers; then the
-tree is run once, each operation on all samples that drew it.
+A call has two phases. First each sample in turn makes its draws through the whole tree of containers; then the tree is
+run once, each operation on all samples that drew it.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ class Batched(Randomizable, InvertibleTransform, MapTransform):
     """Apply a transform to a batch: each sample has its own decision and draw, each operation runs once.
 
     Sample i of the result equals the transform on sample i for the same draw. A Compose, OneOf or preset draws as if
-    the samples came one after another; SomeOf and RandomOrder draw as they do, but each of their children may have
-    drawn for the samples in another order. MONAI's own transforms and `PreservingCompose` inside are applied sample by
-    sample, with a notice. Each sample's trace receives its own record, so that the report, `replay`, and
-    ``decollate_batch`` then ``inverse`` work as they do on a sample.
+    the samples came one after another; in SomeOf and RandomOrder the children may draw for the samples in another
+    order. MONAI's own transforms and `PreservingCompose` inside are applied sample by sample, with a notice. Each
+    sample's trace gets its own record, so that the report, `replay`, and ``decollate_batch`` then ``inverse`` work as
+    on a single sample.
 
-    An operation holds its result and at most about twice as much again while it works: a batch that would need more is
-    taken in pieces of whole samples, which changes no value.
+    Besides its result an operation holds at most about twice as much memory: a larger batch is processed in pieces of
+    whole samples, with the same values.
 
     Args:
         transform: one of our array transforms or a Compose of them (for a tensor (B, C, *spatial)), a dictionary twin,
-            a preset, or a Compose, OneOf, SomeOf or RandomOrder of such (for a dictionary after ``list_data_collate``).
+            a preset, or a Compose, OneOf, SomeOf or RandomOrder of them (for a dictionary of ``list_data_collate``).
 
     Raises:
-        ValueError: the batch was not collated, or its keys hold different numbers of samples.
+        ValueError: the batch is not collated, or its keys hold different numbers of samples.
 
     Example:
         >>> import torch
@@ -81,7 +81,7 @@ class Batched(Randomizable, InvertibleTransform, MapTransform):
         return _run(self.transform, [_drawn(self.transform, data, sample, False) for sample in range(size)], data)
 
     def inverse(self, data: Any) -> Any:
-        """Undo on one sample after ``decollate_batch``: the records on it are those of the transform itself."""
+        """Undo on one sample after ``decollate_batch``; its records are those of the transform itself."""
         return self.transform.inverse(data)
 
 
@@ -89,7 +89,7 @@ class Batched(Randomizable, InvertibleTransform, MapTransform):
 
 
 def _drawn(transform: Any, data: Any, sample: int, reseeded: bool) -> Any:
-    """What a sample draws, in the form that `_run` takes; ``reseeded`` where the next sample seeds all anew."""
+    """The draws of a sample, as `_run` takes them; ``reseeded`` if the next sample seeds the transform anew."""
     if _has_batch_face(transform):
         return (transform.operation if isinstance(transform, DictionaryOperation) else transform).next_params()
     if isinstance(transform, SeededContainer):
@@ -112,7 +112,7 @@ def _has_batch_face(transform: Any) -> bool:
 
 
 def _order(container: OneOf | SomeOf | RandomOrder) -> list[int]:
-    """Which children a sample passes, in order, drawn as the container draws it."""
+    """The children for a sample, in order, drawn as the container draws them."""
     count = len(container.transforms)
     if isinstance(container, OneOf):
         return [int(container.R.multinomial(1, container.weights).argmax())]
@@ -126,7 +126,7 @@ def _order(container: OneOf | SomeOf | RandomOrder) -> list[int]:
 
 
 def _run(transform: Any, draws: list[Any], data: Any) -> Any:
-    """Apply to the samples that drew something; the others are ABSENT and stay as they are."""
+    """Apply to all samples except those whose draw is ABSENT."""
     if _has_batch_face(transform):
         return _run_operation_once(transform, draws, data)
     if isinstance(transform, SeededContainer) and transform.runs_on_batches:
@@ -146,7 +146,7 @@ def _run_operation_once(transform: Any, draws: list[Any], data: Any) -> Any:
     name = type(transform).__name__
     if not isinstance(transform, DictionaryOperation):
         if isinstance(data, Mapping):
-            raise TypeError(f"{name} takes a tensor, got a dictionary: use {name}d")
+            raise TypeError(f"batch must be a tensor for {name}, got a dictionary: use {name}d")
         return transform.run(name, [transform.entry(data, "batch", batched=True)], draws).results[0]
     entries = transform.entries(data, batched=True)
     results = transform.operation.run(name, entries, draws).results
@@ -154,7 +154,7 @@ def _run_operation_once(transform: Any, draws: list[Any], data: Any) -> Any:
 
 
 def _run_choice(container: OneOf | SomeOf | RandomOrder, draws: list[Any], data: Any) -> Any:
-    """Position by position, each child on the samples that pass it there; then the container's record on these."""
+    """Run, position by position, each child on the samples that have it there; then add the container's records."""
     for position in range(max((len(d) for d in draws if d is not ABSENT), default=0)):
         here = [d[position] if d is not ABSENT and position < len(d) else (None, ABSENT) for d in draws]
         for index, child in enumerate(container.transforms):
@@ -169,7 +169,7 @@ def _run_choice(container: OneOf | SomeOf | RandomOrder, draws: list[Any], data:
 
 
 def _with_container_records(data: Any, container: Any, infos: list[Any]) -> Any:
-    """MONAI's record of a container on each sample of each MetaTensor of the batch, as its `__call__` pushes it."""
+    """Add MONAI's record of a container to each sample of each MetaTensor, as its `__call__` does."""
     out = dict(data) if isinstance(data, Mapping) else {None: data}
     for key, item in out.items():
         if isinstance(item, MetaTensor) and container.tracing:
@@ -180,7 +180,7 @@ def _with_container_records(data: Any, container: Any, infos: list[Any]) -> Any:
 
 
 def _run_each(transform: Any, draws: list[Any], data: Any) -> Any:
-    """Sample by sample: for what has no batch face."""
+    """Apply a transform without a batch face sample by sample."""
     say_once(f"Batched applies {type(transform).__name__} sample by sample: it has no batch face")
 
     def result(sample: Any, draw: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The one path that every face of an operation takes: from what came in to results and records."""
+"""The one path that every face of an operation takes, from the input to results and records."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from monai_medaug.functional.precision import computing_dtype
 _HALF = torch.finfo(torch.float16).max
 _LARGE = 64 << 20  # bytes of a batch from which memory counts more than calls
 ABSENT: Any = object()
-"""The draw of a sample that takes no part: it stays as it is and gets no record, unlike one that is skipped."""
+"""The draw of a sample that takes no part: it stays unchanged and, unlike a skipped one, gets no record."""
 
 
 class Outcome(NamedTuple):
-    """The results of a call, each of the kind that came in, and the plan that they were made by."""
+    """The results of a call, each in the kind of its input, and the plan."""
 
     results: list[Any]
     plan: Any
@@ -58,12 +58,12 @@ def run_operation(
     Args:
         cls: the array class.
         name: the face's class name, for the record.
-        entries: the keys that are present, the first gives the reference grid.
-        draws: what was drawn, one a sample (one in all unless the entries are batched), None where it is skipped,
-            ABSENT where it takes no part.
-        settings: the constants; where a record is replayed, its numbers.
+        entries: the keys that are present; the first gives the reference grid.
+        draws: one per sample (a single one unless the entries are batched); None for a skipped sample, ABSENT for one
+            that takes no part.
+        settings: the constants; in a replay, the parameters of the record.
         uid: of the instance, for the record; None leaves no record.
-        known: figures of the call that is replayed, one a sample.
+        known: in a replay, the figures of the original call, one per sample.
         resources: see `OperationContract.resources`.
     """
     samples = [s for s, p in enumerate(draws) if p is not None and p is not ABSENT]
@@ -110,7 +110,7 @@ def run_operation(
 def _applied(
     cls: type[OperationContract], entry: Entry, samples: Sequence[int], call: Call, plan: Any
 ) -> tuple[torch.Tensor, list[Params]]:
-    """The kernel call for the samples of a key, and its notes; of a large batch in pieces, which bounds the memory."""
+    """The kernel's result for the samples of a key, and its notes; a large batch goes in pieces to bound memory."""
     count = len(samples)
     at_once = count if entry.tensor.nbytes <= _LARGE else max(1, count // cls.memory)
     whole: Any = None
@@ -125,7 +125,7 @@ def _applied(
         _require_shape(cls, result, own)
         if result.dtype == image.dtype != entry.out_dtype:
             if entry.out_dtype == torch.float16:
-                result = result.clamp(-_HALF, _HALF)  # the greatest value instead of infinity
+                result = result.clamp(-_HALF, _HALF)  # not to infinity
             result = result.to(entry.out_dtype)
         if at_once == count:
             return result, notes
@@ -148,15 +148,15 @@ def _require_shape(cls: type[OperationContract], result: torch.Tensor, call: Cal
 
 
 def _with_others(entry: Entry, out: torch.Tensor, samples: Sequence[int], count: int) -> torch.Tensor:
-    """The results of some samples among all of the batch; the others keep their values."""
+    """The whole batch with the results of some samples; the others keep their values."""
     if not entry.batched:
         return out[0]
     if len(samples) == count:
         return out
     if out.shape[1:] != entry.tensor.shape[1:]:
         raise ValueError(
-            f"{entry.name} must be changed in all samples of the batch or in none, since the grid of the result is "
-            f"another, got {len(samples)} of {count}"
+            f"{entry.name} must be changed in all samples of the batch or in none, since the operation changes the "
+            f"grid, got {len(samples)} of {count}"
         )
     whole = entry.tensor.to(entry.out_dtype, copy=True)
     whole[samples] = out
@@ -172,7 +172,7 @@ def _finished(
     records: Mapping[int, Params],
     uid: str | None,
 ) -> Any:
-    """The kind that came in, in its place, with a record for each sample that takes part; applied where it has one."""
+    """The result in the kind of the input, with a record of each sample that takes part: applied if in ``records``."""
     if not records and out.dtype != entry.out_dtype and out is entry.tensor:
         out = out.to(entry.out_dtype)
     result = restored(out, entry.data)
@@ -186,7 +186,7 @@ def _finished(
     if uid is None or not get_track_meta():
         return result
     if entry.batched and not result.is_batch:
-        say_once("a MetaTensor batch that list_data_collate did not make cannot hold a trace for each sample")
+        say_once("a MetaTensor batch that was not made by list_data_collate can't hold a trace for each sample")
         return result
     found: list[Any] = []
     for s, draw in enumerate(draws):
@@ -207,22 +207,22 @@ def _finished(
 def apply_record(
     record: dict[str, Any], tensor: torch.Tensor, grid: VoxelGrid, inverse: bool = False, **changes: Any
 ) -> torch.Tensor:
-    """Run a record on a plain image (C, ...): its class and numbers are all there is to know.
+    """Run a record on a plain image (C, ...); its class and numbers suffice.
 
     Args:
         record: one of ours, with ``do_transforms``.
-        tensor: the image; its type is kept for masks, else it is computed and returned as `OperationContract` says.
-        grid: the image's grid; where the operation changes the grid and is undone, that of the result.
-        inverse: undo instead; possible for geometric operations.
+        tensor: the image; a mask keeps its type, an image gets that of `image_dtype`.
+        grid: the image's grid; to undo an operation that changes the grid, the original one.
+        inverse: undo instead; only for geometric operations.
         changes: ``mode`` or ``padding`` instead of the recorded ones.
 
     Raises:
-        ValueError: the record names no operation of this package.
+        ValueError: the record does not name an operation of this package.
     """
     extra = record["extra_info"]
     cls = REGISTRY.get(record["class"])
     if cls is None:
-        raise ValueError(f"record names {record['class']!r}, which monai_medaug does not have")
+        raise ValueError(f"record must name an operation of monai_medaug, got {record['class']!r}")
     known = [extra["figures"]] if "figures" in extra else None
     mode = changes.get("mode", extra.get("mode", "bilinear"))
     mask = cls.geometric and mode == "nearest"

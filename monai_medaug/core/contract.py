@@ -1,7 +1,7 @@
-"""What an operation gives, apart from the faces that run it, and the `Call` that its kernel is told of.
+"""The definition of an operation, apart from the faces that run it, and the `Call` that its kernel receives.
 
-An operation is a class with at most: a constructor, `draw` (what is random), `settings` (what is constant), `apply`
-(the kernel call), and class attributes that say the rest. To add one, write its kernel in ``functional/``, then
+An operation is a class with at most: a constructor, `draw` (random quantities), `settings` (constants), `apply` (the
+kernel call), and class attributes for the rest. To add one, write its kernel in ``functional/``, then
 
     class RandGain(RandomOperation):
         '''What it models, formula, units, source, example.'''
@@ -22,7 +22,7 @@ An operation is a class with at most: a constructor, `draw` (what is random), `s
     RandGaind = dictionary_twin(RandGain)
     RandGainD = RandGainDict = RandGaind
 
-`apply` is a class method of plain numbers alone, so that a record in the trace is all that inverse and replay need.
+`apply` is a class method of plain numbers alone, so that inverse and replay need only the record in the trace.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ from monai_medaug.functional.geometry.grid import VoxelGrid
 
 Params = dict[str, Any]
 REGISTRY: dict[str, type[OperationContract]] = {}
-"""Array classes by their names and those of their twins: all that a record may name."""
+"""Array classes by their own and their twins' names: the only classes that a record may name."""
 
 
 @dataclass
 class Call:
-    """What `OperationContract.apply` may know besides the image, for one key of a call.
+    """The arguments of `OperationContract.apply` besides the image, for one key of a call.
 
-    In `OperationContract.plan` it is that of the first key, whose grid is the reference for all.
+    `OperationContract.plan` gets that of the first key, whose grid is the reference for all.
 
     Attributes:
         image: of the key, (B, C, *spatial), for type, device and shape.
-        draws: what was drawn, one dict a sample.
+        draws: one dict per sample.
         settings: the constants of the operation.
-        grids: the key's voxel grid, one a sample.
+        grids: the key's voxel grid, one per sample.
         name: of the key, for error messages.
-        index: position among the transform's keys; noise seeds derive from it, so that no two keys share a field.
+        index: position among the transform's keys; noise seeds derive from it, so that each key gets its own noise.
         mode: interpolation; ``"nearest"`` marks a mask.
-        padding: what lies outside, see `functional.geometry.warp.warp`.
-        plan: what `OperationContract.plan` returned.
-        inputs: the further images or masks that the operation declares, where they were given.
-        resources: what no record can hold, such as a network; empty where a record is replayed.
-        out_dtype: the type in which the result goes back.
+        padding: values outside the image, see `functional.geometry.warp.warp`.
+        plan: the result of `OperationContract.plan`.
+        inputs: further images or masks by their declared names, as far as given.
+        resources: objects that a record cannot hold, such as a network; empty in a replay.
+        out_dtype: type of the result.
         inverse: undo instead.
-        known: the figures of the forward call where it is undone or replayed: nothing is searched again.
+        known: in an inverse or replay, the figures of the forward call, so that nothing is searched again.
         keys: the calls of all keys, for a plan that looks at their images (`OperationContract.plans_by_image`).
         notes: figures of this key for its record, see `note`.
     """
@@ -90,23 +90,23 @@ class Call:
         return [draw[name] for draw in self.draws]
 
     def column(self, name: str) -> torch.Tensor:
-        """One drawn number of all samples as a tensor (B, 1, ...) that broadcasts over the batch."""
+        """One drawn number of all samples, (B, 1, ...), to broadcast over the batch."""
         return self.spread(self.drawn(name))
 
     def spread(self, values: Sequence[float]) -> torch.Tensor:
-        """One number a sample as a tensor (B, 1, ...) that broadcasts over the batch."""
+        """One number per sample, (B, 1, ...), to broadcast over the batch."""
         return self.image.new_tensor(values).reshape(-1, *[1] * (self.image.ndim - 1))
 
     def seeds(self) -> list[int]:
-        """One noise seed a sample for this key, from the drawn ``seed`` and the key's position."""
+        """One noise seed per sample for this key, from the drawn ``seed`` and the key's position."""
         return [(draw.get("seed", 0) + 0x9E3779B97F4A7C15 * self.index) % (1 << 63) for draw in self.draws]
 
     def note(self, figures: Iterable[Params]) -> None:
-        """Add figures that were found in this key's image to its record, one dict a sample."""
+        """Add figures found in this key's image to its record, one dict per sample."""
         self.notes.extend(figures)
 
     def of(self, members: Sequence[int]) -> Call:
-        """The call of some of the samples, for kernels that take samples of one kind together."""
+        """The call of some samples, for kernels that process samples of one kind together."""
         return Call(
             self.image[list(members)],
             [self.draws[i] for i in members],
@@ -123,11 +123,11 @@ class Input:
     The array face takes it by this name, the dictionary twin by the key in ``<name>_key``.
 
     Attributes:
-        doc: what it is, for the twin's docstring: "a second image of the same shape, ...".
-        kind: ``"image"``: real, finite, in the type to compute in; ``"mask"``: where it is not zero, bool; both of the
-            image's shape or of one channel. ``"any"``: whatever it is, handed on as it came.
+        doc: description for the twin's docstring: "a second image of the same shape, ...".
+        kind: ``"image"``: real, finite, converted to the computing type; ``"mask"``: converted to bool, True where not
+            zero; both of the image's shape or of one channel. ``"any"``: passed on unchecked and unchanged.
         required: whether a call needs it.
-        early: whether the twin takes its key right after the arguments without a default, not at the end.
+        early: whether its key follows the twin's arguments without a default instead of standing at the end.
     """
 
     doc: str
@@ -137,56 +137,56 @@ class Input:
 
 
 class OperationContract:
-    """What an operation defines; `core.operation` gives it its faces."""
+    """The definition of an operation; `core.operation` adds its faces."""
 
     geometric: ClassVar[bool] = False
-    """Whether voxels move: keys have a mode and a padding, the inverse undoes it, points and boxes follow."""
+    """Whether voxels move: keys have a mode and a padding, points and boxes follow, and the inverse undoes it."""
     modality: ClassVar[str] = ""
-    """The modality it models, ``"ct"``, ``"mri"`` or ``"xray"``; empty where it suits any."""
+    """The modality it models, ``"ct"``, ``"mri"`` or ``"xray"``; empty if it suits any."""
     phrases: ClassVar[Mapping[str, str]] = {}
-    """How reports and figures say a drawn quantity or a figure of the plan: format strings by its name."""
+    """Format strings for reports and figures, by the name of a drawn quantity or a figure of the plan."""
     headline: ClassVar[Sequence[str] | None] = None
     """The quantities in the short summary of a figure; None for all that have a phrase."""
     gallery: ClassVar[GalleryEntry] = GalleryEntry()
-    """What the gallery shows of it."""
+    """Its entry in the gallery."""
     identity: ClassVar[Params] = {}
-    """The value of each drawn quantity that does nothing. Quantities without one are never scaled."""
+    """The neutral value of each drawn quantity that `toward_identity` scales; others are never scaled."""
     inputs: ClassVar[Mapping[str, Input]] = {}
-    """Further images, masks and targets by name, which `apply` and `plan` find in ``call.inputs``."""
+    """Declarations of further images, masks and targets, which `apply` and `plan` find in ``call.inputs``."""
     accepts_complex: ClassVar[bool] = False
-    """Whether images may be complex; else they are refused."""
+    """Whether images may be complex."""
     replayable: ClassVar[str] = ""
-    """Why a record alone can't repeat it, in words ("it mixed the samples of a batch"); empty where it can."""
+    """Why a record alone can't repeat it ("it mixed the samples of a batch"); empty if it can."""
     differentiable: ClassVar[bool] = True
-    """Whether gradients may flow through it; where not, an image comes out detached."""
+    """Whether gradients flow through it; if not, images come out detached."""
     memory: ClassVar[int] = 1
-    """Working memory of `apply` beside its result, in images. Above 1 large batches are taken in pieces, and `apply`
-    can't count on the plan, which is of all samples."""
+    """Working memory of `apply` beside its result, in images. Above 1, large batches are processed in pieces, while the
+    plan still covers all samples."""
     takes_batches: ClassVar[bool] = False
-    """Whether it works on whole batches alone, because samples need one another or a network is asked once for all."""
+    """Whether it only works on whole batches, because samples depend on one another or on one run of a network."""
     joins_keys: ClassVar[bool] = False
-    """Whether all keys are one input, joined along the channels: a call needs them all, on one grid."""
+    """Whether all keys form one input, joined along the channels: a call needs them all, on one grid."""
     plans_by_image: ClassVar[bool] = False
     """Whether `plan` looks at the images (``call.keys``)."""
     mixes_samples: ClassVar[bool] = False
-    """Whether a result holds voxels of another sample: no verdict on a sample's anatomy holds after it."""
+    """Whether a result holds voxels of another sample, so that no verdict on a sample's anatomy holds after it."""
     common_pattern: ClassVar[bool] = False
-    """Whether an operation with noise also does something that is alike for all keys."""
+    """Whether an operation with noise also changes all keys alike."""
     dtypes: ClassVar[tuple[torch.dtype, ...]] = (
         *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
         *(torch.int16, torch.uint16, torch.uint8),
     )
-    """The types that the contract tests feed it besides `example`; narrower where an operation needs it."""
+    """Image types for the contract tests."""
     spatial_dims: ClassVar[tuple[int, ...]] = (2, 3)
-    """Of the images that it takes."""
+    """Numbers of spatial axes that it accepts."""
     example_arguments: ClassVar[Params | None] = None
     """Constructor arguments for tests; None takes the defaults, or those of the docstring's example."""
     changes_grid: ClassVar[bool] = False
-    """Whether `out_grid` is the operation's own; set by itself."""
+    """Whether the operation overrides `out_grid`; set automatically."""
     variants: ClassVar[Sequence[Params]] = ({},)
-    """Constructor arguments of its forms, where they draw different quantities, for tests."""
+    """Constructor arguments for tests of the forms that draw different quantities."""
     abstract: ClassVar[bool] = True
-    """Set on a base class that is no operation itself; not inherited."""
+    """Set on a base class to keep it out of the registry; not inherited."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -195,60 +195,60 @@ class OperationContract:
             REGISTRY[cls.__name__] = cls
 
     def draw(self) -> Params:
-        """What is random in a call: numbers, strings and lists of them."""
+        """The random quantities of a call: numbers, strings and lists of them."""
         return {}
 
     def settings(self) -> Params:
-        """What is constant: numbers, strings and lists of them, under other names than those of `draw`."""
+        """The constants: numbers, strings and lists of them, under other names than those of `draw`."""
         return {}
 
     def resources(self) -> dict[str, Any]:
-        """What `apply` needs and no record can hold, such as a network; `replayable` then says so."""
+        """Objects that `apply` needs and a record cannot hold, such as a network; `replayable` then says so."""
         return {}
 
     @property
     def reach(self) -> int | None:
-        """How many voxels away a voxel may influence another, for slabs and sliding windows; None for any distance."""
+        """Distance in voxels over which a voxel influences others, for slabs and sliding windows; None for any."""
         return None
 
     @classmethod
     def check(cls, image: torch.Tensor, name: str) -> None:
-        """Raise a ValueError that names the key if the image is not one for this operation."""
+        """Raise a ValueError with the key's name if the operation does not accept the image."""
         require_finite(image, name)
 
     @classmethod
     def plan(cls, call: Call) -> Any:
-        """What all keys share and what is dear to compute; may hold tensors, never enters the trace."""
+        """Expensive results that all keys share; may hold tensors and never enters the trace."""
         return None
 
     @classmethod
     def figures(cls, plan: Any) -> list[Params]:
-        """Plain figures of the plan for the trace, one dict a sample."""
+        """Plain figures of the plan for the trace, one dict per sample."""
         return []
 
     @classmethod
     def recorded(cls, call: Call, plan: Any) -> Sequence[Params | None]:
-        """What the record of each sample holds as its parameters; None where the plan left a sample as it was."""
+        """The parameters in the record of each sample; None where the plan leaves a sample unchanged."""
         return [{**draw, **call.settings} for draw in call.draws]
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         """The kernel call, on (B, C, *spatial). Never writes to ``image``.
 
-        A result in the image's type is cast to ``call.out_dtype``; one in another type stays in that.
+        A result in the image's type is cast to ``call.out_dtype``; one in another type keeps it.
         """
         raise NotImplementedError
 
     @classmethod
     def out_grid(cls, grid: VoxelGrid, params: Params) -> VoxelGrid:
-        """The grid of the result of a sample on ``grid``, by what its record holds; the same where it stays."""
+        """The grid of the result of a sample on ``grid``, from the parameters in its record."""
         return grid
 
     @classmethod
     def move_points(
         cls, params: Params, known: Params, grid: VoxelGrid, world: np.ndarray, inverse: bool
     ) -> np.ndarray:
-        """World positions (N, 3) moved as the anatomy on the reference grid, or back, by a record's numbers."""
+        """World positions (N, 3) in mm moved with the anatomy, or back, by a record's parameters and figures."""
         return world
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What goes into a call: one key's data, the inputs beside it, and their grids."""
+"""The input of a call: one key's data, further inputs, and their grids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monai_medaug.functional.precision import computing_dtype
 
 
 class Given(NamedTuple):
-    """A further input of a call as it came."""
+    """A further input of a call, unchanged."""
 
     name: str
     data: Any
@@ -29,16 +29,16 @@ class Entry:
     """One key's data in a call.
 
     Attributes:
-        data: what came in.
+        data: array, Tensor or MetaTensor.
         name: for error messages.
         index: position among the transform's keys.
-        mode: interpolation of a geometric operation; ``"nearest"`` marks a mask; None where there is none.
-        padding: what lies outside.
+        mode: interpolation of a geometric operation; ``"nearest"`` marks a mask; else None.
+        padding: values outside the image.
         batched: whether there is a batch axis.
-        given: further inputs as they came, by the names that the operation declares.
+        given: further inputs by their declared names.
         settings: constants of this key alone, beside those of the operation.
         accepts_complex: whether complex numbers are allowed.
-        loose: whether a MetaTensor with a batch axis may be one that was not collated; it then gets no record.
+        loose: whether a MetaTensor with a batch axis may be uncollated; it then gets no record.
     """
 
     data: Any
@@ -60,7 +60,7 @@ class Entry:
             fits = torch.tensor(self.padding, dtype=torch.float64).to(self.tensor.dtype).double().item()
             if fits != self.padding:
                 raise ValueError(
-                    f"{self.name} is a mask of {self.tensor.dtype}: padding_mode {self.padding} does not fit"
+                    f"padding_mode must be a value of {self.tensor.dtype} for the mask {self.name}, got {self.padding}"
                 )
 
     @property
@@ -72,7 +72,7 @@ class Entry:
         return self.tensor.dtype if self.mode == "nearest" else image_dtype(self.tensor.dtype)
 
     def batch(self, samples: Sequence[int]) -> torch.Tensor:
-        """The chosen samples (B, C, ...), in the type to compute in; masks as they are."""
+        """The chosen samples (B, C, ...) in the computing type; masks keep theirs."""
         x = self.tensor if self.batched else self.tensor[None]
         if len(samples) < len(x):
             x = x[list(samples)]
@@ -80,7 +80,7 @@ class Entry:
 
     def grid(self, sample: int) -> VoxelGrid:
         affine = self.affine
-        if affine is not None and self.batched and isinstance(affine[0][0], list):  # one a sample
+        if affine is not None and self.batched and isinstance(affine[0][0], list):  # one per sample
             affine = affine[sample]
         return VoxelGrid(self.shape, affine)
 
@@ -104,7 +104,7 @@ def key_call(entry: Entry, samples: Sequence[int], call: Call) -> Call:
 def further_inputs(
     cls: type[OperationContract], entry: Entry, samples: Sequence[int], channels: int | None = None
 ) -> dict[str, Any]:
-    """The further inputs of a key in the form that their declaration says, for the chosen samples."""
+    """The further inputs of a key for the chosen samples, converted as declared."""
     found = {}
     for name, given in entry.given.items():
         declared = cls.inputs[name]
@@ -114,7 +114,7 @@ def further_inputs(
 
 
 def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int], channels: int | None) -> torch.Tensor:
-    """An image or mask (B, C or 1, *spatial) that belongs to a key."""
+    """An image or mask (B, C or 1, *spatial) that goes with a key."""
     what = repr(given.key) if given.key else given.name
     data = given.data
     if declared.kind == "mask" and getattr(data, "ndim", 0) == entry.tensor.ndim - 1:
@@ -126,7 +126,7 @@ def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int]
     if list(whole.shape) not in (wanted, [wanted[0], 1, *wanted[2:]]):
         shown = wanted if entry.batched else wanted[1:]
         raise ValueError(
-            f"{what} must have the shape {shown} of {entry.name}, or one channel, to serve as its {given.name}, got "
+            f"{what} must have the shape {shown} of {entry.name}, or one channel, as its {given.name}, got "
             f"{list(tensor.shape)}"
         )
     if len(samples) < len(whole):
@@ -139,7 +139,7 @@ def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int]
 
 
 def require_one_batch(entries: Sequence[Entry]) -> None:
-    """Raise unless all keys hold as many samples, and MetaTensors are collated: a meta data entry a sample."""
+    """Raise unless all keys hold the same number of samples and MetaTensors are collated."""
     for entry in entries:
         if isinstance(entry.data, MetaTensor) and not entry.data.is_batch and not entry.loose:
             raise ValueError(f"{entry.name} must be collated by list_data_collate, got a MetaTensor of a single sample")
@@ -151,7 +151,7 @@ def require_one_batch(entries: Sequence[Entry]) -> None:
 
 
 def require_one_shape(entries: Sequence[Entry]) -> None:
-    """Raise unless all keys have one spatial shape, to be joined along the channels."""
+    """Raise unless all keys have the same spatial shape, to be joined along the channels."""
     for entry in entries:
         if entry.shape != entries[0].shape:
             raise ValueError(
@@ -161,18 +161,18 @@ def require_one_shape(entries: Sequence[Entry]) -> None:
 
 
 def share_affines(entries: Sequence[Entry]) -> None:
-    """A key without an affine takes that of the first key of equal shape; geometry counts a missing one as 1 mm."""
+    """Give a key without an affine that of the first key of equal shape; without any, geometry assumes 1 mm."""
     for entry in entries:
         entry.affine = affine_of(entry.data)
     for entry in entries:
         if entry.affine is None:
             entry.affine = next((e.affine for e in entries if e.affine is not None and e.shape == entry.shape), None)
         if entry.affine is None and entry.mode is not None:
-            say_once("an image without an affine counts as one of 1 mm voxels")
+            say_once("an image has no affine: its voxels count as 1 mm")
 
 
 def plain_grid(grid: VoxelGrid) -> dict[str, Any]:
-    """A grid as plain values for the trace; without an affine it has none."""
+    """A grid as plain values for the trace."""
     plain: dict[str, Any] = {"shape": list(grid.shape)}
     if grid.affine is not None:
         plain["affine"] = [list(row) for row in grid.affine]

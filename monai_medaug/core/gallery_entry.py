@@ -1,4 +1,4 @@
-"""What the gallery shows of an operation: an attribute of its class."""
+"""The gallery entry of an operation, an attribute of its class."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class GalleryEntry:
-    """How the gallery calls an operation, and a remark on its picture.
+    """Arguments with which the gallery shows an operation, and a remark on its picture.
 
     Attributes:
-        arguments: of the calls. A random operation has one set, whose draw is shown at three magnitudes; any other is
-            shown with each set, side by side.
+        arguments: sets of constructor arguments. A random operation has one set, whose draw is shown at three
+            magnitudes; any other operation is shown with each set, side by side.
         remark: a sentence below the picture.
 
     Example:

@@ -1,8 +1,8 @@
-"""The array face of an operation: what `core.contract` defines, as a MONAI transform.
+"""The array face of an operation: the definition of `core.contract` as a MONAI transform.
 
-- ``Food(...)(image)``: one draw, the kernel with B = 1;
-- the dictionary twin, ``Foodd(keys, ...)(data)``, see `core.twin`: one draw for all keys;
-- the batch face, ``Batched(Food(...))(batch)``, see `core.batch`: B draws, one kernel call.
+- ``Foo(...)(image)``: one draw, the kernel with B = 1;
+- the dictionary twin, ``Food(keys, ...)(data)``, see `core.twin`: one draw for all keys;
+- the batch face, ``Batched(Foo(...))(batch)``, see `core.batch`: B draws, one kernel call.
 """
 
 from __future__ import annotations
@@ -38,36 +38,36 @@ class Operation(OperationContract, InvertibleTransform):
         self.uid = uuid.uuid4().hex
 
     def next_params(self) -> Params | None:
-        """What the next call draws, None where it is skipped."""
+        """The draw of the next call; None if it is skipped."""
         return self.draw()
 
     def batch_params(self, size: int) -> list[Params | None]:
-        """What the samples of a batch draw."""
+        """The draw of each sample of a batch."""
         return [self.next_params() for _ in range(size)]
 
     @property
     def trace_uid(self) -> str | None:
-        """The uid to leave on records, None where tracing is off."""
+        """The uid for records; None if tracing is off."""
         return self.uid if self.tracing else None
 
     def entry(self, data: Any, name: str, batched: bool = False, given: Mapping[str, Given] | None = None) -> Entry:
-        """One image as the path of a call takes it."""
+        """One image as `run_operation` takes it."""
         mode = getattr(self, "mode", "bilinear") if self.geometric else None
         padding = getattr(self, "padding_mode", "border")
         return Entry(data, name, 0, mode, padding, batched, given or {}, accepts_complex=self.accepts_complex)
 
     def run(self, name: str, entries: Sequence[Entry], draws: Sequence[Params | None]) -> Outcome:
-        """A call with these draws, under the name of the face that makes it; see `core.call.run_operation`."""
+        """Run a call with these draws; ``name`` is the class of the face, for the record. See `run_operation`."""
         return run_operation(
             type(self), name, entries, draws, self.settings(), self.trace_uid, resources=self.resources()
         )
 
     def __call__(self, img: Any, **inputs: Any) -> Any:
-        """Apply to one channel-first image (C, H, W) or (C, D, H, W), with the further inputs by their names."""
+        """Apply to one channel-first image (C, H, W) or (C, D, H, W); further inputs are keyword arguments."""
         return self.apply_to(img, "img", inputs)
 
     def apply_to(self, data: Any, name: str, inputs: Mapping[str, Any]) -> Any:
-        """Apply to one image, or a batch where the operation takes these, under a name for error messages."""
+        """Apply to one image, or to a batch if `takes_batches`; ``name`` is for error messages."""
         given = self.given_inputs(inputs)
         if isinstance(data, MetaTensor) and data.has_pending_operations:
             data = apply_pending_transforms(with_meta(plain_tensor(data, name, accepts_complex=True), data), None)
@@ -76,7 +76,7 @@ class Operation(OperationContract, InvertibleTransform):
         return self.run(type(self).__name__, [entry], draws).results[0]
 
     def given_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Given]:
-        """The further inputs of an array call, checked against those that the class declares."""
+        """The further inputs of an array call, checked against the class's declarations."""
         name = type(self).__name__
         unknown = sorted(inputs.keys() - self.inputs.keys())
         if unknown:
@@ -87,16 +87,16 @@ class Operation(OperationContract, InvertibleTransform):
         return {n: Given(n, v) for n, v in inputs.items() if v is not None}
 
     def inverse(self, data: Any) -> Any:
-        """Undo the last call on this MetaTensor: geometry is inverted, intensities stay and lose their record."""
+        """Undo the last call on this MetaTensor: geometry is inverted; intensities stay and only lose their record."""
         return invert_entry(self, data, "img")
 
 
 class RandomOperation(Operation, RandomizableTransform):
-    """Base of the random array classes: each instance has a random state of its own."""
+    """Base of the random array classes: each instance has its own random state."""
 
     abstract = True
     drawn: Any
-    """What the last call drew, None where it was skipped."""
+    """The draw of the last call; None if it was skipped."""
 
     def __init__(self, prob: float) -> None:
         Operation.__init__(self)
@@ -115,7 +115,7 @@ class RandomOperation(Operation, RandomizableTransform):
 
 
 def toward_identity(params: Params, identity: Params, strength: float) -> Params:
-    """Scale a draw toward doing nothing: identity + strength * (value - identity).
+    """Scale a draw toward the identity: identity + strength * (value - identity).
 
     Example:
         >>> toward_identity({"factor": 1.2, "seed": 7}, {"factor": 1.0}, 0.5)
@@ -133,7 +133,7 @@ def toward_identity(params: Params, identity: Params, strength: float) -> Params
 
 
 def invert_entry(operation: Operation, data: Any, name: str) -> Any:
-    """Undo the operation's last record on one MetaTensor, given as a new object; of a batch drop the records."""
+    """Undo the operation's last record on one MetaTensor and return a new one; on a batch only drop the records."""
     if not isinstance(data, MetaTensor):
         if operation.geometric:
             raise ValueError(f"{name} must be a MetaTensor to be inverted, got {type(data).__name__}: it has no trace")
@@ -141,7 +141,7 @@ def invert_entry(operation: Operation, data: Any, name: str) -> Any:
     out, record = without_record(data, operation.uid), last_record(data, operation.uid)
     if not operation.geometric:
         if operation.changes_grid and record is not None and record["do_transforms"]:
-            raise ValueError(f"{name} can't be inverted: {type(operation).__name__} changes the grid, for good")
+            raise ValueError(f"{name} can't be inverted: {type(operation).__name__} changes the grid")
         return out
     if record is None:
         raise ValueError(f"{name} has no record of this {type(operation).__name__} to invert")

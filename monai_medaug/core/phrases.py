@@ -1,4 +1,4 @@
-"""How a quantity of a record is said: the one place for the report, the figures and the gallery."""
+"""The wording of a record's quantities, shared by the report, the figures and the gallery."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 from monai_medaug.core.contract import OperationContract
 
 UNITS = {"degrees": "°", "mm": " mm", "hu": " HU", "fraction": " of the field of view"}
-"""The unit that the last part of a quantity's name stands for."""
+"""Units by the last part of a quantity's name."""
 
 
 def named_quantity(name: str, value: Any, digits: int = 4) -> tuple[str, str]:
-    """A quantity as its name and its value with the unit.
+    """The name of a quantity and its value with the unit.
 
     Args:
-        name: as in the record; a unit at its end is moved to the value.
+        name: as in the record; a unit at its end moves to the value.
         value: a number, a word, or a list of these.
-        digits: significant ones of a float.
+        digits: significant digits of a float.
 
     Example:
         >>> named_quantity("elastic_sigma", 8.0), named_quantity("shift_mm", [1.25, 2.0])
@@ -30,7 +30,7 @@ def named_quantity(name: str, value: Any, digits: int = 4) -> tuple[str, str]:
 
 
 def phrase(operation: type[OperationContract], name: str, value: Any) -> str:
-    """A quantity as the operation says it in `Operation.phrases`, else as its name and its value with the unit.
+    """A quantity in the words of `OperationContract.phrases`, else as its name and its value with the unit.
 
     Example:
         >>> from monai_medaug.transforms import RandCTDose, RandMRIMotion

@@ -12,17 +12,17 @@ from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.entry import grid_of
 from monai_medaug.functional.geometry.grid import VoxelGrid
 
-_BOX_SAMPLES = 25  # a side: the image of a box is bounded by its deformed faces, not by its eight corners
+_BOX_SAMPLES = 25  # per side: the deformed faces bound the image of a box, its eight corners do not
 
 
 def move_companions(record: dict[str, Any], data: Any, name: str, boxes: bool, space: str, inverse: bool) -> Any:
-    """Points (N, D) or boxes (N, 2 D) moved as a record's operation moved the anatomy.
+    """Points (N, D) or boxes (N, 2 D) moved with the anatomy by a record's operation.
 
     Args:
         record: an applied record of a geometric operation.
-        data: numpy array or tensor; returned as the same kind and floating type.
+        data: numpy array or tensor; the result has the same kind and floating type.
         name: key for error messages.
-        boxes: whether these are boxes, lower corner then upper; the result bounds the deformed box.
+        boxes: whether ``data`` are boxes, lower corner then upper; the result bounds the deformed box.
         space: ``"world"`` (mm) or ``"voxel"`` (index of the reference grid).
         inverse: move back.
     """

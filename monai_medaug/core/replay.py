@@ -1,4 +1,4 @@
-"""Exact repetition of what a report says: `replay`."""
+"""Exact repetition of a report's steps: `replay`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _CONTAINERS = ("OneOf", "SomeOf", "RandomOrder", "Compose")
 
 
 def replay(data: Any, report: Any, transform: Any = None) -> Any:
-    """Apply again what a report says was applied.
+    """Apply the steps of a report again.
 
-    Bit for bit on the same kind of device. The report is data: class names are looked up in a fixed list and only
-    numbers, strings and lists reach a kernel.
+    The result is equal bit for bit on the same kind of device. The report is data: class names are looked up in a fixed
+    list, and only numbers, strings and lists reach a kernel.
 
     Args:
-        data: the dictionary or image as it was before our first step.
+        data: the dictionary or image before our first step.
         report: a `Report`, a dictionary or JSON text.
-        transform: the preset or `PreservingCompose` that was used, built alike: it is run with the recorded seed, which
-            repeats MONAI's random steps inside it too.
+        transform: a preset or `PreservingCompose` built like the original: it is run with the recorded seed, which also
+            repeats MONAI's random steps inside it.
 
     Raises:
         ValueError: the report is not one of ours, names an unknown operation or an applied step of MONAI (whose trace
@@ -51,7 +51,7 @@ def replay(data: Any, report: Any, transform: Any = None) -> Any:
         return transform.run_seeded(data, content["seed"])
     if content.get("untraced"):
         raise ValueError(
-            f"step {content['untraced'][0]} leaves no trace and cannot be replayed from it: give transform"
+            f"step {content['untraced'][0]} leaves no trace and can't be replayed without the argument transform"
         )
     single = not isinstance(data, Mapping)
     out = {_ITEM: data} if single else dict(data)
@@ -68,19 +68,19 @@ def _content(report: Any) -> dict[str, Any]:
         except json.JSONDecodeError as error:
             raise ValueError(f"report must be JSON text, a Report or a dictionary: {error}") from None
     if not isinstance(report, Mapping) or not isinstance(report.get("steps"), list):
-        raise ValueError("report must be one of monai_medaug, with a list of steps")
+        raise ValueError("report must be a report of monai_medaug, with a list of steps")
     return dict(report)
 
 
 def _repeat(out: dict[Any, Any], step: Any, steps: list[Any], report: Mapping) -> None:
-    """Run one applied step on the data, in place of its entries in ``out``."""
+    """Run one applied step on its entries in ``out``, which it replaces."""
     if not isinstance(step, Mapping) or not isinstance(step.get("keys"), Mapping) or "name" not in step:
         raise ValueError(f"report has a malformed step: {step!r}")
     name = step["name"]
     if name not in REGISTRY:
         if name in _CONTAINERS:
             return
-        raise ValueError(f"step {name} is none of monai_medaug and cannot be replayed from its trace: give transform")
+        raise ValueError(f"step {name} is not of monai_medaug and can't be replayed without the argument transform")
     cls = REGISTRY[name]
     if cls.replayable:
         keys = ", ".join(map(repr, step["keys"]))
@@ -109,7 +109,7 @@ def _repeat(out: dict[Any, Any], step: Any, steps: list[Any], report: Mapping) -
         uid = "replay" if traced else None
         results = run_operation(cls, name, list(entries.values()), [params], params, uid, known).results
     except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"step {name} of the report does not hold what it needs: {error!r}") from error
+        raise ValueError(f"step {name} of the report is incomplete: {error!r}") from error
     out |= zip(entries, results, strict=True)
 
 

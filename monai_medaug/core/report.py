@@ -1,4 +1,4 @@
-"""What was applied, for people and machines: `augmentation_report`."""
+"""A report on the applied steps, for people and machines: `augmentation_report`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ITEM = "image"  # the name of a bare MetaTensor
 
 
 class Report(dict):
-    """A report as plain values; ``str()`` is for people, `to_json` for machines and `replay`."""
+    """A report of plain values; ``str()`` formats it for people, `to_json` for machines and `replay`."""
 
     def to_json(self) -> str:
         """The report as JSON text."""
@@ -35,7 +35,7 @@ class Report(dict):
                 values = {**step.get("params", {}), **step.get("figures", {})}
                 said = (named_quantity(name, value) for name, value in values.items())
                 lines += [f"       {name:24s} {value}" for name, value in said]
-        lines += [f"     {name}: applied, leaves no figures" for name in self.get("untraced", [])]
+        lines += [f"     {name}: applied, not recorded" for name in self.get("untraced", [])]
         for key, check in self["range_check"].items():
             (low, high), below, above = check["range_hu"], check["share_below"], check["share_above"]
             lines.append(
@@ -54,7 +54,7 @@ class Report(dict):
 
 
 def augmentation_report(data: Any) -> Any:
-    """Everything that the trace knows of what was applied.
+    """Report all applied steps that the trace records.
 
     Args:
         data: a dictionary with MetaTensors, or a MetaTensor, after our transforms; or a collated batch of either.
@@ -62,13 +62,13 @@ def augmentation_report(data: Any) -> Any:
     Returns:
         A `Report`, or a list of them for a batch. Its entries: ``package``, ``pipeline``, ``images`` (shape and spacing
         of each key), ``steps`` (name, keys, whether applied, every drawn value and figure with the unit in its name),
-        ``range_check`` of the CT preset, ``untraced`` (MONAI's random steps that were applied and
-        leave no record, where there are any), ``anatomy_preserved`` and ``pathology_preserved`` ("yes", "no" or "not
-        checked"), ``violations``, ``checks`` and ``strength`` of `PreservingCompose`, and the ``seed`` that repeats the
-        call of a preset. Nothing in it names a patient, a file or a date.
+        ``range_check`` of the CT preset, ``untraced`` (MONAI's random steps that were applied without a record),
+        ``anatomy_preserved`` and ``pathology_preserved`` ("yes", "no" or "not checked"), ``violations``, ``checks`` and
+        ``strength`` of `PreservingCompose`, and the ``seed`` that repeats the call of a preset. A report never names a
+        patient, a file or a date.
 
     Raises:
-        ValueError: there is no MetaTensor, or no record of ours: bare arrays carry no trace.
+        ValueError: the data hold no MetaTensor, or no record of ours; bare arrays carry no trace.
 
     Example:
         >>> import torch
@@ -93,7 +93,7 @@ def augmentation_report(data: Any) -> Any:
 def _report_of(traces: Mapping[str, list[Record]], images: Mapping[str, MetaTensor], sample: int) -> Report:
     steps, containers = merged_steps(traces)
     if not steps and not containers:
-        raise ValueError("data carry no record of monai_medaug: nothing of it was applied, or tracing was off")
+        raise ValueError("data must carry a record of monai_medaug, got none: nothing was applied, or tracing was off")
     keys = {key for entry in (*steps, *containers) for key in entry["keys"]}
     outer = containers[-1] if containers else {}
     judged = [c for c in containers if "verdict" in c["extra"]]
@@ -122,16 +122,16 @@ def _report_of(traces: Mapping[str, list[Record]], images: Mapping[str, MetaTens
 
 
 def _worst(verdicts: list[str], moved_later: bool) -> str:
-    """The verdict on a chain: any no is a no, and a yes does not cover geometry that came after it."""
+    """The verdict on a chain: "no" if any verdict is; "yes" does not cover later geometry."""
     if "no" in verdicts:
         return "no"
     return "yes" if "yes" in verdicts and not moved_later else "not checked"
 
 
 def merged_steps(traces: Mapping[str, list[Record]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The steps from our first one on, and our containers, each once for all keys that carry its record.
+    """The steps from our first one on, and our containers, each once for all keys with its record.
 
-    The n-th record of one instance in one key's trace belongs with the n-th in another's.
+    The n-th record of an instance in one key's trace matches the n-th in another's.
     """
     steps: dict[tuple, dict[str, Any]] = {}
     containers: dict[tuple, dict[str, Any]] = {}
@@ -156,7 +156,7 @@ def merged_steps(traces: Mapping[str, list[Record]]) -> tuple[list[dict[str, Any
             if is_ours(record) and entry["applied"] and not extra.get("container"):
                 entry["models"] = (REGISTRY[name].__doc__ or "").split("\n")[0]
                 entry |= {"params": extra["params"]} if "params" in extra else {}
-                for figure_name, figure in extra.get("figures", {}).items():  # those of one key alone get its name
+                for figure_name, figure in extra.get("figures", {}).items():  # one that differs gets the key's name
                     known = entry.setdefault("figures", {})
                     known[figure_name if known.get(figure_name, figure) == figure else f"{figure_name}_of_{key}"] = (
                         figure

@@ -1,4 +1,4 @@
-"""The same sample whatever the workers: draws that depend on seed, sample and epoch alone."""
+"""Draws that depend on seed, sample and epoch alone, not on the workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from monai_medaug.core.seeded import keys_of, map_transforms, own_in_thread, see
 class SampleSeeds:
     """Integers for the calls of a transform: a stable hash of (seed, sample id, epoch).
 
-    The epoch lies in shared memory, so that `set_epoch` reaches worker processes that already run.
+    The epoch is in shared memory, so that `set_epoch` reaches running worker processes.
 
     Args:
         sample_key: key of the sample's id, a string or whole number, in the data.
@@ -46,23 +46,23 @@ class SampleSeeds:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
-        if not self._epoch.is_shared():  # from a file; a worker gets the memory itself
+        if not self._epoch.is_shared():  # unpickled from a file; a worker gets the shared memory itself
             self._epoch.share_memory_()
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next draws are for."""
+        """The epoch of the next draws."""
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins, in the main process, before its loader is iterated."""
+        """Set the epoch that begins: in the main process, before its loader is iterated."""
         self._epoch.fill_(whole_number("epoch", epoch, 0))
 
     def of(self, data: Mapping, sample: int | None = None) -> int:
         """The integer of a sample, or of one of a collated batch, below 2**31 - 1.
 
         Raises:
-            KeyError: the data has no id.
+            KeyError: the data lack the id.
             ValueError: the id is neither a string nor a whole number.
         """
         if self.sample_key not in data:
@@ -81,9 +81,9 @@ class SampleSeeds:
 class SampleSeeded(MapTransform, InvertibleTransform, RandomizableTrait):
     """Run any transform with draws that depend on (seed, sample id, epoch) alone.
 
-    How many workers there are, in which order they come, which rank a sample falls to and where a run was resumed then
-    makes no difference. Each call seeds the transform, MONAI's steps too, with a stable hash of the three. There is no
-    `set_random_state`: MONAI's loaders would give every worker another seed through it.
+    The number and order of workers, the rank that gets a sample, and a resumed run then make no difference. Each call
+    seeds the transform, MONAI's steps included, with a stable hash of the three. The class has no `set_random_state`,
+    through which MONAI's loaders would give every worker another seed.
 
     Args:
         transform: a dictionary transform or a Compose.
@@ -91,7 +91,7 @@ class SampleSeeded(MapTransform, InvertibleTransform, RandomizableTrait):
         seed: of the experiment.
 
     Raises:
-        KeyError: a sample has no id.
+        KeyError: a sample lacks its id.
         ValueError: its id is neither a string nor a whole number.
 
     Example:
@@ -123,7 +123,7 @@ class SampleSeeded(MapTransform, InvertibleTransform, RandomizableTrait):
             part.allow_missing_keys = value
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins, before its loader is iterated; workers that run already hear of it."""
+        """Set the epoch that begins, before its loader is iterated; it reaches running workers."""
         self.seeds.set_epoch(epoch)
 
     def __call__(self, data: Mapping) -> Any:

@@ -1,4 +1,4 @@
-"""Containers that draw one integer per call, seed everything inside with it and record it, for exact repetition."""
+"""Containers that draw one integer per call, seed all children with it and record it, for exact repetition."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _copies = threading.local()
 
 
 def own_in_thread(transform: T) -> T:
-    """The transform itself on the main thread, elsewhere a copy that this thread alone uses.
+    """The transform itself on the main thread, elsewhere a copy for this thread alone.
 
-    To seed children and to run them are two steps, between which another thread would seed them anew.
+    Children are seeded first and run later; another thread could reseed shared ones in between.
     """
     if threading.current_thread() is threading.main_thread():
         return transform
@@ -54,7 +54,7 @@ class SeededContainer(Randomizable, InvertibleTransform):
         self.set_random_state(get_seed())
 
     def run_seeded(self, data: Mapping, seed: int) -> dict:
-        """The call with a given integer: what `__call__` does after drawing, and replay without."""
+        """Apply to a dictionary with a given integer, drawn by `__call__` or recorded."""
         raise NotImplementedError
 
     def __call__(self, data: Any) -> Any:
@@ -64,21 +64,21 @@ class SeededContainer(Randomizable, InvertibleTransform):
         return own_in_thread(self).run_seeded(data, self.call_seed(data))
 
     def call_seed(self, data: Any, sample: int | None = None) -> int:
-        """The integer of the next call, on one sample or one of a collated batch."""
+        """The integer for the next call, on a sample or on one of a collated batch."""
         return int(self.R.randint(2**31 - 1))
 
     @property
     def runs_on_batches(self) -> bool:
-        """Whether `batch_draw` and `run_batch` take the children one by one; else `Batched` goes sample by sample."""
+        """Whether `Batched` may use `run_batch`; else it goes sample by sample."""
         return False
 
     def batch_draw(self, data: Any, sample: int, drawn: Callable[[Any], Any]) -> Any:
-        """What one sample of a collated batch draws, in the form that `run_batch` takes.
+        """The draws of one sample of a collated batch, as `run_batch` takes them.
 
         Args:
             data: the batch.
-            sample: which of it.
-            drawn: gives what the sample draws from a child.
+            sample: index of the sample.
+            drawn: function that returns the sample's draw from a child.
         """
         return self.call_seed(data, sample)
 
@@ -87,17 +87,17 @@ class SeededContainer(Randomizable, InvertibleTransform):
 
         Args:
             data: the batch.
-            draws: what `batch_draw` gave for each sample, or ABSENT.
-            run: runs a child, given draws of it, on a batch.
+            draws: the result of `batch_draw` for each sample, or ABSENT.
+            run: function that runs a child with its draws on a batch.
         """
         raise NotImplementedError
 
     def with_records(self, data: dict, applied: bool, infos: Mapping[Any, dict[str, Any]]) -> dict:
-        """A copy of the data whose MetaTensors under ``keys`` end with a record of this container.
+        """A copy of the data with a record of this container on the MetaTensors under ``keys``.
 
         Args:
-            data: after the children.
-            applied: False where the input was returned instead.
+            data: the result of the children.
+            applied: False if the input is returned instead.
             infos: ``extra_info`` for each key, besides the uid.
         """
         out = dict(data)
@@ -111,7 +111,7 @@ class SeededContainer(Randomizable, InvertibleTransform):
         return out
 
     def record(self, applied: bool, shape: Sequence[int], info: Mapping[str, Any]) -> Record:
-        """A record of a call: what it was and ``info``."""
+        """A record of a call that holds ``info``."""
         return new_record(self.label, applied, shape, {"uid": self.uid, "container": True, **info})
 
     def inverse(self, data: Any) -> Any:
@@ -132,7 +132,7 @@ class SeededContainer(Randomizable, InvertibleTransform):
 
 
 def seed_children(transforms: Iterable[Any], seed: int) -> None:
-    """Give each random child a seed of its own, derived from one integer."""
+    """Give each random child its own seed, derived from one integer."""
     source = np.random.RandomState(seed)
     for child in transforms:
         if isinstance(child, Randomizable):
@@ -140,9 +140,9 @@ def seed_children(transforms: Iterable[Any], seed: int) -> None:
 
 
 def untraced_steps(transforms: Iterable[Any]) -> list[str]:
-    """The random steps of MONAI among these that the last call applied and that leave no record.
+    """Names of MONAI's random steps that the last call applied and that leave no record.
 
-    Those inside another container of ours stand in its own record.
+    Steps inside another container of ours are listed in its own record.
     """
     found: list[str] = []
     for transform in transforms:
@@ -156,7 +156,7 @@ def untraced_steps(transforms: Iterable[Any]) -> list[str]:
 
 
 def random_operations(transforms: Iterable[Any]) -> Iterator[RandomOperation]:
-    """All random operations of this package among these transforms, however deep."""
+    """All random operations of this package among these transforms, at any depth."""
     for transform in transforms:
         if isinstance(transform, RandomOperation):
             yield transform
@@ -169,7 +169,7 @@ def random_operations(transforms: Iterable[Any]) -> Iterator[RandomOperation]:
 
 
 def keys_of(transforms: Iterable[Any]) -> tuple:
-    """The keys of all map transforms among these, however deep, each once."""
+    """The keys of all map transforms among these, at any depth, each once."""
     found: dict[Any, None] = {}
     for transform in transforms:
         own = getattr(transform, "keys", None)
@@ -181,7 +181,7 @@ def keys_of(transforms: Iterable[Any]) -> tuple:
 
 
 def map_transforms(transforms: Iterable[Any]) -> list[MapTransform]:
-    """The map transforms among these, also those inside a Compose."""
+    """The map transforms among these and inside their Composes."""
     found = []
     for transform in transforms:
         inside = () if isinstance(transform, MapTransform) else getattr(transform, "transforms", ())

@@ -1,4 +1,4 @@
-"""What users hand in, as plain tensors, and back: numpy arrays, tensors and MetaTensors of any dtype."""
+"""Conversion of numpy arrays, tensors and MetaTensors of any dtype to plain tensors, and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _said: set[str] = set()
 
 
 class Notice(UserWarning):
-    """What a user should know of a call: no value and no path is quoted."""
+    """A notice about a call; it quotes neither values nor paths."""
 
 
 def say_once(message: str) -> None:
@@ -25,14 +25,14 @@ def say_once(message: str) -> None:
     if message in _said:
         return
     _said.add(message)
-    level, frame = 2, sys._getframe(1)  # the user's line, not ours
+    level, frame = 2, sys._getframe(1)  # climb to the user's line
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("monai_medaug."):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, Notice, stacklevel=level)
 
 
 def plain_tensor(data: Any, name: str, batch: bool = False, accepts_complex: bool = False) -> torch.Tensor:
-    """The voxels of an array, Tensor or MetaTensor, sharing memory where that is possible.
+    """The voxels of an array, Tensor or MetaTensor, in shared memory where possible.
 
     Args:
         data: channel-first image, (C, H, W) or (C, D, H, W), with a leading batch axis if ``batch``.
@@ -41,7 +41,7 @@ def plain_tensor(data: Any, name: str, batch: bool = False, accepts_complex: boo
         accepts_complex: whether complex numbers are allowed.
 
     Raises:
-        TypeError: not an array of numbers, or complex where that is not allowed.
+        TypeError: not an array of numbers, or complex but not allowed to be.
         ValueError: of another rank, or empty.
     """
     if isinstance(data, torch.Tensor):
@@ -71,7 +71,7 @@ def plain_tensor(data: Any, name: str, batch: bool = False, accepts_complex: boo
 
 
 def require_finite(tensor: torch.Tensor, name: str) -> None:
-    """Raise if a floating tensor holds NaN or Inf. The sum tells in one pass; only a suspicious one is looked into."""
+    """Raise if a tensor holds NaN or Inf. Its sum is tested first, in one pass; only if that fails, each value."""
     if not tensor.is_floating_point() and not tensor.is_complex():
         return
     with torch.no_grad():
@@ -86,12 +86,12 @@ def require_finite(tensor: torch.Tensor, name: str) -> None:
 
 
 def image_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The type an image comes back in: floats keep theirs, integers become float32."""
+    """The type of an image's result: floats keep theirs, integers become float32."""
     return dtype if dtype.is_floating_point or dtype.is_complex else torch.float32
 
 
 def restored(tensor: torch.Tensor, original: Any) -> Any:
-    """The tensor as the kind of the original: numpy array, Tensor, or MetaTensor with a copy of its meta data."""
+    """The tensor in the kind of the original: numpy array, Tensor, or MetaTensor with a copy of its meta data."""
     if isinstance(original, np.ndarray):
         return tensor.numpy()
     if isinstance(original, MetaTensor) and get_track_meta():
@@ -100,7 +100,7 @@ def restored(tensor: torch.Tensor, original: Any) -> Any:
 
 
 def with_meta(tensor: torch.Tensor, original: MetaTensor) -> MetaTensor:
-    """A MetaTensor round this tensor whose meta data and lists are copies of the original's."""
+    """The tensor as a MetaTensor with copies of the original's meta data and lists."""
     with torch._C.DisableTorchFunctionSubclass():
         out = tensor.as_subclass(MetaTensor)
     state = dict(original.__dict__)
@@ -112,7 +112,7 @@ def with_meta(tensor: torch.Tensor, original: MetaTensor) -> MetaTensor:
 
 
 def affine_of(data: Any) -> list[list[float]] | None:
-    """The affine of a MetaTensor as nested lists (one more nesting for a batch), else None."""
+    """The affine of a MetaTensor as nested lists, for a batch a list of them; None without one."""
     if isinstance(data, MetaTensor):
         affine = data.meta.get("affine")
         if affine is not None:

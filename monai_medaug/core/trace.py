@@ -1,7 +1,7 @@
-"""Records of what was applied, on the ``applied_operations`` of MetaTensors.
+"""Records of applied operations, in the ``applied_operations`` of MetaTensors.
 
-A record is a dict of plain values in MONAI's form. Ours carry no ``id``: MONAI's matching by object identity fails
-after pickling, ours compares the ``uid`` that each instance keeps.
+A record is a dict of plain values in MONAI's form. Ours hold the ``uid`` of the instance in place of MONAI's ``id``,
+whose matching by object identity fails after pickling.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 
 def new_record(name: str, applied: bool, shape: Sequence[int], extra: dict[str, Any]) -> Record:
-    """A record in MONAI's form: class, whether it was applied, spatial shape before, and ``extra_info``."""
+    """A record in MONAI's form: class, whether it was applied, spatial shape of the input, and ``extra_info``."""
     return {
         "class": name,
         "tracing": True,
@@ -36,22 +36,21 @@ def is_ours(record: Any) -> bool:
 
 
 def with_new_trace(data: MetaTensor) -> MetaTensor:
-    """The same values and meta data as a new object with lists of its own, to push records to."""
+    """A new MetaTensor with the same values and copies of the meta data and lists, to push records to."""
     with torch._C.DisableTorchFunctionSubclass():
         return with_meta(data.as_subclass(torch.Tensor), data)
 
 
 def push_record(data: Any, record: Record) -> None:
-    """Append to the trace of a MetaTensor of ours (its lists are copies already); other kinds carry no trace."""
+    """Append to the trace of one of our MetaTensors, whose lists are copies already; other kinds have no trace."""
     if isinstance(data, MetaTensor):
         data.applied_operations = [*data.applied_operations, record]
 
 
 def push_batch_records(data: Any, records: Sequence[Any]) -> None:
-    """Append a record to the list of each sample of a collated MetaTensor that has one, as new lists.
+    """Append its record to the trace of each sample of a collated MetaTensor, unless the record is not a dict.
 
-    What is no dict among the records is none. MONAI shares the lists between the tensors of a batch, and an empty trace
-    collates to the enum ``none``.
+    The lists are new, since the tensors of a batch share MONAI's. An empty trace collates to the enum ``none``.
     """
     if isinstance(data, MetaTensor):
         lists = data.applied_operations or [[] for _ in records]
@@ -62,13 +61,13 @@ def push_batch_records(data: Any, records: Sequence[Any]) -> None:
 
 
 def last_record(data: MetaTensor, uid: str) -> Record | None:
-    """The last record with this uid on the MetaTensor of a sample; None if there is none."""
+    """The last record with this uid on the MetaTensor of a sample, or None."""
     own = (r for r in reversed(data.applied_operations) if is_ours(r) and r["extra_info"]["uid"] == uid)
     return next(own, None)
 
 
 def without_record(data: MetaTensor, uid: str) -> MetaTensor:
-    """The MetaTensor of a sample or batch as a new object without the last record that has this uid, of each sample."""
+    """A copy of the MetaTensor of a sample or batch without each sample's last record of this uid."""
 
     def shortened(trace: list[Record]) -> list[Record]:
         last = max((i for i, r in enumerate(trace) if is_ours(r) and r["extra_info"]["uid"] == uid), default=None)
@@ -80,7 +79,7 @@ def without_record(data: MetaTensor, uid: str) -> MetaTensor:
 
 
 def samples_of(data: MetaTensor) -> list[list[Record]]:
-    """The traces of a MetaTensor, one a sample; a single sample's is the one of a list of one."""
+    """The traces of a MetaTensor, one list per sample; a single sample counts as a batch of one."""
     if not data.is_batch:
         return [list(data.applied_operations)]
     traces = data.applied_operations

@@ -1,4 +1,4 @@
-"""Dictionary twins: ``Foodd = dictionary_twin(Food)``, and nothing else to write."""
+"""Dictionary twins: ``Food = dictionary_twin(Foo)``."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from monai_medaug.core.trace import is_ours
 _KEYS = "KeysCollection"
 _KEYS_DOC = """
     Args:
-        keys: keys of the items to transform; they share one draw. The first one present gives the reference grid."""
+        keys: keys of the items to transform; they share one draw. The first present one gives the reference grid."""
 _JOINED_DOC = """
     Args:
         keys: the input: one key, or several that are joined along the channels in this order."""
 _END_DOC = """
-        allow_missing_keys: pass over keys that the data lack instead of raising a KeyError.
+        allow_missing_keys: skip missing keys instead of raising a KeyError.
 """
 
 
 class KeyArgument(NamedTuple):
-    """An argument that a twin has beside those of its array class.
+    """An argument of a twin in addition to those of its array class.
 
     Attributes:
         name: of the argument.
-        default: its default, ``inspect.Parameter.empty`` for none.
+        default: of the argument, or ``inspect.Parameter.empty``.
         doc: for the docstring.
-        early: whether it comes right after the arguments without a default, not at the end.
+        early: whether it follows the arguments without a default instead of standing at the end.
         annotation: for the signature.
     """
 
@@ -53,18 +53,18 @@ class KeyArgument(NamedTuple):
 
 
 _COMPANIONS = (
-    KeyArgument("point_keys", (), "keys of landmarks (N, spatial axes) that follow the anatomy.", False, _KEYS),
+    KeyArgument("point_keys", (), "keys of landmarks (N, spatial axes) that move with the anatomy.", False, _KEYS),
     KeyArgument(
         "box_keys",
         (),
-        "keys of boxes (N, 2 × spatial axes), lower corner then upper, re-bounded after the move.",
+        "keys of boxes (N, 2 × spatial axes), lower corner then upper; the result bounds the deformed box.",
         False,
         _KEYS,
     ),
     KeyArgument(
         "point_space",
         "world",
-        'whether these are in ``"world"`` (mm) or ``"voxel"`` coordinates of the reference grid.',
+        'coordinates of points and boxes: ``"world"`` in mm, or ``"voxel"`` for indices of the reference grid.',
         False,
         "str",
     ),
@@ -72,7 +72,7 @@ _COMPANIONS = (
 
 
 class DictionaryOperation(MapTransform, InvertibleTransform):
-    """Base of the generated twins: draws once with the array instance and applies it to all keys."""
+    """Base of the generated twins: one draw of the array instance, applied to all keys."""
 
     operation_class: ClassVar[type[Operation]]
 
@@ -97,7 +97,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
 
     @classmethod
     def key_arguments(cls, operation_class: type[Operation]) -> list[KeyArgument]:
-        """The arguments beside those of the array class, in their order."""
+        """The arguments in addition to those of the array class, in order."""
         found = list(_COMPANIONS) if operation_class.geometric else []
         for name, declared in operation_class.inputs.items():
             default = inspect.Parameter.empty if declared.required and declared.early else None
@@ -106,7 +106,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
 
     @property
     def tracing(self) -> bool:
-        """Whether calls leave a record: that of the array instance."""
+        """Whether calls leave a record, as set on the array instance."""
         return self.operation.tracing
 
     @tracing.setter
@@ -114,7 +114,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
         self.operation.tracing = value
 
     def entries(self, data: Mapping, batched: bool = False) -> list[Entry]:
-        """The keys that are present, in order; none where all keys are one input and one of them is missing."""
+        """The keys that are present, in order; none if all keys form one input and one of them is missing."""
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dictionary, got {type(data).__name__}")
         given = {}
@@ -138,7 +138,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
         ]
 
     def __call__(self, data: Mapping) -> dict:
-        """Apply to the keys of a dictionary; returns a new one, the rest passes through."""
+        """Apply to the keys of a dictionary; returns a new one with all other items unchanged."""
         if self.operation.takes_batches:
             entries = self.entries(data, batched=True)
             drawn = self.operation.batch_params(len(entries[0].tensor)) if entries else []
@@ -155,7 +155,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
 
     @property
     def traced_keys(self) -> tuple:
-        """The keys that get a record."""
+        """The keys with a record."""
         return self.keys
 
     def inverse(self, data: Mapping) -> dict:
@@ -169,7 +169,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
         return out
 
     def _flushed(self, data: Mapping) -> Mapping:
-        """Pending lazy operations of our keys, applied on copies: MONAI would clear the caller's list."""
+        """The data with pending lazy operations of our keys applied, on copies: MONAI would clear the caller's list."""
         waiting = [k for k in self.keys if isinstance(data.get(k), MetaTensor) and data[k].has_pending_operations]
         if not waiting:
             return data
@@ -177,7 +177,7 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
         return {**data, **apply_pending_transforms(copies, None)}
 
     def _move_companions(self, out: dict, reference: Any, entry: Entry | None, inverse: bool = False) -> None:
-        """Move points and boxes as the reference key's last record of this operation says."""
+        """Move points and boxes by the reference key's last record of this operation."""
         if isinstance(reference, MetaTensor):
             trace = [r for r in reference.applied_operations if is_ours(r)]
             records = [r for r in trace if r["extra_info"]["uid"] == self.operation.uid]
@@ -198,9 +198,9 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
 
 
 class DrawsByOperation:
-    """Mixin of the twins of operations that draw: the array instance alone has a random state, and decides.
+    """Mixin of the twins of operations that draw: only the array instance has a random state, and decides.
 
-    (MONAI's twins seed an outer and an inner transform alike, so that what is drawn depends on the decision.)
+    (MONAI's twins seed an outer and an inner transform alike, so that the draw depends on the decision.)
     """
 
     operation: Any
@@ -221,7 +221,7 @@ class DrawsByOperation:
 
 
 class DrawingDictionaryOperation(DrawsByOperation, DictionaryOperation, Randomizable):
-    """Twin of an operation that draws and is always applied."""
+    """Twin of an operation that is always applied and draws."""
 
 
 class RandomDictionaryOperation(DrawsByOperation, DictionaryOperation, RandomizableTransform):
@@ -233,15 +233,15 @@ class RandomDictionaryOperation(DrawsByOperation, DictionaryOperation, Randomiza
 
     @prob.setter
     def prob(self, value: float) -> None:
-        if "operation" in self.__dict__:  # MapTransform's constructor sets a default before there is one
+        if "operation" in self.__dict__:  # MapTransform's constructor sets a default first
             self.operation.prob = value
 
 
 def present_keys(data: Mapping, keys: Iterable[Any], allow_missing: bool) -> list[Any]:
-    """The keys that the data hold, in order.
+    """The keys that are in the data, in order.
 
     Raises:
-        KeyError: one is missing and that is not allowed.
+        KeyError: one is missing and ``allow_missing`` is False.
 
     Example:
         >>> present_keys({"a": 1}, ("a", "b"), True)
@@ -256,11 +256,11 @@ def present_keys(data: Mapping, keys: Iterable[Any], allow_missing: bool) -> lis
 def dictionary_twin(cls: type[Operation], base: type[DictionaryOperation] | None = None) -> Any:
     """The dictionary twin of an array class: its name with a ``d``, its arguments after ``keys``.
 
-    Signature and docstring are those of the array class, extended; the stubs in ``__init__.pyi`` tell static checkers.
+    Signature and docstring extend those of the array class; static checkers read the stubs in ``__init__.pyi``.
 
     Args:
         cls: the array class.
-        base: of the twin, where it does more than the usual.
+        base: class of the twin; None for the usual one.
     """
     if base is None:
         base = DrawingDictionaryOperation if issubclass(cls, Randomizable) else DictionaryOperation
@@ -300,7 +300,7 @@ def dictionary_twin(cls: type[Operation], base: type[DictionaryOperation] | None
 
 
 def _taken(cls: type[Operation], mode: Any, padding: Any) -> dict[str, Any]:
-    """Those of mode and padding that the array class takes."""
+    """Mode and padding, as far as the array class takes them."""
     return {k: v for k, v in (("mode", mode), ("padding_mode", padding)) if k in inspect.signature(cls).parameters}
 
 
@@ -309,7 +309,7 @@ def _twin_doc(cls: type[Operation], extra: Sequence[KeyArgument]) -> str:
     head, _, rest = doc.partition("\n    Args:")
     keys = _JOINED_DOC if cls.joins_keys else _KEYS_DOC
     per_key = (
-        "\n        mode, padding_mode: one for all keys or one a key. A single number for padding means 0 for masks."
+        "\n        mode, padding_mode: one for all keys or one per key. A single number as padding means 0 for masks."
     )
     own = "".join(f"\n        {a.name}: {a.doc}" for a in extra)
     names = inspect.signature(cls).parameters
