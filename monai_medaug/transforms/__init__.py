@@ -1,6 +1,6 @@
 """Array transforms and their dictionary twins. Type checkers read the generated ``__init__.pyi``.
 
-Every operation in a module of this package, its twin and the twin's aliases are public by themselves; other names are
+Every operation in a module of this package is public, with its twin and the twin's aliases; other public names are
 listed here.
 """
 

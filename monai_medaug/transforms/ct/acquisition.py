@@ -1,4 +1,4 @@
-"""CT artefacts from their cause: motion, beam hardening and detector gain change the sinogram, not the picture."""
+"""CT artefacts simulated in the sinogram: patient motion, beam hardening and detector gain."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TRAJECTORIES = ("sinusoid", "step", "drift")
 
 
 class SinogramOperation(CTImage, RandomOperation):
-    """Base of the operations that change the line integrals of each slice; padding stays as it is."""
+    """Base of the operations that change the line integrals of each slice; padding stays unchanged."""
 
     abstract = True
 
     @classmethod
     def change(cls, stack: SliceStack, beam: ParallelBeam, call: Call) -> Callable[[slice], torch.Tensor]:
-        """A function that gives the change in HU for a range of the stack's slices."""
+        """A function that returns the change in HU of a range of the stack's slices."""
         raise NotImplementedError
 
     @classmethod
@@ -42,23 +42,24 @@ class SinogramOperation(CTImage, RandomOperation):
 
 
 class RandCTMotion(SinogramOperation):
-    """A patient who moves in the slice plane during the scan: each view sees another rigid pose.
+    """Motion of the patient in the slice plane during the scan: a rigid pose for each view.
 
-    View theta of the object turned by phi(theta) and shifted by d(theta) sees the sinogram at theta - phi, displaced by
-    ``d · (cos theta, sin theta)``. The change that this makes is reconstructed and added, so that a patient who holds
-    still keeps every voxel. Poses are taken from the one that the reconstruction shows, so that labels stay aligned.
+    With the object rotated by phi(theta) and translated by d(theta), view theta is the sinogram at theta - phi,
+    displaced by ``d · (cos theta, sin theta)``. The change of the sinogram is reconstructed and added, so that without
+    motion every voxel keeps its value. Poses are relative to the one in the reconstruction, so that labels stay
+    aligned.
 
     Args:
-        shift_mm: range of the greatest shift from the mean position, in a random direction.
-        rotate_degrees: range of the greatest rotation from the mean one.
-        trajectory: ``"sinusoid"`` (breathing, one to three cycles), ``"step"``, ``"drift"``, or None for any.
+        shift_mm: range of the greatest translation from the mean position, in mm, in a random direction.
+        rotate_degrees: range of the greatest rotation from the mean pose.
+        trajectory: ``"sinusoid"`` (breathing, one to three cycles), ``"step"`` or ``"drift"``; None draws one.
         prob: probability of applying it.
 
     Raises:
         ValueError: an argument is out of its range, or the image cannot be in HU.
 
     Source: view-dependent poses as in motion simulation for CT, e.g. Y. Ko et al., Rigid and non-rigid motion artifact
-    reduction in X-ray CT, Med. Image Anal. 2021. 0 to 3 mm and 0 to 2° are those of a restless head.
+    reduction in X-ray CT, Med. Image Anal. 2021. A restless head moves by up to 3 mm and 2°.
 
     Example:
         >>> import torch
@@ -116,7 +117,7 @@ RandCTMotionD = RandCTMotionDict = RandCTMotiond
 
 
 def pose_course(params: Params, views: int) -> np.ndarray:
-    """How far from the mean pose the patient is at each view, at most 1 in size.
+    """Distance from the mean pose at each view, within [-1, 1].
 
     Example:
         >>> pose_course({"trajectory": "drift"}, 5)
@@ -134,14 +135,14 @@ def pose_course(params: Params, views: int) -> np.ndarray:
 
 
 class RandCTBeamHardening(SinogramOperation):
-    """Dark bands between bones and cupping, from a polychromatic beam after the scanner's water correction.
+    """Beam hardening: dark bands between bones, and cupping, that remain after the water correction.
 
-    Each ray is traced through water and bone at five energies of a 120 kV spectrum, ``-ln sum w_e exp(-mu_w,e Lw -
-    mu_b,e Lb)``, corrected as if all were water, and the difference from the monochromatic truth is reconstructed.
-    Water alone comes out unchanged. Bone begins at 150 HU and is pure from 400 HU.
+    A ray through the lengths Lw of water and Lb of bone measures ``-ln sum_e w_e exp(-mu_w,e Lw - mu_b,e Lb)`` at five
+    energies of a 120 kV spectrum. The scanner's correction assumes water alone; the difference from the monochromatic
+    line integral is reconstructed and added. Tissue counts as water below 150 HU, as bone above 400 HU.
 
     Args:
-        amount: range of the share of that effect which the scanner leaves, 0 to 1; above 1 for a softer beam.
+        amount: range of the share of this effect that the scanner leaves, 0 to 1; above 1 for a softer beam.
         prob: probability of applying it.
 
     Raises:
@@ -180,22 +181,22 @@ RandCTBeamHardeningD = RandCTBeamHardeningDict = RandCTBeamHardeningd
 
 
 class RandCTRing(SinogramOperation):
-    """Rings round the rotation axis, from detector elements whose gain is off.
+    """Rings round the rotation axis, from detector elements with gain errors.
 
-    An element with the relative gain error g reads ``p - ln(1 + g)``; constant over the views that makes a ring, and
-    where it sets in during the scan an arc. Some elements are off, by independent normal errors, alike for all slices.
+    An element with the relative gain error g reads ``p - ln(1 + g)``. An error in all views makes a ring, one that sets
+    in during the scan an arc. The errors are independent and normally distributed, and the same for all slices.
 
     Args:
         gain: range of the standard deviation of the relative gain error.
-        elements: share of the elements that are off, in [0, 1], but at least one.
-        drift: share of the elements' error that sets in at a random view instead of lasting the whole scan, in [0, 1].
+        elements: share of the elements with an error, in [0, 1], but at least one element.
+        drift: share of the error that sets in at a random view, in [0, 1]; the rest lasts the whole scan.
         prob: probability of applying it.
 
     Raises:
         ValueError: an argument is out of its range, or the image cannot be in HU.
 
     Source: J. Sijbers & A. Postnov, Reduction of ring artefacts in high resolution micro-CT reconstructions, Phys. Med.
-    Biol. 2004. A calibrated detector is good to a few per mille.
+    Biol. 2004. A calibrated detector has errors of a few per mille.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""CT dose: the quantum noise of fewer photons, in the image or in the sinogram."""
+"""Quantum noise of a reduced CT dose, in the image or in the sinogram."""
 
 from __future__ import annotations
 
@@ -29,24 +29,25 @@ _WINDOWS = {"soft": "hann", "standard": "cosine", "sharp": "ramp"}
 class RandCTDose(CTImage, RandomOperation):
     """Quantum noise of a lower dose: zero mean, with the spectrum of filtered back-projection.
 
-    In the ``"image"`` domain each slice gets noise of the standard deviation that was drawn and of power ``|f| W(f)²``,
-    a ramp times the square of the reconstruction kernel's apodisation, with frequencies in cycles per mm; slices are
-    independent but for the overlap of the slice profile. In the ``"projection"`` domain the dose is a fraction a of the
-    scan's own: of N0 photons a ray lets ``N0 exp(-p)`` through, and the noise that is missing at ``a N0``, of variance
-    ``(1 / a - 1) exp(p) / N0`` plus that of the electronics, is inserted into the line integrals, reconstructed and
-    added: it is stronger along dense paths, streaks between the hips, and grows as dose^-1/2.
+    In the ``"image"`` domain each slice gets noise of the drawn standard deviation and of the power ``|f| W(f)²``: a
+    ramp over the frequency f in cycles per mm times the squared apodisation W of the reconstruction kernel. Adjacent
+    slices are correlated, as by the overlap of their profiles; others are independent.
 
-    Slices lie across the array axis nearest to the scanner's axis (the world's third), the last axis where there is no
-    affine. Padding outside the reconstructed circle (at or below -1400 HU) stays free of noise.
+    In the ``"projection"`` domain the dose is a fraction a of the scan's. Of N0 photons per ray ``N0 exp(-p)`` pass;
+    reducing N0 to ``a N0`` adds noise of variance ``(1 / a - 1) exp(p) / N0``, plus electronic noise, to the line
+    integrals. It is reconstructed and added to the image: stronger along dense paths, with streaks between the hips.
+
+    Slices lie across the array axis nearest to the scanner's axis (the world's third); without an affine, across the
+    last. Padding outside the reconstructed circle (at or below -1400 HU) gets no noise.
 
     Args:
         noise_hu: range of the standard deviation in HU (image domain).
-        kernel: ``"soft"``, ``"standard"``, ``"sharp"`` (the spectrum peaks later), or ``"white"`` (image domain).
-        slice_correlation: correlation of neighbouring slices, in [0, 0.5] (image domain).
+        kernel: ``"soft"``, ``"standard"``, ``"sharp"`` (increasing peak frequency), or ``"white"`` (image domain).
+        slice_correlation: correlation of adjacent slices, in [0, 0.5] (image domain).
         prob: probability of applying it.
         domain: ``"image"`` or ``"projection"``.
-        dose_fraction: range of a, in (0, 1]; 1 does nothing (projection domain).
-        photons: N0 per ray of the scan at hand, 1e4 to 1e7; thick slices collect more (projection domain).
+        dose_fraction: range of a, in (0, 1]; 1 adds no noise (projection domain).
+        photons: N0 per ray of the given scan, 1e4 to 1e7; thick slices collect more (projection domain).
         electronic_noise: standard deviation of the readout in photons, 3 to 10 (projection domain).
 
     Raises:
@@ -54,7 +55,7 @@ class RandCTDose(CTImage, RandomOperation):
 
     Source: S. J. Riederer et al., The noise power spectrum in computed X-ray tomography, Phys. Med. Biol. 1978;
     M. F. Kijewski & P. F. Judy, ibid. 1987; for the insertion L. Yu et al., J. Comput. Assist. Tomogr. 2012 and
-    S. Zabic et al., Med. Phys. 2013. Noise of 1 to 10 HU is that of routine body protocols.
+    S. Zabic et al., Med. Phys. 2013. Routine body protocols have 1 to 10 HU.
 
     Example:
         >>> import torch
@@ -108,7 +109,7 @@ RandCTDoseD = RandCTDoseDict = RandCTDosed
 
 
 def _noisy(image: torch.Tensor, call: Call) -> torch.Tensor:
-    """Noise of the drawn level added in the image."""
+    """The image with noise of the drawn level."""
     seeds, noise = call.seeds(), torch.empty_like(image)
     for stack in slice_stacks(image, call.grids):
         noise[stack.members] = _noise_slices(stack, seeds, call.settings["kernel"], call.settings["slice_correlation"])
@@ -128,7 +129,7 @@ def _noise_slices(stack: SliceStack, seeds: Sequence[int], kernel: str, correlat
 
 
 def _thinned(image: torch.Tensor, call: Call) -> torch.Tensor:
-    """The noise that the fraction of the dose lacks, inserted into the line integrals."""
+    """The image with the noise of the reduced dose, inserted into the line integrals."""
     seeds, fractions = call.seeds(), call.drawn("dose_fraction")
 
     def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:

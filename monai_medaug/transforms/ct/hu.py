@@ -1,4 +1,4 @@
-"""CT: display windows and contrast, on images in Hounsfield units."""
+"""Display windows and contrast of CT images in Hounsfield units."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ HU_PRESETS = {
     "brain": (40.0, 80.0),
     "bone": (400.0, 1800.0),
 }
-"""Centre and width in HU of the usual display windows."""
+"""Centre and width in HU of common display windows."""
 
 
-_RESIDUE_HU = 1e-2  # what rounding leaves of a constant image
+_RESIDUE_HU = 1e-2  # up to this range an image counts as constant
 
 
 def require_hu(image: torch.Tensor, name: str) -> None:
@@ -36,8 +36,8 @@ def require_hu(image: torch.Tensor, name: str) -> None:
         require_finite(image, name)
     if high - low > _RESIDUE_HU and low >= -1 and high <= 1:
         raise ValueError(
-            f"{name} must be in Hounsfield units, got values within [{low:.3g}, {high:.3g}] as of a normalised image: "
-            "put CT transforms before intensity scaling"
+            f"{name} must be in Hounsfield units, got values within [{low:.3g}, {high:.3g}], as if normalised: put CT "
+            "transforms before intensity scaling"
         )
 
 
@@ -45,7 +45,7 @@ _NO_MINMAX = (torch.uint16, torch.uint32, torch.uint64, torch.bool)
 
 
 class CTImage:
-    """Mixin of the operations on HU: what they accept and an example."""
+    """Mixin of the operations on HU: their input check and example."""
 
     modality = "ct"
 
@@ -64,13 +64,13 @@ class CTImage:
 class HUWindow(CTImage, Operation):
     """Display window: HU mapped linearly to ``out_range`` and clipped.
 
-    ``y = low + (high - low) * clip((HU - (center - width / 2)) / width, 0, 1)``, in floating point, nothing rounded.
+    ``y = low + (high - low) * clip((HU - (center - width / 2)) / width, 0, 1)``, in floating point without rounding.
 
     Args:
-        center: middle of the window in HU.
+        center: centre of the window in HU.
         width: its width in HU, above 0.
-        preset: instead of center and width: lung -600/1500, mediastinum 50/350, soft_tissue 40/400, liver 30/150,
-            brain 40/80, bone 400/1800 (centre/width).
+        preset: instead of centre and width: lung -600/1500, mediastinum 50/350, soft_tissue 40/400, liver 30/150,
+            brain 40/80, bone 400/1800.
         out_range: (low, high) of the result.
 
     Raises:
@@ -100,7 +100,7 @@ class HUWindow(CTImage, Operation):
                 raise ValueError(f"preset {preset!r} excludes center and width, got {center!r} and {width!r}")
             center, width = HU_PRESETS[preset]
         if center is None or width is None:
-            raise ValueError(f"a preset, or center and width are needed, got {center!r} and {width!r}")
+            raise ValueError(f"center and width must be given, or a preset, got {center!r} and {width!r}")
         self.center = number("center", center)
         self.width = number("width", width, 1e-6)
         self.out_range = span("out_range", out_range)
@@ -118,13 +118,13 @@ HUWindowD = HUWindowDict = HUWindowd
 
 
 class RandHUWindow(CTImage, RandomOperation):
-    """A random display window, so that a network does not depend on one setting: see `HUWindow`.
+    """A random display window (`HUWindow`), so that a network does not depend on one setting.
 
     Args:
         center: range of the centre in HU.
         width: range of the width in HU.
         out_range: (low, high) of the result.
-        prob: probability of applying it. A skipped image stays in HU: leave it at 1 where a network follows.
+        prob: probability of applying it. A skipped image stays in HU: keep 1 if a network follows.
 
     Raises:
         ValueError: an argument is out of its range, or the image cannot be in HU.
@@ -167,15 +167,15 @@ RandHUWindowD = RandHUWindowDict = RandHUWindowd
 
 
 class RandHUContrast(CTImage, RandomOperation):
-    """Contrast of tissue and bone about a fixed point, as the tube voltage varies it.
+    """Contrast of tissue and bone about a fixed value, which varies with the tube voltage.
 
-    ``pivot + factor (HU - pivot)`` from -200 HU up; from there down to -1000 HU the effect fades, ``HU + w (factor - 1)
-    (HU - pivot)`` with ``w = clip((HU + 1000) / 800, 0, 1)``: air is -1000 HU by definition, lung a mixture of air and
-    tissue. With the pivot at 0 water stays water too. Padding (-2048, -3024 and the like) is kept.
+    ``HU + w (factor - 1) (HU - pivot)`` with ``w = clip((HU + 1000) / 800, 0, 1)``: the full effect from -200 HU up,
+    fading to none at -1000 HU, because air is -1000 HU by definition and lung a mixture of air and tissue. A pivot of 0
+    keeps water at 0 HU. Padding (-2048, -3024 and the like) stays unchanged.
 
     Args:
-        factor: range of the factor, above 0; 1 does nothing.
-        pivot_hu: the value that stays.
+        factor: range of the factor, above 0; 1 changes nothing.
+        pivot_hu: the fixed value in HU.
         prob: probability of applying it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""CT metal: rods of titanium or steel with the streaks that they make, to train and test metal artefact reduction."""
+"""Metal rods in CT with their streaks, to train and test metal artefact reduction."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ from monai_medaug.functional.ct.slices import SliceStack, change_slices, slice_a
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.transforms.ct.hu import CTImage
 
-_REACH = 0.25  # of the field of view: how far from its centre inserts lie
+_REACH = 0.25  # greatest distance of a rod from the centre, as a share of the field of view
 _WINDOW = "cosine"
 
 
 class RandCTMetal(CTImage, RandomOperation):
-    """One or two metal rods across the slices, as a scanner sees them: streaks, dark bands and starvation.
+    """One or two metal rods across the slices, with streaks, dark bands and photon starvation.
 
-    Every ray is traced through tissue, bone and metal at five energies of a 120 kV spectrum; of N0 photons few are left
-    behind the metal, a floor of scattered ones joins them, both are counted with Poisson noise, and the water-corrected
-    result is reconstructed. Slices that the rods do not reach stay as they are. The clean image is the input;
-    `inserted_metal` gives the mask.
+    Every ray passes tissue, bone and metal at five energies of a 120 kV spectrum. Few of N0 photons remain behind
+    metal, plus a floor of scattered ones; both get Poisson noise, and the water-corrected result is reconstructed.
+    Slices without metal stay unchanged. The input serves as the clean image, `inserted_metal` returns the mask.
 
     Args:
-        material: ``"titanium"``, ``"steel"``, or None for either.
-        radius_mm: range of each rod's radius; screws have 2 to 4, nails 5 to 6, hip stems and heads up to 16.
-        rods: one or two, None for either; between two lies the dark band.
+        material: ``"titanium"`` or ``"steel"``; None draws one.
+        radius_mm: range of each rod's radius in mm; screws have 2 to 4, nails 5 to 6, hip stems and heads up to 16.
+        rods: 1 or 2, with a dark band between two; None draws the number.
         photons: N0 per ray, 1e5 to 1e7.
         scatter: scattered photons as a share of N0.
         prob: probability of applying it.
@@ -126,7 +125,7 @@ def _with_metal(image: torch.Tensor, metal: torch.Tensor, name: str, call: Call)
 
 
 def rods_of(params: Params, grid: VoxelGrid, device: torch.device) -> torch.Tensor:
-    """The share (1, 1, *shape) of each voxel that is metal, from the draw and the grid alone."""
+    """The share of metal in each voxel, (1, 1, *shape), from the draw and the grid alone."""
     axis = slice_axis(grid)
     plane = [a for a in range(len(grid.shape)) if a != axis]
     positions = []
@@ -151,13 +150,13 @@ def rods_of(params: Params, grid: VoxelGrid, device: torch.device) -> torch.Tens
 
 
 def inserted_metal(image: MetaTensor) -> MetaTensor:
-    """The metal that `RandCTMetal` put into an image, from the image's trace: 1 inside the rods, else 0.
+    """Mask of the metal that `RandCTMetal` inserted, from the image's trace: 1 inside the rods, else 0.
 
     Args:
-        image: a MetaTensor (C, *spatial) that it came out of, before anything else moved its voxels.
+        image: its result, a MetaTensor (C, *spatial), before another step moves the voxels.
 
     Raises:
-        ValueError: the image has no record of it.
+        ValueError: the image lacks its record.
 
     Example:
         >>> insert = RandCTMetal("steel", radius_mm=5, rods=1, prob=1.0).set_random_state(0)
