@@ -1,4 +1,4 @@
-"""Resolution as an acquisition limits it: thick slices."""
+"""Resolution limited by the acquisition: thick slices."""
 
 from __future__ import annotations
 
@@ -20,31 +20,28 @@ _SLICE, _THROUGH, _RANDOM = "slice", "through", "random"
 
 
 class RandThickSlice(RandomOperation):
-    """The image as if it had been acquired in thicker slices, on the grid that it has.
+    """Thicker slices: lower resolution along one axis, on the original grid.
 
-    Along one axis the image is averaged with the slice profile ``w``, sampled once a slice, and brought back by linear
-    interpolation: ``y(z) = sum_j hat((z - z_j) / t) (sum_k w(z_k - z_j) x(z_k) + n_j)`` with slices of thickness t at
-    ``z_j = centre + (phase + j) t``. The centres are where the slices truly lie: a ramp comes back as it was, and no
-    structure moves. Outside, the border value is repeated. Where a slice is no thicker than a voxel
-    nothing is blurred.
-
-    The other axes keep their resolution, and so does an image of one voxel along the axis.
+    The image is averaged with the slice profile ``w``, sampled once per slice, and interpolated linearly to the grid:
+    ``y(z) = sum_j hat((z - z_j) / t) (sum_k w(z_k - z_j) x(z_k) + n_j)`` with slices of thickness t at ``z_j = centre +
+    (phase + j) t`` and the noise n. A linear ramp is preserved and no structure moves. Border values are repeated
+    outside. Slices up to one voxel thick do not blur, and an image of one voxel along the axis stays unchanged.
 
     Args:
         thickness_mm: range of the slice thickness, the full width at half maximum of the profile, in mm. 3 to 8 mm
             spans clinical body CT and 2D MRI.
-        axis: ``"slice"``: the array axis nearest to the scanner's axis (the world's third), the last where there is no
-            affine; in 2D the one nearest to it if within 45°, else the first. ``"through"``: the same in 3D; one
-            slice stays as it is. A number: that spatial axis. None draws one.
-        profile: ``"gaussian"``, as of selective pulses and helical CT, or ``"trapezoid"``, nearer to a box.
+        axis: ``"slice"``: the array axis nearest to the scanner's axis (the world's third), the last without an affine;
+            in 2D the one nearest to it if within 45°, else the first. ``"through"``: the same in 3D; a 2D image stays
+            unchanged. A number: that spatial axis. None draws one.
+        profile: ``"gaussian"``, for selective pulses and helical CT, or ``"trapezoid"``, nearer to a box.
         noise: range of the standard deviation of white noise in the thick slices, in the image's units.
         prob: probability of applying it.
 
     Raises:
-        ValueError: an argument is out of its range, the image has no such axis, or is not finite.
+        ValueError: an argument is out of its range, the image lacks the axis, or is not finite.
 
     Source: H. Greenspan, Super-resolution in medical imaging, Comput. J. 2009; C. Zhao et al., SMORE, IEEE Trans. Med.
-    Imaging 2021, on why the profile must be the scanner's.
+    Imaging 2021, on the need for the scanner's profile.
 
     Example:
         >>> import torch
@@ -54,7 +51,7 @@ class RandThickSlice(RandomOperation):
         (0.21, 1.0)
     """
 
-    gallery = GalleryEntry(({"axis": 1},), "The thick axis runs down the picture, as in a slice seen from the side.")
+    gallery = GalleryEntry(({"axis": 1},), "The thick axis is vertical, as in a reformatted slice.")
     phrases = {"thickness_mm": "slices of {:.1f} mm"}
     identity = {"thickness_mm": 0.0, "noise": 0.0}
     example_arguments = {"thickness_mm": (12.0, 20.0)}
@@ -87,7 +84,7 @@ class RandThickSlice(RandomOperation):
 
     @classmethod
     def plan(cls, call: Call) -> list[Params]:
-        """The thick axis of the reference grid, for the record: ``"none"`` where there is none."""
+        """The thick axis of the reference grid, for the record; ``"none"`` for a sample that stays unchanged."""
         return [{"thick_axis": "none" if axis is None else axis} for axis in _thick_axes_of(call)]
 
     @classmethod
@@ -111,7 +108,7 @@ RandThickSliceD = RandThickSliceDict = RandThickSliced
 
 
 def _thick_axes_of(call: Call) -> list[int | None]:
-    """The spatial axis along which each sample's slices become thick; None for one that is a slice itself."""
+    """The thick spatial axis of each sample; None for a sample that stays unchanged."""
     return [_thick_axis(call.settings["axis"], d, g) for d, g in zip(call.drawn("direction"), call.grids, strict=True)]
 
 
@@ -123,7 +120,7 @@ def _thick_axis(axis: str | int, direction: int, grid: VoxelGrid) -> int | None:
         return direction % dims
     if axis not in (_SLICE, _THROUGH):
         if int(axis) >= dims:
-            raise ValueError(f"axis must be below the image's {dims} spatial axes, got {axis}")
+            raise ValueError(f"axis must be below {dims}, the number of spatial axes of the image, got {axis}")
         return int(axis)
     if grid.affine is None:
         return 2 if dims == 3 else 0
@@ -132,7 +129,7 @@ def _thick_axis(axis: str | int, direction: int, grid: VoxelGrid) -> int | None:
 
 
 def _thick(image: torch.Tensor, call: Call, axis: int) -> torch.Tensor:
-    """Samples that share the thick axis."""
+    """The thick slices of samples that share the axis."""
     voxels, profile = image.shape[axis + 2], call.settings["profile"]
     pairs = [
         thick_slice_matrices(voxels, p["thickness_mm"] / grid.spacing[axis], p["phase"], profile)
@@ -145,7 +142,7 @@ def _thick(image: torch.Tensor, call: Call, axis: int) -> torch.Tensor:
     thick = along_axis(image, torch.from_numpy(down), axis)
     if any(level > 0 for level in call.drawn("noise")):
         shape = list(image.shape[1:])
-        shape[axis + 1] = voxels + 1  # as many as there can be slices, so that a sample's noise is its own in any batch
+        shape[axis + 1] = voxels + 1  # the greatest number of slices, so that a sample's noise is the same in any batch
         noise = white_noise(shape, call.seeds(), image.device).narrow(axis + 2, 0, slices).to(image.dtype)
         thick = thick + noise * call.column("noise")
     return along_axis(thick, torch.from_numpy(up), axis)

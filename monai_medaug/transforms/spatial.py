@@ -1,4 +1,4 @@
-"""Geometry: one affine and elastic map, applied in one resampling, that cannot fold the anatomy."""
+"""Geometry: an affine and elastic map without folds, in one resampling."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ from monai_medaug.functional.geometry.warp import MODES, PADDING_MODES
 
 
 class RandAffineElastic(RandomOperation):
-    """Rotation, scaling, shift and elastic deformation in one resampling, without a fold.
+    """Rotation, scaling, translation and elastic deformation in one resampling, without folds.
 
     A voxel at world position w takes the value at ``A(phi(w))``. ``A`` undoes a similarity: scaling and rotation about
-    the centre of the reference grid, then a shift. ``phi = exp(s v)`` is the flow of a smooth random velocity field
-    ``v = alpha * gaussian_filter(uniform(-1, 1), sigma)``, integrated by scaling and squaring (Arsigny et al. 2006). It
-    is limited so that the Jacobian determinant of the whole map, taken at every voxel of the reference grid, stays at
-    or above ``min_jacobian``: spots that would fold are eased, the rest keeps its amplitude, and the record says how
-    much was kept. The inverse flows back along -v and is refined by Newton's method on a lattice twice as dense, to
-    about 0.1 voxel; points move exactly. All geometry acts in mm through the affine; the output keeps the
-    input's grid and affine, the anatomy moves in it.
+    the centre of the reference grid, then a translation. ``phi = exp(s v)`` is the flow of a smooth random velocity
+    field ``v = alpha * gaussian_filter(uniform(-1, 1), sigma)``, integrated by scaling and squaring (Arsigny et al.
+    2006). At every voxel of the reference grid the Jacobian determinant of the whole map is at least ``min_jacobian``:
+    the field is reduced where it would fall below, and the record holds the share kept. The inverse is the flow along
+    -v, refined by Newton's method on a lattice twice as dense to about 0.1 voxel; points move exactly. All geometry is
+    in mm through the affine. The output keeps the input's grid and affine; the anatomy moves in it.
 
     Args:
         prob: probability of applying it.
         rotate_degrees: angle about a random axis; in 2D about the plane's normal. 5 means (-5, 5).
-        translate_fraction: shift along each grid axis as a share of the field of view. 0.05 means (-0.05, 0.05).
+        translate_fraction: translation along each grid axis as a share of the field of view; 0.05 means (-0.05, 0.05).
         scale_fraction: isotropic scaling by 1 + this; 0.1 means (-0.1, 0.1), positive enlarges the anatomy.
         elastic_alpha: amplitude of the velocity field, a number or a range; 0 switches the elastic part off. At sigma 8
-            an alpha of 1000 asks for 29 px RMS in 2D, which no map without folds can have: 6 px are kept; in 3D it asks
-            for 6.6 and keeps 5.5. RMS grows with sigma.
+            an alpha of 1000 means 29 px RMS in 2D, of which the determinant allows 6, and 6.6 px in 3D, of which it
+            allows 5.5. RMS grows with sigma.
         elastic_sigma: correlation length of the field.
-        elastic_mm: RMS length of the elastic displacement that is asked for, in mm, a number or a range. It takes the
-            place of alpha, whose effect depends on sigma and the number of axes. Up to about 0.6 sigma is kept.
+        elastic_mm: RMS length of the elastic displacement in mm, a number or a range, at most about 0.6 sigma. Replaces
+            alpha, whose effect depends on sigma and the number of axes.
         elastic_unit: unit of alpha and sigma: ``"voxel"``, the finest spacing of the reference grid, or ``"mm"``.
-        min_jacobian: least determinant allowed, in (0, 1); the elastic part alone also stays below its reciprocal.
+        min_jacobian: least determinant, in (0, 1); the elastic part alone also stays below its reciprocal.
         mode: ``"bilinear"`` (trilinear in 3D) for images, ``"nearest"`` marks a mask, whose labels are only copied.
         padding_mode: ``"border"``, ``"zeros"``, ``"reflection"`` or a number, such as -1000 for HU.
 
@@ -61,15 +60,15 @@ class RandAffineElastic(RandomOperation):
 
     gallery = GalleryEntry(
         ({"rotate_degrees": (4, 5), "elastic_mm": (3, 4), "elastic_sigma": 20, "elastic_unit": "mm"},),
-        "The elastic part is as smooth as in the standard preset: organs move, bones do not wobble.",
+        "The elastic part is as smooth as in the standard preset: organs move, bones keep their shape.",
     )
     phrases = {
-        "rotate_degrees": "turned by {:.1f}°",
+        "rotate_degrees": "rotated by {:.1f}°",
         "scale": "scaled by {:.3f}",
-        "translate_fraction": "shifted by {:.1%} and {:.1%} of the field",
+        "translate_fraction": "translated by {:.1%} and {:.1%} of the field",
         "displacement_rms_mm": "moved by {:.1f} mm RMS",
         "displacement_max_mm": "moved by at most {:.1f} mm",
-        "elastic_mm": "elastic part of {:.1f} mm RMS asked for",
+        "elastic_mm": "elastic part of {:.1f} mm RMS requested",
         "elastic_strength": "elastic part at {:.0%}",
         "elastic_rms_mm": "elastic part {:.1f} mm RMS",
         "min_det_j": "least Jacobian determinant {:.2f}",

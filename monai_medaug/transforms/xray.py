@@ -1,4 +1,4 @@
-"""X-ray: exposure, scatter and collimation, on display images of the attenuation."""
+"""Exposure, scatter and collimation of radiographs, on display images of the attenuation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from monai_medaug.functional.xray import (
 
 
 class Radiograph:
-    """Mixin of the operations on radiographs: how the display image shows the attenuation."""
+    """Mixin of the operations on radiographs: the arguments that relate display values to attenuation."""
 
     modality = "xray"
     max_attenuation: float
@@ -43,11 +43,11 @@ class Radiograph:
         self.value_range = None if value_range is None else wide_span("value_range", value_range)
 
     def display_settings(self) -> Params:
-        """Those arguments but for the range."""
+        """Those arguments except the range."""
         return {"max_attenuation": self.max_attenuation, "inverted": self.inverted, "linear": self.linear}
 
     def drawn_range(self) -> Params:
-        """The range as part of the draw, since a preset takes another one for each sample."""
+        """The range as part of the draw, since a preset sets it for each sample."""
         return {} if self.value_range is None else {"value_range": list(self.value_range)}
 
     @classmethod
@@ -59,20 +59,20 @@ class Radiograph:
 
 
 def display_scale(image: torch.Tensor, call: Call) -> DisplayScale:
-    """The scale of each sample: the range that was stated, else that of its own values."""
+    """The scale of each sample, from the given range or that of its own values."""
     ends = [torch.stack(torch.aminmax(x)) for x in image]
     for i, p in enumerate(call.draws):
         if "value_range" in p:
             ends[i] = ends[i].new_tensor(p["value_range"])
         elif call.settings["linear"]:
-            ends[i] = ends[i] * ends[i].new_tensor([0, 1])  # no photons are zero
+            ends[i] = ends[i] * ends[i].new_tensor([0, 1])  # photon counts start at 0
     low, high = (e.reshape(-1, *[1] * (image.ndim - 1)) for e in torch.stack(ends, 1))
     constants = (call.settings[n] for n in ("max_attenuation", "inverted", "linear"))
     return DisplayScale(low, high, *(call.spread([float(c)] * len(image)) for c in constants))
 
 
 def photon_span(name: str, value: float | Sequence[float]) -> tuple[float, float] | None:
-    """A range of photon counts, None for infinitely many."""
+    """A range of photon counts; None for infinitely many."""
     ends = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     if all(isinstance(v, float) and v == math.inf for v in ends):
         return None
@@ -80,44 +80,44 @@ def photon_span(name: str, value: float | Sequence[float]) -> tuple[float, float
 
 
 def _quantum_noise(random: Any, photons: tuple[float, float] | None) -> float:
-    """Relative noise of one pixel for a number of photons that is uniform in the logarithm."""
+    """Relative noise of one pixel for a photon count drawn uniformly in the logarithm."""
     if photons is None:
         return 0.0
     return math.exp(-0.5 * random.uniform(math.log(photons[0]), math.log(photons[1])))
 
 
 def _noise(image: torch.Tensor, call: Call) -> torch.Tensor | None:
-    """Standard normal noise for the samples, None where none has any."""
+    """Standard normal noise for the samples; None if no sample has noise."""
     if not any(level > 0 for level in call.drawn("quantum_noise")):
         return None
     return white_noise(image.shape[1:], call.seeds(), image.device).to(image.dtype)
 
 
 class RandXRayExposure(Radiograph, RandomOperation):
-    """Another exposure of the same radiograph: its brightness and its quantum noise.
+    """A different exposure of the same radiograph: its brightness and quantum noise.
 
-    The display image is taken as logarithmic, ``p = max_attenuation (v - low) / (high - low)``, and linearised by
-    Lambert and Beer, ``T = exp(-p)``. At an exposure a, N ~ Poisson(a photons T) + Normal(0, read_noise) photons are
-    registered, the reading is ``p' = -ln(N / photons)`` on the same display scale: nothing is normalised, so an image
-    of half the exposure is brighter by ``ln 2``, and values may leave the old range. The noise added is that of the
-    state simulated; what the image had before stays in it. With factor 1 and infinitely many photons the image comes
-    back unchanged. Thick parts get the most noise, ``var(p') = 1 / (a photons T)``.
+    Display values are logarithmic, ``p = max_attenuation (v - low) / (high - low)``, and become transmission by the law
+    of Lambert and Beer, ``T = exp(-p)``. At the exposure a the detector counts N ~ Poisson(a photons T) + Normal(0,
+    read_noise) photons and reads ``p' = -ln(N / photons)`` on the same display scale, without normalisation: half the
+    exposure makes an image brighter by ``ln 2``, and values may leave the old range. Thick parts get the most noise,
+    ``var(p') = 1 / (a photons T)``, in addition to the noise of the input. A factor of 1 with infinitely many photons
+    changes nothing.
 
-    Poisson counts are drawn as continuous figures of the right mean, variance and skewness (Giles 2016); fewer than
-    half a photon reads as half. Images are (C, rows, columns), or stacks of radiographs along the last axis.
+    Poisson counts are drawn as continuous values of the right mean, variance and skewness (Giles 2016), at least half a
+    photon. Images are (C, rows, columns), or stacks of radiographs along the last axis.
 
     Args:
-        factor: range of the exposure; 0.7 to 1.3 is the spread of an automatic exposure control, 0.5 to 2 a coarse
-            error of the technique.
+        factor: range of the exposure; automatic exposure control varies by 0.7 to 1.3, a gross error of technique by
+            0.5 to 2.
         photons: range of the photons per pixel in the open field, drawn uniformly in the logarithm; 1e3 (fluoroscopy)
-            to 1e5 (large pixels, high dose). ``math.inf`` for no noise.
+            to 1e5 (large pixels, high dose). ``math.inf`` switches the noise off.
         read_noise: standard deviation of the detector's electronic noise, in photons.
-        compensate: the detector divides the exposure out again, as systems with a fixed exposure index do: only the
+        compensate: the detector divides by the exposure, as systems with a fixed exposure index do, so that only the
             noise differs.
         max_attenuation: attenuation of the brightest value, in natural log units; 4 is 1:55, a chest radiograph.
         inverted: bright means little attenuation: stored values of MONOCHROME1, or unprocessed log images.
-        value_range: (low, high) of the display scale; None takes each image's own least and greatest value.
-        linear: values are photons (raw detector data, the open field brightest), not their logarithm.
+        value_range: (low, high) of the display scale; None takes each image's own minimum and maximum.
+        linear: values are photon counts (raw detector data, the open field brightest), not their logarithm.
         prob: probability of applying it.
 
     Raises:
@@ -182,28 +182,28 @@ RandXRayExposureD = RandXRayExposureDict = RandXRayExposured
 
 
 class RandXRayScatter(Radiograph, RandomOperation):
-    """Scattered radiation of the object itself: haze behind and around thick parts, as without an anti-scatter grid.
+    """Scattered radiation of the object: haze behind and around thick parts.
 
-    With the primary P = exp(-p) from the display image (see `RandXRayExposure`) the scatter is a superposition of
-    kernels, ``S = A sum_k (w_k(p) p exp(-p)) * G_k``: the beams are sorted by thickness into four classes, each
-    scatters in proportion to its attenuation and is spread by a Gaussian whose width grows with the thickness. A is
-    such that total S / total P is the ratio drawn, in each radiograph. The reading is ``p' = -ln(P + S + noise)``, with
-    the quantum noise of the scatter alone. A blur of the image would do neither: open field scatters nothing here.
+    With the primary P = exp(-p) of the display image (see `RandXRayExposure`) the scatter is a superposition of
+    kernels, ``S = A sum_k (w_k(p) p exp(-p)) * G_k``: each of four classes of thickness scatters in proportion to its
+    attenuation, spread by a Gaussian G_k whose width grows with the thickness. The open field scatters nothing. A sets
+    total S / total P of each radiograph to the drawn ratio. The reading is ``p' = -ln(P + S + noise)`` with the quantum
+    noise of the scatter alone.
 
     Images are (C, rows, columns), or stacks of radiographs along the last axis; a missing spacing counts as 1 mm.
 
     Args:
-        scatter_to_primary: range of the ratio in total; 0.2 with a grid, about 1 for extremities and breast, 3 for
-            chest and abdomen without one.
-        fwhm_mm: range of the kernel's full width at half maximum at medium thickness, in mm; the thinnest class has
-            0.6, the thickest 1.4 times as much.
-        photons: range of the photons per pixel in the open field, for the scatter's own noise, uniform in the
-            logarithm; ``math.inf`` for none.
-        compensate: the detector takes the greater total for the full exposure: contrast is lost, brightness is not.
+        scatter_to_primary: range of total S / total P; 0.2 with an anti-scatter grid; without one about 1 for
+            extremities and breast, 3 for chest and abdomen.
+        fwhm_mm: range of the kernel's full width at half maximum at medium thickness, in mm; the width is 0.6 times as
+            large in the thinnest class and 1.4 times in the thickest.
+        photons: range of the photons per pixel in the open field, for the scatter's noise, drawn uniformly in the
+            logarithm; ``math.inf`` switches the noise off.
+        compensate: the detector scales the higher total back to the full exposure: contrast falls, brightness stays.
         max_attenuation: attenuation of the brightest value, in natural log units.
         inverted: bright means little attenuation: stored values of MONOCHROME1.
         value_range: (low, high) of the display scale; None takes each image's own.
-        linear: values are photons (raw detector data, the open field brightest), not their logarithm.
+        linear: values are photon counts (raw detector data, the open field brightest), not their logarithm.
         prob: probability of applying it.
 
     Raises:
@@ -276,21 +276,21 @@ RandXRayScatterD = RandXRayScatterDict = RandXRayScatterd
 
 
 class RandXRayCollimation(Radiograph, RandomOperation):
-    """The field limited by the four blades of the collimator, slightly turned, with a penumbra.
+    """Field limited by the four blades of the collimator, slightly rotated, with a penumbra.
 
-    ``p' = p - ln(leakage + (1 - leakage) F)``, where the open field F is the product of four straight edges, each a
-    Gaussian penumbra's integral; the detector tells no more than ``max_attenuation``. It works as `RandXRayExposure`
-    does from a display image; images are (C, rows, columns), or stacks of radiographs along the last axis.
+    ``p' = p - ln(leakage + (1 - leakage) F)``, up to ``max_attenuation``, where the open field F is the product of four
+    straight edges, each the integral of a Gaussian penumbra. The display scale is that of `RandXRayExposure`; images
+    are (C, rows, columns), or stacks of radiographs along the last axis.
 
     Args:
-        share: range of the share of the image behind each of the four blades, each drawn on its own.
+        share: range of the share of the image behind a blade, drawn for each of the four.
         rotate_degrees: range of the collimator's rotation.
         edge_mm: range of the penumbra's full width at half maximum in mm; focal spot and magnification give 0.5 to 3.
-        leakage: range of the transmission outside, leakage and scatter together; 1 does nothing.
+        leakage: range of the transmission outside, of leakage and scatter together; 1 changes nothing.
         max_attenuation: attenuation of the brightest value, in natural log units.
         inverted: bright means little attenuation: stored values of MONOCHROME1.
         value_range: (low, high) of the display scale; None takes each image's own.
-        linear: values are photons (raw detector data, the open field brightest), not their logarithm.
+        linear: values are photon counts (raw detector data, the open field brightest), not their logarithm.
         prob: probability of applying it.
 
     Raises:
@@ -306,7 +306,7 @@ class RandXRayCollimation(Radiograph, RandomOperation):
         (0.0, True)
     """
 
-    phrases = {"leakage": "transmission behind the blades {:.0%}", "rotate_degrees": "turned by {:.1f}°"}
+    phrases = {"leakage": "transmission behind the blades {:.0%}", "rotate_degrees": "rotated by {:.1f}°"}
     headline = ("leakage",)
     memory = 4
     identity = {"leakage": 1.0}

@@ -75,7 +75,7 @@ def quantity_text(cls: type[Operation], name: str, value: Any) -> str:
     Example:
         >>> from monai_medaug.transforms import RandAffineElastic
         >>> quantity_text(RandAffineElastic, "rotate_degrees", -4.71)
-        'turned by −4.7°'
+        'rotated by −4.7°'
     """
     return _with_minus(phrase(cls, name, value))
 

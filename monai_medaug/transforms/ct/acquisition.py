@@ -70,7 +70,7 @@ class RandCTMotion(SinogramOperation):
         True
     """
 
-    phrases = {"shift_mm": "motion of {:.1f} mm", "rotate_degrees": "turned by {:.1f}°"}
+    phrases = {"shift_mm": "motion of {:.1f} mm", "rotate_degrees": "rotated by {:.1f}°"}
     headline = ("shift_mm",)
     memory = 8
     identity = {"shift_mm": 0.0, "rotate_degrees": 0.0}

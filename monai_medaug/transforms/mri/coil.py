@@ -1,4 +1,4 @@
-"""MRI: coil field and magnitude noise, on magnitude images of any scale."""
+"""Coil field and magnitude noise, on MR magnitude images of any scale."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNSIGNED = (torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool)
 
 
 class MRImage:
-    """Mixin of the operations on magnitude images: what they accept and an example."""
+    """Mixin of the operations on magnitude images: their input check and example."""
 
     modality = "mri"
     differentiable = False
@@ -39,8 +39,8 @@ class MRImage:
         require_finite(image, name)
         if image.dtype not in _UNSIGNED and bool(image.amin() < 0):
             say_once(
-                "an MR image with negative values has lost its zero: its minimum is taken as zero; put MRI transforms "
-                "before the normalisation for exact signal statistics"
+                "an MR image with negative values: its minimum counts as zero signal; put MRI transforms before the "
+                "normalisation for exact signal statistics"
             )
 
     @classmethod
@@ -54,16 +54,15 @@ class MRImage:
 class RandMRIBiasField(MRImage, RandomOperation):
     """Smooth multiplicative shading of the receive coil.
 
-    ``y = x exp(s (f - m))`` with a polynomial f of third order in the world's mm, counted from the image's centre in
-    half its longest side: a grid of thick slices shows the same field. m is its mean over the foreground, so that the
-    factor has the geometric mean 1 there; s is such that the factor's maximum minus its minimum over the foreground is
-    the figure drawn. All keys share the coefficients; the foreground (above a tenth of the 99th percentile, in any
-    channel) is each key's own. Zeros stay zero. Where there are negative values the minimum counts as zero, with a
-    warning.
+    ``y = x exp(s (f - m))`` with a cubic polynomial f of the world position, relative to the image's centre and scaled
+    by half its longest side, so that the field does not depend on the voxel size. m is the mean of f over the
+    foreground, where the factor then has the geometric mean 1; s gives the factor the drawn maximum minus minimum over
+    the foreground. All keys share the coefficients; each has its own foreground (above a tenth of the 99th percentile
+    in any channel). Zeros stay zero. In an image with negative values the minimum counts as zero, with a warning.
 
     Args:
         peak_to_peak: range of maximum minus minimum of the factor, in [0, 2]; 0.2 and 0.4 are the 20 % and 40 % of
-            BrainWeb. 0.8 is a preset for 7 T.
+            BrainWeb, 0.8 suits 7 T.
         prob: probability of applying it.
 
     Raises:
@@ -71,7 +70,7 @@ class RandMRIBiasField(MRImage, RandomOperation):
 
     Source: D. L. Collins et al., Design and construction of a realistic digital brain phantom, IEEE Trans. Med.
     Imaging 1998 (BrainWeb); U. Vovk et al., A review of methods for correction of intensity inhomogeneity in MRI,
-    ibid. 2007. At 1.5 and 3 T fields of 10 to 40 % are usual.
+    ibid. 2007. Fields at 1.5 and 3 T usually have 10 to 40 %.
 
     Example:
         >>> import torch
@@ -80,7 +79,7 @@ class RandMRIBiasField(MRImage, RandomOperation):
         (0.3, 0.0)
     """
 
-    gallery = GalleryEntry(({"peak_to_peak": (0.6, 0.8)},), "A field this strong is that of 7 T.")
+    gallery = GalleryEntry(({"peak_to_peak": (0.6, 0.8)},), "A field as strong as at 7 T.")
     phrases = {"peak_to_peak": "bias field, {:.0%} peak to peak"}
     identity = {"peak_to_peak": 0.0}
 
@@ -105,22 +104,22 @@ RandMRIBiasFieldD = RandMRIBiasFieldDict = RandMRIBiasFieldd
 
 
 class RandMRINoise(MRImage, RandomOperation):
-    """Noise of a magnitude image: Rician for one coil, non-central chi for more.
+    """Noise of a magnitude image: Rician for one coil, non-central chi for several.
 
-    Each coil has complex Gaussian noise of the standard deviation sigma in both parts, and an equal share of the
-    signal: ``y = sqrt(sum_l |x / sqrt(L) + sigma (n_l + i m_l)|²)``, drawn as ``sqrt((x + sigma n)² + sigma² c)`` with
-    c of a chi-square distribution of 2 L - 1 degrees, which is the same. sigma is the signal divided by the SNR; the
-    signal is the mean of the foreground (above a tenth of the 99th percentile), each channel its own. Zeros become the
-    noise floor, of mean sigma sqrt(pi / 2) for one coil: mask again where the background was masked.
+    Each of L coils receives an equal share of the signal and complex Gaussian noise of standard deviation sigma in both
+    parts: ``y = sqrt(sum_l |x / sqrt(L) + sigma (n_l + i m_l)|²)``. It is drawn in the equivalent form ``sqrt((x +
+    sigma n)² + sigma² c)`` with c chi-square distributed with 2 L - 1 degrees of freedom. sigma is the signal divided
+    by the SNR; the signal is each channel's mean over its foreground (above a tenth of the 99th percentile). Zeros
+    become the noise floor, of mean sigma sqrt(pi / 2) for one coil: mask a masked background again.
 
-    An image with negative values has lost its zero: its minimum is taken as zero, and subtracted before the noise and
-    added after it, with a warning. Put this before the normalisation where you can.
+    In an image with negative values the minimum counts as zero signal, with a warning: it is subtracted before the
+    noise is applied and then added again. Put this transform before the normalisation if possible.
 
     Args:
-        snr: range of signal / sigma, at least 0.1. The record has its inverse, ``noise_to_signal``.
-        coils: number of receive coils L that are combined by the root of the sum of squares, 1 to 64.
-        signal: what the SNR compares sigma to: ``"foreground"``, its mean, or ``"deviation"``, the standard deviation
-            of the whole image.
+        snr: range of signal / sigma, at least 0.1. The record holds its inverse, ``noise_to_signal``.
+        coils: number of receive coils L, 1 to 64, combined by the root of the sum of squares.
+        signal: the signal in the SNR: ``"foreground"``, the foreground's mean, or ``"deviation"``, the standard
+            deviation of the whole image.
         prob: probability of applying it.
 
     Raises:
@@ -128,7 +127,7 @@ class RandMRINoise(MRImage, RandomOperation):
 
     Source: H. Gudbjartsson & S. Patz, The Rician distribution of noisy MRI data, Magn. Reson. Med. 1995;
     C. D. Constantinides et al., ibid. 1997; S. Aja-Fernández & G. Vegas-Sánchez-Ferrero, Statistical Analysis of Noise
-    in MRI, 2016. Clinical images have an SNR of some 5 (diffusion) to 40.
+    in MRI, 2016. Clinical images have an SNR of about 5 (diffusion) to 40.
 
     Example:
         >>> import torch
@@ -180,14 +179,14 @@ RandMRINoiseD = RandMRINoiseDict = RandMRINoised
 
 
 def _signal(image: torch.Tensor, kind: str) -> torch.Tensor:
-    """What the SNR compares with, (B, C, 1, ...)."""
+    """The signal in the SNR, (B, C, 1, ...)."""
     if kind == "foreground":
         return foreground_mean(image, zero_point(image))
     return image.std(tuple(range(2, image.ndim)), correction=0, keepdim=True)
 
 
 def _normal_into(pair: Sequence[torch.Tensor], seeds: Sequence[int]) -> None:
-    """Fill two tensors, each from its own seed; on the CPU at the same time, where torch draws in one thread."""
+    """Fill two tensors, each from its own seed; on the CPU in parallel, since torch draws in a single thread."""
 
     def fill(first: int, last: int) -> None:
         for target, seed in zip(pair[first:last], seeds[first:last], strict=True):

@@ -1,4 +1,4 @@
-"""MRI in k-space: motion, ghosts and undersampling along the phase-encoding lines."""
+"""MR artefacts simulated in k-space: motion, ghosts, undersampling and spikes."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from monai_medaug.transforms.mri.coil import MRImage
 
 ANY_AXIS = "any"
 """The phase-encoding axis in the record of a call that draws it."""
-BREATHS = (5, 20)  # in a scan
+BREATHS = (5, 20)  # per scan
 TRAJECTORIES = ("step", "drift", "breathing")
 PATTERNS = ("variable_density", "partial_fourier")
 
 
 class RandMRIMotion(MRImage, RandomOperation):
-    """The patient moves during the scan: lines of k-space along the phase-encoding axis see different poses.
+    """Motion of the patient during the scan: different poses for the phase-encoding lines of k-space.
 
-    Lines are acquired from one edge of k-space to the other. A pose is a shift in a random direction and a rotation
-    about a random axis through the image's centre, in mm and degrees of the world; a single slice moves in its plane.
-    The image of each pose is resampled linearly, its lines are put into the k-space of the result (centred, zero
-    frequency in the middle of the scan), of which the magnitude is taken. The mean pose, weighted toward the lines
-    about the centre of k-space in which each holds, is taken off: the anatomy stays on its labels.
+    Lines are acquired from one edge of k-space to the other. A pose is a translation in a random direction and a
+    rotation about a random axis through the image's centre, in world mm and degrees; a single slice moves in its plane.
+    The image is resampled linearly in each pose, its lines enter the k-space of the result (zero frequency in the
+    middle of the scan), and the magnitude is taken. The mean pose, weighted toward the lines near the centre of
+    k-space, is subtracted, so that the anatomy stays aligned with its labels.
 
     Args:
         translate_mm: range of the distance of each pose from rest, in mm.
         rotate_degrees: range of its angle.
         prob: probability of applying it.
-        movements: how often the patient moves: poses besides rest, 1 to 20. Breathing has one.
-        trajectory: ``"step"``: jumps at random times; ``"drift"``: at constant pace from rest through the poses;
-            ``"breathing"``: to and fro between rest and a pose as cos⁶, 5 to 20 breaths a scan. The latter two are
+        movements: number of poses besides rest, 1 to 20; breathing uses one.
+        trajectory: ``"step"``: jumps at random times; ``"drift"``: constant speed from rest through the poses;
+            ``"breathing"``: from rest to a pose and back as cos⁶, 5 to 20 breaths per scan. Drift and breathing are
             approximated by 8 poses.
         phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
 
@@ -47,7 +47,7 @@ class RandMRIMotion(MRImage, RandomOperation):
 
     Source: R. Shaw et al., MRI k-space motion artefact augmentation, MIDL 2019; removal of the mean pose:
     G. Reguig et al., Global displacement induced by rigid motion simulation during MRI acquisition, 2022;
-    breathing: A. E. Lujan et al., Med. Phys. 1999. Patients move up to some 5 mm and 5° within a scan.
+    breathing: A. E. Lujan et al., Med. Phys. 1999. Patients move by up to about 5 mm and 5° within a scan.
 
     Example:
         >>> import torch
@@ -59,7 +59,7 @@ class RandMRIMotion(MRImage, RandomOperation):
     """
 
     gallery = GalleryEntry(({"trajectory": "breathing"},))
-    phrases = {"translate_mm": "motion of {:.1f} mm", "rotate_degrees": "turned by {:.1f}°"}
+    phrases = {"translate_mm": "motion of {:.1f} mm", "rotate_degrees": "rotated by {:.1f}°"}
     headline = ("translate_mm",)
     identity = {"translate_mm": 0.0, "rotate_degrees": 0.0}
 
@@ -117,16 +117,16 @@ RandMRIMotionD = RandMRIMotionDict = RandMRIMotiond
 
 
 class RandMRIGhosting(MRImage, RandomOperation):
-    """Ghosts of pulsation or an instable scanner: a periodic modulation of the phase-encoding lines.
+    """Ghosts of pulsation or an unstable scanner: a periodic modulation of the phase-encoding lines.
 
-    Every line of k-space whose distance from the centre is a multiple of ``ghosts`` is scaled by 1 - intensity, but for
-    the centre. That is the image minus intensity / ghosts times so many copies of it, evenly spaced over the field of
-    view and wrapped around; the magnitude is taken.
+    Every line of k-space whose distance from the centre is a multiple of ``ghosts``, except the centre, is scaled by
+    1 - intensity. This subtracts ``ghosts`` copies of the image times intensity / ghosts, evenly spaced over the field
+    of view and wrapped around; the magnitude is taken.
 
     Args:
-        ghosts: range of the number of copies, from 2 (the N/2 ghost) up.
+        ghosts: range of the number of copies, at least 2 (the N/2 ghost).
         intensity: range of the modulation's depth, in [0, 1].
-        centre_fraction: share of the lines, about the centre, that stay as they are; the centre line always does.
+        centre_fraction: share of the lines, about the centre, without modulation; the centre line never has any.
         phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
         prob: probability of applying it.
 
@@ -188,14 +188,14 @@ RandMRIGhostingD = RandMRIGhostingDict = RandMRIGhostingd
 
 
 class RandMRIUndersampling(MRImage, RandomOperation):
-    """A faster scan: fewer phase-encoding lines, zeros in place of the others, magnitude.
+    """Undersampling of a faster scan: missing phase-encoding lines are zeros, and the magnitude is taken.
 
     Args:
-        acceleration: range of the factor by which lines are saved, at least 1; 1 does nothing.
+        acceleration: range of the ratio of all lines to acquired lines, at least 1; 1 omits no line.
         centre_fraction: share of the lines, about the centre, that is always acquired.
-        pattern: ``"variable_density"``: the other lines at random, with a density that falls with the square of
-            the distance from the edge; ``"partial_fourier"``: one end of k-space is left out, at most one half but
-            for the centre, so that above an acceleration of ``2 / (1 + centre_fraction)`` nothing more is saved.
+        pattern: ``"variable_density"``: the other lines at random, their density proportional to the squared distance
+            from the edge; ``"partial_fourier"``: lines are omitted from one end of k-space up to the central ones,
+            which limits the acceleration to ``2 / (1 + centre_fraction)``.
         phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
         prob: probability of applying it.
 
@@ -256,16 +256,16 @@ RandMRIUndersamplingD = RandMRIUndersamplingDict = RandMRIUndersamplingd
 
 
 class RandMRISpike(MRImage, RandomOperation):
-    """Spikes: sparks and bad contacts raise single points of k-space, and a herringbone pattern covers the image.
+    """Spikes in k-space from sparks and bad contacts: a herringbone pattern over the image.
 
     A raised point k adds a plane wave, ``y = |x + a m sum_j exp(i (2 pi k_j · r + phi_j))|`` with the mean m of the
-    foreground (above a tenth of the 99th percentile). The strength is relative to the signal, so the same range fits
-    images of any scale. (MONAI's `RandKSpaceSpikeNoise` raises to 2.5 times the mean log magnitude by default: that
-    swamps a 12 bit image and cannot be seen in one of 0 to 1.)
+    foreground (above a tenth of the 99th percentile), so that one range suits images of any scale. (The default of
+    MONAI's `RandKSpaceSpikeNoise`, 2.5 times the mean log magnitude, swamps a 12 bit image and is invisible in one of
+    0 to 1.)
 
     Args:
-        amplitude: range of a, the amplitude of each wave as a share of the foreground's mean; patterns begin to be seen
-            at about 0.02, at 0.2 an image is hard to read.
+        amplitude: range of a, the amplitude of each wave as a share of the foreground's mean; patterns become visible
+            at about 0.02, and at 0.2 an image is hard to read.
         spikes: range of the number of points, 1 to 10.
         prob: probability of applying it.
 
@@ -326,11 +326,11 @@ def _axes(call: Call) -> list[int]:
         candidates = [a for a, n in enumerate(shape) if n > 1] or [0]
         return [candidates[int(share * len(candidates))] for share in call.drawn("any_axis")]
     if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"phase_axis must be an axis of an image of {len(shape)} dimensions, got {axis}")
+        raise ValueError(f"phase_axis must be within [{-len(shape)}, {len(shape) - 1}] for the image, got {axis}")
     return [axis % len(shape)] * len(call.draws)
 
 
 def _unit(random: np.random.RandomState) -> list[float]:
-    """A direction in space, evenly distributed."""
+    """A uniformly distributed direction in space."""
     vector = random.normal(size=3)
     return (vector / np.linalg.norm(vector)).tolist()

@@ -21,7 +21,7 @@ from monai_medaug.transforms.safety.preserving import PreservingCompose
 from monai_medaug.transforms.spatial import RandAffineElasticd
 
 STRENGTHS = ("light", "standard", "strong", "source")
-SMOOTH: dict[str, Any] = {"elastic_sigma": 20, "elastic_unit": "mm"}  # organs move, bones do not wobble
+SMOOTH: dict[str, Any] = {"elastic_sigma": 20, "elastic_unit": "mm"}  # organs move, bones keep their shape
 
 # a step: its dictionary transform, its share of the preset's probability, its arguments
 Steps = Sequence[tuple[type, float, dict[str, Any]]]

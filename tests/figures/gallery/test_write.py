@@ -391,7 +391,7 @@ def test_scale_of_the_difference_is_round_and_holds_the_value():
 
 def test_captions_state_what_was_drawn(small):
     turned = rows.quantity_text(RandAffineElastic, "rotate_degrees", -4.71)
-    assert turned == "turned by −4.7°"
+    assert turned == "rotated by −4.7°"
     assert rows.quantity_text(Operation, "depth_mm", [-1.234, 5e-5]) == "depth −1.23, 5e-05 mm"
     image = gallery_image("ct")
     panel = write._magnitude_panels(RandHUContrast(factor=(1.2, 1.2), prob=1.0), image.image)[1]
