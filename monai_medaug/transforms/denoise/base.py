@@ -1,4 +1,4 @@
-"""What the denoisers share: the noise level, Rician data, channels, single slices, and the figures for the record."""
+"""Base of the denoisers: noise level, Rician data, channels, single slices, and figures for the record."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from monai_medaug.functional.precision import computing_dtype
 from monai_medaug.transforms.ct.hu import require_hu
 
 NOISES = ("gaussian", "rician", "rician_squared", "ct")
-NEGATIVE_MAGNITUDES = "an image with Rician noise has negative values: the least of them is taken for no signal"
+NEGATIVE_MAGNITUDES = "an image with Rician noise has negative values: its minimum counts as zero signal"
 THICK = 1.5
-"""Slices thicker than this times the finest spacing count as thick: patches span few of them and more of the plane."""
+"""Slices from this times the finest spacing on count as thick: patches span fewer of them and more of the plane."""
 _FAINT = 0.5
-"""Rician signals below this, in sigma, become 0, and up to twice that fade in: near zero the inverse is as steep as a
-square root, and would turn the little noise that filters leave in an empty background into a signal."""
-_GUIDE_SHARE = 0.05  # of a guide's range: smaller differences are ignored, however little noise it has
-_NEGLIGIBLE = 1e-6  # of the range: an image with less noise is returned as it is
-_FAINT_NOISE = 1e-3  # of the range: an estimate below it is doubtful
+"""Rician signals up to this, in sigma, become 0; up to twice this they fade in. Near zero the inverse is as steep as a
+square root and would turn the residual noise of an empty background into signal."""
+_GUIDE_SHARE = 0.05  # of the guide's range: least noise level of a guide
+_NEGLIGIBLE = 1e-6  # of the range: an image with less noise is returned unchanged
+_FAINT_NOISE = 1e-3  # of the range: a smaller estimate is doubtful
 
 
 class NoiseRemoval(Operation):
-    """Base of the denoisers: `filtered` gets images of one channel and their noise, whatever came in."""
+    """Base of the denoisers: splits channels and finds the noise level for the kernel call in `filtered`."""
 
     classical: ClassVar[bool] = False
-    """Whether it filters all kinds of noise alike. The gallery shows its settings against each, and for other
-    denoisers what it makes of what they are told of the noise."""
+    """Whether it filters all kinds of noise alike. The gallery then shows its settings on each kind, and for other
+    denoisers the effect of their argument ``noise``."""
     abstract = True
     differentiable = False
     memory = 5
     by_level: ClassVar[bool] = True
-    """Whether the filter goes by the noise level of Gaussian data too; that of Rician data is always needed."""
+    """Whether the filter needs the noise level of Gaussian data; that of Rician data is always needed."""
     step: ClassVar[int] = 1
-    """Slabs of a volume must begin at multiples of so many voxels for the result to be that of the whole."""
+    """Slabs of a volume must begin at multiples of this number of voxels to match the result of the whole volume."""
     command: ClassVar[str]
     """Its name on the command line."""
 
@@ -59,7 +59,7 @@ class NoiseRemoval(Operation):
 
     @abstractmethod
     def filter_settings(self) -> Params:
-        """The filter's own parameters, plain values."""
+        """The filter's parameters as plain values."""
 
     @classmethod
     @abstractmethod
@@ -74,8 +74,8 @@ class NoiseRemoval(Operation):
         """The kernel call.
 
         Args:
-            image: (N, 1, *spatial), with no axis of size 1 where there are other two.
-            sigma: noise level of each, (N,); ones for stabilised data; zeros where the filter doesn't ask for it.
+            image: (N, 1, *spatial), without axes of size 1 as long as two axes remain.
+            sigma: noise levels, (N,); 1 for stabilised data, 0 if the filter doesn't need them.
             settings: of the call; ``correlation`` is that of the noise, None for white noise.
             spacing: in mm along these axes.
             guide: a second image of the same shape and its noise level, or None.
@@ -83,13 +83,13 @@ class NoiseRemoval(Operation):
 
     @classmethod
     def needs_sigma(cls, settings: Params) -> bool:
-        """Whether a call asks for the noise level: without noise it then gives back the image as it is."""
+        """Whether a call needs the noise level; without noise it then returns the image unchanged."""
         return cls.by_level or is_rician(settings["noise"])
 
     def fitted(self, image: torch.Tensor) -> NoiseRemoval:
-        """A copy whose noise level and correlation are those of an image (1, *spatial), for slabs of it.
+        """A copy with the noise level and correlation of an image (1, *spatial), for slabs of it.
 
-        Where no correlated noise is found in a CT, the noise counts as white.
+        If no correlated noise is found in a CT, its noise counts as white.
 
         Example:
             >>> from monai_medaug.transforms import WaveletDenoise
@@ -105,7 +105,7 @@ class NoiseRemoval(Operation):
         return fixed
 
     def measured(self, image: torch.Tensor) -> tuple[float, list[list[float]] | None]:
-        """Noise level, as stated or else as estimated on an image (1, *spatial), and correlation of CT noise.
+        """Noise level, given or estimated on an image (1, *spatial), and correlation of CT noise.
 
         Example:
             >>> from monai_medaug.transforms import WaveletDenoise
@@ -146,7 +146,7 @@ class NoiseRemoval(Operation):
             call.note(_notes(sigma, correlations, channels))
 
         def cleared(values: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-            """Filtered, images of one geometry and one kind of noise together."""
+            """The filtered images; those of equal spacing and noise go together."""
             kinds = list(zip(spacing, correlations, strict=True))
             out = torch.empty_like(values)
             for n, (voxel, correlation) in enumerate(kinds):
@@ -174,13 +174,13 @@ class NoiseRemoval(Operation):
 
 
 def _faded(signal: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Signals below `_FAINT` as 0, up to twice that in part."""
+    """Signals with those up to `_FAINT` set to 0 and those up to twice it faded in."""
     seen = signal / sigma.reshape(-1, *[1] * (signal.ndim - 1)) / _FAINT - 1
     return signal * seen.clamp(0, 1)
 
 
 def _no_signal(image: torch.Tensor) -> torch.Tensor:
-    """The value of no signal; what is said where magnitudes are negative."""
+    """The value of zero signal, with a notice about negative magnitudes."""
     zero = zero_point(image)
     if bool((zero < 0).any()):
         say_once(NEGATIVE_MAGNITUDES)
@@ -188,7 +188,7 @@ def _no_signal(image: torch.Tensor) -> torch.Tensor:
 
 
 def is_rician(noise: str) -> bool:
-    """Whether a kind of noise is that of magnitude MR.
+    """Whether a kind of noise is that of MR magnitude images.
 
     Example:
         >>> is_rician("rician_squared"), is_rician("ct")
@@ -198,7 +198,7 @@ def is_rician(noise: str) -> bool:
 
 
 def _single_channels(image: torch.Tensor, grids: Sequence[VoxelGrid]) -> tuple[torch.Tensor, list[int | None]]:
-    """(B, C, *spatial) as (B C, 1, *axes to filter), and for each the axis of these across the slices of a CT."""
+    """(B, C, *spatial) as (B C, 1, *axes to filter), and for each the axis across the slices of a CT."""
     axes = _axes_to_filter(image)
     across = [slice_axis(grid) for grid in grids for _ in range(image.shape[1])]
     places = [axes.index(a) if a in axes and len(axes) == 3 else None for a in across]
@@ -208,8 +208,8 @@ def _single_channels(image: torch.Tensor, grids: Sequence[VoxelGrid]) -> tuple[t
 def _noise_of(
     flat: torch.Tensor, params: Params, across: Sequence[int | None]
 ) -> tuple[torch.Tensor, list[list[list[float]] | None]]:
-    """Level (N,) and correlation of the noise of images (N, 1, *spatial), stated or estimated."""
-    single = flat.float()  # the same level for the same values, whatever their type
+    """Level (N,) and correlation of the noise of images (N, 1, *spatial), given or estimated."""
+    single = flat.float()  # the same level for the same values in any type
     correlations: list[Any] = [params.get("correlation")] * len(flat)
     estimated = params["sigma"] == "estimated"
     level = flat.new_zeros(len(flat)) if estimated else flat.new_full((len(flat),), float(params["sigma"]))
@@ -218,7 +218,7 @@ def _noise_of(
         for n, (image, axis) in enumerate(zip(single[:, 0], across, strict=True)):
             found = correlated_noise(image, axis)
             if found is None and float(image.max()) > float(image.min()):
-                say_once("noise='ct' finds too little flat soft tissue in an image: its noise is taken for white")
+                say_once("noise='ct' finds too little flat soft tissue in an image: its noise counts as white")
             correlations[n] = None if found is None else found[1]
             if estimated:
                 level[n] = mad_sigma(image[None, None]) if found is None else found[0]
@@ -229,13 +229,13 @@ def _noise_of(
         if bool(((level > _NEGLIGIBLE * (high - low)) & (level < _FAINT_NOISE * (high - low))).any()):
             say_once(
                 f"the noise of an image is estimated at less than {_FAINT_NOISE:.1%} of its range, and little will be "
-                "removed: where neighbouring voxels were interpolated or filtered, state sigma (or noise='ct' in HU)"
+                "removed: if neighbouring voxels were interpolated or filtered, give sigma (or noise='ct' for HU)"
             )
     return level, correlations
 
 
 def _notes(sigma: torch.Tensor, correlations: Sequence[list[list[float]] | None], channels: int) -> list[Params]:
-    """Figures for the record of each sample: the level, and the correlation of neighbours along each axis."""
+    """Figures for the record of each sample: noise level, and correlation of neighbours along each axis."""
     notes = []
     for start in range(0, len(sigma), channels):
         levels = sigma[start : start + channels].tolist()
@@ -248,7 +248,7 @@ def _notes(sigma: torch.Tensor, correlations: Sequence[list[list[float]] | None]
 
 
 def _axes_to_filter(image: torch.Tensor) -> list[int]:
-    """The spatial axes without those of size 1, but at least two: a volume of one slice is filtered as a slice."""
+    """The spatial axes of more than one voxel, but at least two: a volume of one slice is filtered in 2D."""
     shape = image.shape[2:]
     long = [a for a, n in enumerate(shape) if n > 1]
     short = [a for a, n in enumerate(shape) if n == 1]
@@ -256,7 +256,7 @@ def _axes_to_filter(image: torch.Tensor) -> list[int]:
 
 
 def equal_sides(size: int, spacing: Sequence[float]) -> list[int]:
-    """Odd sides of a neighbourhood in voxels that are equal in mm, ``size`` along the finest axis.
+    """Odd sides of a neighbourhood in voxels, equal in mm and ``size`` along the finest axis.
 
     Example:
         >>> equal_sides(5, (1.0, 1.0, 2.0))
@@ -266,12 +266,12 @@ def equal_sides(size: int, spacing: Sequence[float]) -> list[int]:
 
 
 def is_source(preset: str | None) -> bool:
-    """Whether a preset argument asks for the source's settings."""
+    """Whether a preset argument selects the source's settings."""
     return choice("preset", preset, ("source", None)) == "source"
 
 
 def thick_axes(spacing: tuple[float, ...], times: float = THICK) -> list[bool]:
-    """Which axes of a volume lie across slices at least ``times`` as thick as the finest spacing; in 2D none.
+    """Which axes of a volume have at least ``times`` the finest spacing; in 2D none.
 
     Example:
         >>> thick_axes((1.0, 1.0, 3.0))

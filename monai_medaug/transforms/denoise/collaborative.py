@@ -17,14 +17,14 @@ _THICK_STACK, _CT_STACK = ((2, 5), (2, 7)), ((1, 8), (1, 9))
 
 
 class CollaborativeDenoise(NoiseRemoval):
-    """Stack patches that look alike and shrink the stacks in a transform domain: BM3D, and BM4D for volumes.
+    """Stack similar patches and shrink the stacks in a transform domain: BM3D, and BM4D for volumes.
 
-    Two stages: hard thresholding at 2.7 sigma, then a Wiener filter with the first result as pilot. The best and the
-    slowest of the denoisers here. Patches have 8² voxels, in volumes 4³; of thick slices 5² in two of them, and with
-    the noise of CT 8² in one.
+    Two stages: hard thresholding at 2.7 sigma, then a Wiener filter with the first result as pilot. The best and
+    slowest of the denoisers here. Patches have 8² voxels, in volumes 4³; in thick slices 5² in two adjacent slices, or
+    8² in one slice for CT noise.
 
     Args:
-        sigma: noise level; None estimates it as ``noise`` has it, and records the estimate.
+        sigma: noise level; None estimates it for the kind of ``noise`` and records the estimate.
         noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``, see `GaussianDenoise`.
 
     Raises:
@@ -64,7 +64,7 @@ class CollaborativeDenoise(NoiseRemoval):
         if any(thick):
             (across, along), (far, wide) = _THICK_STACK if settings["correlation"] is None else _CT_STACK
             patch, search = [across if t else along for t in thick], [far if t else wide for t in thick]
-        # float64 would only break the ties of the matching in another way
+        # float64 would only break ties of the matching differently
         single, level = image.float(), sigma.float()
         out = collaborative_filter(single, level, patch=patch, search=search, correlation=settings["correlation"])
         return out.to(image.dtype)

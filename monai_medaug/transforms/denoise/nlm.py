@@ -12,30 +12,30 @@ from monai_medaug.functional.denoise.nlm import non_local_means
 from monai_medaug.transforms.denoise.base import NoiseRemoval, equal_sides, is_source, thick_axes
 
 _PATCHES, _THICK_PATCH = {2: (5, 10), 3: (3, 5)}, (5, 5)
-"""Side and search distance by the number of axes, and for thick slices."""
+"""Side and search distance in voxels, by the number of axes, and for thick slices."""
 _STRENGTH, _CT_STRENGTH = {2: 0.8, 3: 0.7}, 0.9
-"""h in sigma, by the number of axes, and for CT noise, where more would remove small faint lesions."""
+"""h in sigma, by the number of axes, and for CT noise; more would remove small faint lesions there."""
 
 
 class NonLocalMeansDenoise(NoiseRemoval):
-    """Average voxels whose surroundings look alike, wherever they are within the search distance.
+    """Average voxels with similar surroundings within a search distance.
 
     ``y(r) = sum_s w(r, s) x(s) / sum w`` with ``w = exp(-max(d² - 2 sigma², 0) / h²)``, d² the mean squared difference
-    of the patches round r and s, and h = strength * sigma. A second pass takes the weights from the first one's result.
-    Along an axis of thicker voxels patch and distance shrink, so that they are equal in mm.
+    of the patches round r and s, and h = strength * sigma. A second pass takes the weights from the result of the
+    first. Patch and distance shrink along axes of thicker voxels, to be equal in mm.
 
     Args:
-        sigma: noise level; None estimates it as ``noise`` has it, and records the estimate.
+        sigma: noise level; None estimates it for the kind of ``noise`` and records the estimate.
         noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``, see `GaussianDenoise`.
         patch: side of the patches in voxels, odd; None for 5 in 2D and in thick slices, else 3 in 3D.
         distance: of the search to either side in voxels; None for 10 in 2D and 5 in 3D.
-        strength: h as a multiple of sigma; None for 0.8 in 2D, 0.7 in 3D, and 0.9 for the noise of CT.
-        passes: 1 or 2; None for 2, and 1 for the noise of CT, of which a first result keeps too much for a second.
-        preset: ``"source"`` for the source's h 10 on a scale of 0 to 255, of the image's range, patch 7 and search 21.
+        strength: h as a multiple of sigma; None for 0.8 in 2D, 0.7 in 3D, and 0.9 for CT noise.
+        passes: 1 or 2; None for 2, or 1 for CT noise, of which the first result keeps too much for a second pass.
+        preset: ``"source"`` for the source's patch 7, search 21 and h of 10/255 of the image's range.
 
     In the dictionary version ``guide_key`` names a co-registered image, such as a T1 beside a noisy FLAIR, whose
-    patches give the first pass' weights. What the guide doesn't show is averaged over: for a stroke's FLAIR its T1 was
-    no gain (25.3 dB against 26.4 alone, 19.5 before).
+    patches determine the weights of the first pass. Structures that the guide does not show, such as a lesion, are
+    averaged away.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -99,7 +99,7 @@ class NonLocalMeansDenoise(NoiseRemoval):
         distance = [max(1, round(settings.get("distance", reach) * min(spacing) / s)) for s in spacing]
         correlated = settings["correlation"] is not None
         strength = settings.get("strength", _CT_STRENGTH if correlated else _STRENGTH[image.ndim - 2])
-        if "strength_share" in settings:  # h as a share of the range
+        if "strength_share" in settings:  # of the range
             low, high = image.flatten(1).aminmax(dim=1)
             strength = settings["strength_share"] * (high - low) / sigma.clamp_min(1e-12)
         other, other_sigma = guide or (None, None)

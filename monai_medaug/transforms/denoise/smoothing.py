@@ -1,4 +1,4 @@
-"""Classical denoising: Gaussian, median and bilateral filters that keep the values' scale and the borders."""
+"""Classical denoising: Gaussian, median and bilateral filters."""
 
 from __future__ import annotations
 
@@ -20,29 +20,28 @@ UNITS = ("mm", "voxel")
 
 
 class GaussianDenoise(NoiseRemoval):
-    """Smooth with a Gaussian; borders are repeated, so that a constant image stays constant to its corners.
+    """Smooth with a Gaussian; borders are repeated, so that a constant image stays constant.
 
-    ``y = x * G`` with the standard deviation ``width``, sampled and normalised to a sum of 1. It is the same in the
-    world along all axes: across thick slices fewer voxels are smoothed, or none.
+    ``y = x * G`` with the standard deviation ``width``, sampled and normalised to a sum of 1. The width is equal in mm
+    along all axes, so that thick slices mix less with their neighbours.
 
     Args:
         width: standard deviation, in ``unit``.
         unit: ``"voxel"``, of the finest spacing, or ``"mm"``; a missing spacing counts as 1 mm.
         preset: ``"source"`` for the 5 × 5 kernel of the source (1.1 voxels), instead of ``width``.
-        noise: what the noise is like.
+        noise: kind of noise.
 
-            - ``"gaussian"``: white, estimated from the finest wavelet details.
-            - ``"ct"``: for HU. Reconstruction makes neighbours alike, so that the finest details hold a third to a
-              sixth of it: level and correlation are those of the flat soft tissue of the slices (Christianson 2015),
-              and `WaveletDenoise` and `CollaborativeDenoise` judge each coefficient by its own noise. One level
-              serves a whole volume. What is small and faint goes with the noise: of a lesion of 60 HU, 6² pixels, in
-              noise of 20 HU half is left.
-            - ``"rician"``: magnitude MR images of one coil. The image is stabilised first, and the bias of the
-              background removed by the exact unbiased inverse (Foi 2011). Signals of half sigma to sigma can't be told
-              from none and fade to 0.
-            - ``"rician_squared"``: filtered as it is, then ``sqrt(max(y² - 2 sigma², 0))``, which is too little by
-              sigma² / 2y: a sixth of sigma at an SNR of 3, a twentieth at 10. On four MR images at three noise levels
-              0.2 dB better for wavelets, 0.1 and 0.4 dB worse for the collaborative filter and non-local means.
+            - ``"gaussian"``: white; the level is estimated from the finest wavelet details.
+            - ``"ct"``: correlated noise of images in HU. The finest details hold only a third to a sixth of it, so
+              level and correlation are estimated in flat soft tissue (Christianson 2015), one level per volume.
+              `WaveletDenoise` and `CollaborativeDenoise` scale their thresholds to the noise of each coefficient.
+              Small faint structures are reduced along with the noise.
+            - ``"rician"``: MR magnitude images of one coil. The image is stabilised, filtered, and restored by the
+              exact unbiased inverse, which removes the bias of the background (Foi 2011). Signals up to 0.5 sigma
+              become 0; up to 1 sigma they fade in.
+            - ``"rician_squared"``: filtered without stabilisation, then ``sqrt(max(y² - 2 sigma², 0))``, too low by
+              sigma² / 2y: 1/6 sigma at an SNR of 3, 1/20 sigma at 10. Slightly better for wavelets, slightly worse
+              for the collaborative filter and non-local means.
         sigma: noise level for Rician noise; None estimates it.
 
     Raises:
@@ -95,7 +94,9 @@ GaussianDenoiseD = GaussianDenoiseDict = GaussianDenoised
 
 
 class MedianDenoise(NoiseRemoval):
-    """The median of a square or cube round each voxel; borders are repeated. Single outliers go, edges stay.
+    """Median of a square or cube round each voxel, which removes single outliers and keeps edges.
+
+    Borders are repeated.
 
     Args:
         size: side of the neighbourhood in voxels of the finest spacing, odd; equal in mm along all axes.
@@ -144,18 +145,19 @@ MedianDenoiseD = MedianDenoiseDict = MedianDenoised
 
 
 class BilateralDenoise(NoiseRemoval):
-    """Average near voxels of near values: ``y(r) = sum w x / sum w``, ``w = G(|r - s|) G(x(r) - x(s))``.
+    """Average nearby voxels of similar values.
+
+    ``y(r) = sum_s w(r, s) x(s) / sum w`` with ``w = G(|r - s|) G(x(r) - x(s))``.
 
     Args:
         range_sigma: standard deviation of the values' Gaussian in the image's units; None takes ``range_factor`` times
             the noise level.
-        space_sigma: standard deviation of the distances' Gaussian, in multiples of the finest spacing, equal in mm
-            along all axes.
+        space_sigma: standard deviation of the distances' Gaussian in multiples of the finest spacing, equal in mm.
         diameter: of the neighbourhood in voxels, odd.
         range_factor: see ``range_sigma``.
-        preset: ``"source"`` for the source's 9 / 75 / 75 on a scale of 0 to 255, of the image's range.
+        preset: ``"source"`` for the source's diameter 9, space_sigma 75 and range_sigma of 75/255 of the image's range.
         noise: see `GaussianDenoise`.
-        sigma: noise level; None estimates it where it is needed.
+        sigma: noise level; None estimates it if it is needed.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -192,7 +194,7 @@ class BilateralDenoise(NoiseRemoval):
         if self.source and range_sigma is not None:
             raise ValueError(f"preset 'source' excludes range_sigma, got {range_sigma!r}")
         if noise == "rician" and range_sigma is not None:
-            raise ValueError("range_sigma is in the image's units, which stabilised data have lost: give range_factor")
+            raise ValueError(f"range_sigma must be None for noise='rician', got {range_sigma!r}: give range_factor")
 
     @property
     def reach(self) -> int:

@@ -16,25 +16,25 @@ from monai_medaug.transforms.denoise.base import THICK, NoiseRemoval, thick_axes
 
 _DEFAULT_WAVELETS = {"translation_invariant": "haar", "bayes": "db4", "universal": "db4"}
 _SLICED = 3.0
-"""Slices thicker than this times the finest spacing are filtered one by one: across them the finest details are
-anatomy. With CT noise, which is correlated within a slice alone, from `THICK` on."""
+"""Slices from this times the finest spacing on are filtered one by one, since the finest details across them are
+anatomy; with CT noise, which is only correlated within slices, from `THICK` on."""
 
 
 class WaveletDenoise(NoiseRemoval):
-    """Shrink wavelet coefficients that noise alone could have made.
+    """Shrink wavelet coefficients that are no larger than the noise.
 
-    - ``"translation_invariant"``: the undecimated transform, hard threshold: as the mean over all shifts of the image.
-    - ``"bayes"``: a soft threshold ``sigma² / sigma_x`` for each band, of the signal's spread there.
-    - ``"universal"``: the classical soft threshold ``sigma sqrt(2 ln N)``, which smooths strongly.
+    - ``"translation_invariant"``: undecimated transform with a hard threshold, equal to a mean over all shifts of the
+      image.
+    - ``"bayes"``: soft threshold ``sigma² / sigma_x`` per band, with sigma_x the signal's standard deviation in it.
+    - ``"universal"``: classical soft threshold ``sigma sqrt(2 ln N)`` for N voxels, which smooths strongly.
 
-    Volumes are transformed along all axes, those of slices three times as thick as a pixel (for the noise of CT 1.5
-    times) slice by slice.
+    Volumes are transformed along all axes; slice by slice from 3 times the finest spacing on, for CT noise from 1.5.
 
     Args:
         method: see above.
-        wavelet: a name of PyWavelets; None for Haar with the first method and db4 with the others.
+        wavelet: a name of PyWavelets; None for ``"haar"`` with the first method and ``"db4"`` with the others.
         levels: of the transform.
-        sigma: noise level; None estimates it as ``noise`` has it, and records the estimate.
+        sigma: noise level; None estimates it for the kind of ``noise`` and records the estimate.
         noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``, see `GaussianDenoise`.
 
     Raises:
@@ -97,5 +97,5 @@ def _wavelet_name(name: str) -> str:
     import pywt
 
     if name not in pywt.wavelist(kind="discrete"):
-        raise ValueError(f"wavelet must be a discrete one of PyWavelets, such as 'haar' or 'db4', got {name!r}")
+        raise ValueError(f"wavelet must be a discrete wavelet of PyWavelets, such as 'haar' or 'db4', got {name!r}")
     return name

@@ -252,7 +252,7 @@ def test_a_doubtful_estimate_is_said():
     with pytest.warns(UserWarning, match="negative values"):
         WaveletDenoise(noise="rician")(noisy(phantom((64, 64)), 20))
     fine = noisy(phantom((64, 64)), 0.2)
-    with pytest.warns(UserWarning, match=r"less than 0\.1% of its range.*state sigma"):
+    with pytest.warns(UserWarning, match=r"less than 0\.1% of its range.*give sigma"):
         WaveletDenoise()(fine)
 
 
