@@ -10,6 +10,7 @@ from monai.bundle import ConfigParser
 from monai.data import CacheDataset, DataLoader, MetaTensor
 
 import monai_medaug
+from tests.contract.cases import EVERY_CASE
 from tests.scan_files import write_nifti
 from tests.transforms.safety.test_preserving import body
 
@@ -18,6 +19,11 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_table_names_every_operation():
+    for case in EVERY_CASE:
+        assert f"`{case.cls.__name__}`" in README, f"{case} is missing in the table of transforms"
 
 
 def test_compose_loads_and_augments_a_scan(tmp_path):

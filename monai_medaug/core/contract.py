@@ -144,7 +144,7 @@ class OperationContract:
     modality: ClassVar[str] = ""
     """The modality it models, ``"ct"``, ``"mri"`` or ``"xray"``; empty if it suits any."""
     phrases: ClassVar[Mapping[str, str]] = {}
-    """Format strings for reports and figures, by the name of a drawn quantity or a figure of the plan."""
+    """Format strings for figures and the gallery, by the name of a quantity in the record. Others get name and unit."""
     headline: ClassVar[Sequence[str] | None] = None
     """The quantities in the short summary of a figure; None for all that have a phrase."""
     gallery: ClassVar[GalleryEntry] = GalleryEntry()

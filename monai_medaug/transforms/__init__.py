@@ -43,7 +43,10 @@ __all__ = [
 def _published(cls: type[OperationContract]) -> dict[str, type]:
     """An operation, its twin and the twin's aliases."""
     module, name = importlib.import_module(cls.__module__), cls.__name__
-    return {f"{name}{ending}": getattr(module, f"{name}{ending}") for ending in ("", "d", "D", "Dict")}
+    names = [f"{name}{ending}" for ending in ("", "d", "D", "Dict")]
+    if not all(hasattr(module, n) for n in names):
+        raise ImportError(f"{cls.__module__} must define {', '.join(names[1:])}, see `dictionary_twin`")
+    return {n: getattr(module, n) for n in names}
 
 
 for _cls in {cls for cls in REGISTRY.values() if cls.__module__.startswith(f"{__name__}.")}:

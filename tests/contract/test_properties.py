@@ -5,7 +5,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .cases import CASES, GEOMETRIC_CASES, LABELS, RANDOM_CASES, exact, labels, meta_tensor
+from .cases import CASES, EVERY_CASE, GEOMETRIC_CASES, LABELS, RANDOM_CASES, exact, labels, meta_tensor, records
 
 seeds = st.integers(0, 2**32 - 1)
 quick = settings(
@@ -56,6 +56,28 @@ def test_strength_zero_does_nothing(case, seed, dims):
     assert float((exact(out) - exact(image)).abs().max()) <= 1e-4 * extent
     transform.strength = 0.5
     assert not torch.equal(exact(transform(meta_tensor(image))), exact(image))
+
+
+def test_what_is_drawn_and_what_is_constant_have_names_of_their_own():
+    """Records hold both in one dictionary: a name that stands for both would replay wrongly."""
+    for case in EVERY_CASE:
+        for variant in case.cls.variants if not case.cls.takes_batches else ():
+            transform = case.array(**variant)
+            both = transform.draw().keys() & transform.settings().keys()
+            assert not both, f"{case}: {sorted(both)} are drawn and constant"
+
+
+def test_phrases_name_quantities_of_the_record():
+    """Each name in ``phrases`` and ``headline`` stands in some record, so that a misspelt one is noticed."""
+    for case in CASES:
+        found: set[str] = set()
+        for arguments in (*case.cls.variants, *case.cls.gallery.arguments):
+            for dims in case.dims:
+                out = case.array(**arguments)(meta_tensor(case.image(dims)))
+                extra = records(out)[-1]["extra_info"]
+                found |= extra["params"].keys() | extra.get("figures", {}).keys()
+        said = {*case.cls.phrases, *(case.cls.headline or ())}
+        assert said <= found, f"{case}: phrases for {sorted(said - found)}, which no record holds"
 
 
 def test_identity_values_are_those_of_drawn_quantities():

@@ -109,7 +109,10 @@ def draw_row(cls: type[Operation], source: GalleryImage, panels: list[RowPanel])
     if source.modality == "ct" and panels[-1].grey_scale is None:
         unit, scale = "HU", 1.0
     change = (after[-1] - reference) * scale
-    half = round_scale(float(np.percentile(np.abs(change), _SATURATED)))
+    extent = float(np.percentile(np.abs(change), _SATURATED))
+    if extent == 0 and change.any():  # a single line, for instance
+        extent = float(np.percentile(np.abs(change[change != 0]), _SATURATED))
+    half = round_scale(extent)
 
     eased = [n for n, v in panels[-1].params.items() if n in cls.identity and v != cls.identity[n]]
     scale_text = [f"blue −{half:g}, red +{half:g} {unit}", "in the last picture" if len(panels) > 1 else ""]
