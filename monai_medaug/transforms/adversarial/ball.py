@@ -1,4 +1,4 @@
-"""Attacks within a ball round the image: a step, or several, along the gradient of the loss."""
+"""Attacks within a ball round the image, in one or several steps along the gradient of the loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RANGE_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Perturbation:
-    """The joined input before and after, and the parts of the latter key by key."""
+    """The joined input before and after the attack, and the attacked parts of the keys."""
 
     before: torch.Tensor
     after: torch.Tensor
@@ -35,9 +35,9 @@ class BallAttack(NetworkAttack):
     abstract = True
     inputs = {
         "target": target_input(required=True),
-        "mask": Input("a mask, of the image's shape or of one channel, to which the perturbation is confined.", "mask"),
+        "mask": Input("a mask, of the image's shape or of one channel, that confines the perturbation.", "mask"),
     }
-    replayable = "its record doesn't hold the network that it was made against: run the attack again"
+    replayable = "its record doesn't hold the attacked network: run the attack again"
 
     def __init__(
         self,
@@ -57,14 +57,14 @@ class BallAttack(NetworkAttack):
 
         Args:
             image: the batch.
-            target: of the loss; class ids (B, *spatial) or (B, 1, *spatial) for the default.
-            mask: the perturbation is confined to where it is not zero, (B, 1 or C, *spatial).
+            target: of the loss; class ids (B, *spatial) or (B, 1, *spatial) for the default loss.
+            mask: (B, 1 or C, *spatial); the perturbation is confined to its non-zero voxels.
         """
         return self.apply_to(image, "image", {"target": target, "mask": mask})
 
     @property
     def steps(self) -> tuple[float, int]:
-        """Size and number of the steps."""
+        """Size and number of steps."""
         raise NotImplementedError
 
     def settings(self) -> Params:
@@ -102,7 +102,7 @@ class BallAttack(NetworkAttack):
 
 
 def _valid_range(key: Call) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lower and upper end for each channel of a key, (B, C, 1, ...): those that were stated, else each sample's own."""
+    """Lower and upper end for each channel of a key, (B, C, 1, ...): ``value_range``, or each sample's own range."""
     axes = tuple(range(1, key.image.ndim))
     low, high = key.image.amin(axes, keepdim=True), key.image.amax(axes, keepdim=True)
     if "value_range" in key.settings:
@@ -120,20 +120,20 @@ def _valid_range(key: Call) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class FGSMAttack(BallAttack):
-    """Fast gradient sign method: one step of full size up the loss.
+    """Fast gradient sign method: one step of full size that increases the loss.
 
-    ``x' = clip(x + epsilon sign(dL/dx))``, for the Euclidean norm ``x + epsilon g / |g|``. The network runs in
-    evaluation mode meanwhile: the attack is on the function that will be deployed, batch statistics are neither used
-    nor updated, dropout is off. Afterwards modes, buffers and gradients are as before. The caller's autocast holds.
-    float16 and bfloat16 images come back rounded toward the original.
+    ``x' = clip(x + epsilon sign(dL/dx))``, or ``x + epsilon g / |g|`` with g = dL/dx for the Euclidean norm. The
+    network runs in evaluation mode, as deployed: batch statistics are neither used nor updated, and dropout is off.
+    Afterwards its modes, buffers and gradients are restored. The caller's autocast stays in effect. float16 and
+    bfloat16 images are rounded toward the original.
 
     Args:
-        network: a module or another callable of (B, C, *spatial). Of a plain function, its modules are not known:
+        network: a module or another callable of (B, C, *spatial). The modules inside a plain function are not found:
             put them into evaluation mode yourself.
         epsilon: greatest change, in the units of the image: of any voxel for ``"linf"``, of a sample's Euclidean norm
             over all voxels and channels for ``"l2"`` (a root mean square change r is ``r * sqrt(C * voxels)``).
-        loss: ``loss(prediction, target)``, whatever is to rise, summed if it is no scalar; it sees the prediction in
-            float32. None is cross-entropy of logits with class ids, of one channel the binary one.
+        loss: ``loss(prediction, target)`` to increase, summed if not a scalar; the prediction is float32. None takes
+            cross-entropy of logits with class ids, binary for one channel.
         value_range: valid values (low, high); None takes each sample's own minimum and maximum, over the channels of
             a key.
         norm: ``"linf"`` or ``"l2"``.
@@ -143,7 +143,7 @@ class FGSMAttack(BallAttack):
         ValueError: an argument or the image is out of its range, or there is no gradient.
 
     Source: I. J. Goodfellow, J. Shlens & C. Szegedy, Explaining and harnessing adversarial examples, ICLR 2015. 0.01
-    of a range of 1 is below what a reader sees.
+    of a range of 1 is invisible to a reader.
 
     Example:
         >>> import torch
@@ -174,24 +174,24 @@ FGSMAttackD = FGSMAttackDict = FGSMAttackd
 
 
 class PGDAttack(BallAttack, Randomizable):
-    """Projected gradient descent on the negative loss: small steps up, each clipped to the ball and the valid range.
+    """Projected gradient descent on the negative loss, within a ball and the valid range.
 
-    ``x' = P(x + step_size sign(dL/dx))``, for the Euclidean norm ``P(x + step_size g / |g|)``, from a random start. The
-    start is uniform in a ball of radius ``num_steps * step_size - epsilon``, at most epsilon: so the steps can reach
-    every point of the ball from every start. A start in the whole ball, as in the source, would be noise that few
-    steps can't undo: a larger epsilon would make a weaker attack. Where the steps don't reach the ball's border
-    (``num_steps * step_size <= epsilon``) the attack begins at the image and is deterministic. The network is treated
-    as by `FGSMAttack`.
+    ``x' = P(x + step_size sign(dL/dx))``, or ``P(x + step_size g / |g|)`` with g = dL/dx for the Euclidean norm, where
+    P projects to the ball and the valid range. The start is uniform in a ball of radius ``num_steps * step_size -
+    epsilon``, at most epsilon, from which the steps can reach every point of the ball. A start anywhere in the ball, as
+    in the source, is noise that few steps can't undo, so that a larger epsilon could weaken the attack. With
+    ``num_steps * step_size <= epsilon`` the attack starts at the image and is deterministic. The network is treated as
+    by `FGSMAttack`.
 
     Args:
         network: a module or another callable of (B, C, *spatial), see `FGSMAttack`.
         epsilon: greatest change, in the units of the image, see `FGSMAttack`.
-        step_size: of one step, in the same units and norm.
-        num_steps: how many steps, 1 to 1000; each costs a forward and a backward pass.
+        step_size: size of a step, in the units and norm of epsilon.
+        num_steps: number of steps, 1 to 1000; each costs a forward and a backward pass.
         norm: ``"linf"`` or ``"l2"``.
         loss: ``loss(prediction, target)``, None for cross-entropy, see `FGSMAttack`.
         value_range: valid values (low, high), None for each sample's own.
-        random_start: whether to begin at a random point.
+        random_start: whether to start at a random point.
 
     Raises:
         TypeError: network or loss is not callable.

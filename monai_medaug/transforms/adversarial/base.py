@@ -1,4 +1,4 @@
-"""What the attacks share: the network, the target, and the call on a whole batch."""
+"""Base of the attacks: the network, the target, and the call on a whole batch."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Network = Callable[[torch.Tensor], Any]
 
 
 class NetworkAttack(Operation):
-    """Base of the attacks: what a given network bears worst, within bounds; the network's state is restored.
+    """Base of the attacks: the worst case for a network within bounds; the network's state is restored.
 
-    They are searched in `plan`, on all keys joined along the channels as the network's input.
+    `plan` searches it, on all keys joined along the channels as the network's input.
     """
 
     abstract = True
@@ -46,7 +46,7 @@ class NetworkAttack(Operation):
 
 @contextmanager
 def attacked_loss(call: Call) -> Iterator[tuple[torch.Tensor, LossGradient]]:
-    """The joined input of a call and the gradient of its loss, with the network in evaluation mode meanwhile."""
+    """The joined input of a call and the gradient of its loss, with the network in evaluation mode."""
     network, loss = call.resources["network"], call.resources["loss"]
     with evaluating(network, loss):
         image = torch.cat([key.image for key in call.keys], 1)
@@ -59,7 +59,7 @@ def target_input(required: bool) -> Input:
 
 
 def _plain_target(target: Any, device: torch.device) -> Any:
-    """Arrays and MetaTensors as plain tensors on the image's device, which autograd may keep; others as they are."""
+    """Arrays and MetaTensors as plain tensors on the image's device that autograd may keep; other types unchanged."""
     if isinstance(target, np.ndarray):
         target = torch.from_numpy(target.astype(target.dtype.newbyteorder("=")))
     if isinstance(target, torch.Tensor):

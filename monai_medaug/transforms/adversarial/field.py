@@ -1,4 +1,4 @@
-"""The coil field that a network bears worst."""
+"""The worst coil field for a network."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from monai_medaug.transforms.mri.coil import MRImage
 
 @dataclass(frozen=True)
 class FoundField:
-    """Of each sample the logarithm's offset and coefficients, and the field's peak to peak."""
+    """Offset and coefficients of the field's logarithm, and the field's peak to peak, for each sample."""
 
     rows: list[list[float]]
     peaks: list[float]
 
 
 class AdversarialBiasField(MRImage, NetworkAttack, Randomizable):
-    """The smooth coil field that the network bears worst, no stronger than a real one.
+    """Worst smooth coil field for a network, no stronger than a real one.
 
-    ``y = x exp(f - m)`` with a cubic polynomial f in the world's mm, as in `RandMRIBiasField`: m is its mean over the
-    foreground, where the factor has the geometric mean 1; the factor's maximum minus minimum over the foreground is at
-    most ``peak_to_peak``. From a random field the coefficients go up the loss in normalised steps, after each of which
-    the field is scaled back to the bound. The record holds the coefficients, so that `replay` needs no network. Zeros
-    stay zero; where there are negative values the minimum counts as zero, with a warning. The network is treated as by
-    `FGSMAttack`. (The source has a B-spline lattice for the field.)
+    ``y = x exp(f - m)`` with a cubic polynomial f of the world position and its mean m over the foreground, as in
+    `RandMRIBiasField`; the factor's maximum minus minimum over the foreground is at most ``peak_to_peak``. From a
+    random field the coefficients take normalised steps that increase the loss, each followed by scaling to the bound.
+    The record holds the coefficients, so that `replay` needs no network. Zeros stay zero; in an image with negative
+    values the minimum counts as zero, with a warning. The network is treated as by `FGSMAttack`. (The source models the
+    field by a B-spline lattice.)
 
     Args:
         network: a module or another callable of (B, C, *spatial), see `FGSMAttack`.
         peak_to_peak: greatest maximum minus minimum of the factor, in [0, 2]; 0.4 is the 40 % of BrainWeb.
-        step_size: change of the field's peak to peak in one step; None is ``4 peak_to_peak / num_steps``, twice what
-            it takes from any field to any other: the projection takes much of a step back.
-        num_steps: how many steps, 1 to 1000; each costs a forward and a backward pass.
+        step_size: change of the field's peak to peak in one step; None takes ``4 peak_to_peak / num_steps``, in total
+            twice the greatest distance of two fields, since the projection undoes much of each step.
+        num_steps: number of steps, 1 to 1000; each costs a forward and a backward pass.
         loss: ``loss(prediction, target)``, None for cross-entropy, see `FGSMAttack`.
 
     Raises:
@@ -84,8 +84,8 @@ class AdversarialBiasField(MRImage, NetworkAttack, Randomizable):
 
         Args:
             image: the batch; all channels get the same field.
-            target: of the loss. None is the network's own prediction on the image, for images without labels: as class
-                probabilities for the default loss, as it is for another.
+            target: of the loss. None takes the network's prediction on the image, for images without labels: as class
+                probabilities for the default loss, unchanged for another.
         """
         return self.apply_to(image, "image", {"target": target})
 
@@ -97,7 +97,7 @@ class AdversarialBiasField(MRImage, NetworkAttack, Randomizable):
 
     @classmethod
     def plan(cls, call: Call) -> FoundField | None:
-        """The field that was found; None where a record holds it already."""
+        """The worst field found; None if a record holds it already."""
         if call.known is not None:
             return None
         peak, size, count = (call.settings[n] for n in ("peak_to_peak", "step_size", "num_steps"))

@@ -1,4 +1,4 @@
-"""What the batch mixes share: the draw, the plan of all samples, and the labels and masks beside the images."""
+"""Base of the batch mixes: the draw, the plan for all samples, and the labels and masks beside the images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LESIONS = ("ignore", "whole", "carve", "copy")
 
 @dataclass
 class MixPlan:
-    """What becomes of a batch: of each sample, its partners, and λ of the blends, None where nothing is blended."""
+    """The plan of a batch: each sample's mix, the partners, and λ of the blends, or None without blends."""
 
     samples: list[SampleMix]
     permutation: torch.Tensor
@@ -83,7 +83,7 @@ class BatchMixing(RandomOperation):
         }
 
     def randomize(self, data: Any = None) -> None:
-        """Draw for a batch of ``data`` samples; how many numbers a sample takes depends on nothing."""
+        """Draw for a batch of ``data`` samples; each sample takes a fixed count of numbers."""
         size = int(data)
         self.permutation = [int(i) for i in self.R.permutation(size)]
         count = size if self.per_sample else 1
@@ -107,7 +107,7 @@ class BatchMixing(RandomOperation):
 
     @classmethod
     def plan(cls, call: Call) -> MixPlan:
-        """What becomes of each sample, with λ as it is on the first image's grid."""
+        """Each sample's mix, with λ counted on the first image's grid."""
         first, alone = call.keys[0], len(call.draws) == 1
         shape, found = tuple(first.image.shape[2:]), None
         if call.settings["spares_lesions"]:
@@ -145,7 +145,7 @@ class BatchMixing(RandomOperation):
         pastes = pastes_on(plan.samples, tuple(image.shape[2:]), call.name)
         if call.mode != "nearest":
             return mixed(image, plan.permutation, plan.blend, pastes, image.dtype)
-        if plan.soft:  # the form of a mask depends on no draw
+        if plan.soft:  # whatever is drawn
             soft = soft_masks(image, call.settings.get("classes"), call.name)
             return mixed(soft, plan.permutation, plan.blend, pastes, soft.dtype)
         return mixed(image, plan.permutation, None, pastes, image.dtype)
@@ -156,7 +156,7 @@ class BatchMixing(RandomOperation):
         Args:
             images: (B, C, H, W) or (B, C, D, H, W), array, Tensor or collated MetaTensor.
             targets: labels of the samples, or None.
-            masks: segmentation masks (B, C, *spatial), or None; the lesions' are these.
+            masks: segmentation masks (B, C, *spatial), or None; they show the lesions too.
         """
         labels = [] if targets is None else [MixLabel(targets, "targets", self.num_classes)]
         given = [] if masks is None else [mask_entry(masks, "masks", 1, self.num_mask_classes, True)]
@@ -174,7 +174,7 @@ class BatchMixing(RandomOperation):
         )
 
     def mix(self, name: str, images: Sequence[Entry], labels: Sequence[MixLabel], masks: Sequence[Entry]) -> Mixture:
-        """Images and masks by the path of every operation, and what follows from its plan for labels and partners."""
+        """Mix images and masks as one call of the operation, then labels and partners by its plan."""
         entries, first = [*images, *masks], images[0]
         for label in labels:
             if label.tensor.ndim == 0 or len(label.tensor) != len(first.tensor):
@@ -200,18 +200,18 @@ class BatchMixing(RandomOperation):
 
 
 def image_entry(data: Any, name: str, index: int) -> Entry:
-    """Images of a call."""
+    """The entry of images."""
     return Entry(data, name, index, batched=True, loose=True)
 
 
 def mask_entry(data: Any, name: str, index: int, classes: int | None, shows_lesions: bool) -> Entry:
-    """Masks of a call."""
+    """The entry of masks."""
     own = {"classes": classes, "shows_lesions": shows_lesions}
     return Entry(data, name, index, "nearest", batched=True, loose=True, settings=own)
 
 
 def _partner_mask(entry: Entry, own: Any, plan: MixPlan) -> Any:
-    """The partners' masks, to be weighed with the own ones; what was pasted stands in both."""
+    """The partners' masks, to weigh with the samples' own; both hold the pasted parts."""
     pasted = plain_tensor(own, entry.name, batch=True)
     other = entry.tensor[plan.permutation.to(entry.tensor.device)]
     for sample, mix in enumerate(plan.samples):
@@ -221,5 +221,5 @@ def _partner_mask(entry: Entry, own: Any, plan: MixPlan) -> Any:
 
 
 def class_count(name: str, value: Any) -> int | None:
-    """A number of classes argument, which may be None."""
+    """A number of classes, or None."""
     return None if value is None else whole_number(name, value, 1)

@@ -1,4 +1,4 @@
-"""What comes out of a mix of a batch, and the labels that go into it."""
+"""The labels that enter a mix of a batch, and its results."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class MixedBatch(NamedTuple):
 
     Attributes:
         image: the mixed images, (B, C, *spatial).
-        target: the soft targets λ own + (1 - λ) partner's; None without targets, or for ``target_form="pair"``.
-        targets: own and partner's targets as they came, for ``λ loss(y, own) + (1 - λ) loss(y, partner)``.
-        weights: (B,) λ, the weight of the own sample: float32, on the images' device.
-        permutation: (B,) sample b was mixed with sample ``permutation[b]``.
-        mask: the mixed masks; None without masks, or where ``masks`` is given.
-        masks: own and partner's masks to weigh as ``targets``, with ``target_form="pair"`` where samples are blended.
-            What was pasted stands in both.
+        target: soft targets, λ own + (1 - λ) partner's; None without targets, or for ``target_form="pair"``.
+        targets: the sample's own and the partner's original targets, for ``λ loss(y, own) + (1 - λ) loss(y, partner)``.
+        weights: λ (B,), the weight of the own sample: float32, on the images' device.
+        permutation: partners (B,): sample b is mixed with sample ``permutation[b]``.
+        mask: the mixed masks; None without masks, or if ``masks`` is set.
+        masks: own and partner's masks to weigh like ``targets``, for ``target_form="pair"`` with blended samples. Both
+            hold the pasted parts.
     """
 
     image: Any
@@ -55,13 +55,13 @@ class MixLabel:
         require_finite(self.tensor, self.name)
 
     def like(self, tensor: torch.Tensor) -> Any:
-        """The result as the kind that came in, but without meta data: it belongs to two samples."""
+        """The result in the kind of the input, but without meta data, since it belongs to two samples."""
         return tensor.cpu().numpy() if isinstance(self.data, np.ndarray) else tensor
 
 
 @dataclass
 class Mixture:
-    """The results of a call, in the order of the items: of each label target, own and partner's, of each mask both."""
+    """The results of a call in the order of its items: for a label target, own and partner's, for a mask the latter."""
 
     weights: torch.Tensor
     permutation: torch.Tensor

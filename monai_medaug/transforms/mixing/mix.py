@@ -1,4 +1,4 @@
-"""MixUp, CutMix and lesion pasting over a batch, with the targets and masks that belong to it."""
+"""MixUp, CutMix and lesion pasting within a batch, with its targets and masks."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from monai_medaug.transforms.mixing.twin import MixingDictionary
 
 
 class BatchMixUp(BatchMixing):
-    """Blend each sample of a batch with another one: ``λ x + (1 - λ) x[permutation]``, and the targets alike.
+    """Blend each sample of a batch and its target with another one's.
 
-    λ is drawn from Beta(alpha, alpha) and is the weight of the sample's own image and target. The permutation is any:
-    a sample may be its own partner, and a batch of one comes back as it is with λ = 1. Call it with images (B, C,
-    *spatial) and, where there are, targets and masks: ``mix(images, targets, masks)`` returns a `MixedBatch`.
+    ``λ x + (1 - λ) x[permutation]`` with λ drawn from Beta(alpha, alpha). The permutation is random: a sample may be
+    its own partner, and a batch of one stays unchanged with λ = 1. ``mix(images, targets, masks)`` takes images (B, C,
+    *spatial) and optional targets and masks, and returns a `MixedBatch`.
 
-    Class ids (B,) become one-hot rows before they are blended (``num_classes``), integer rows of 0 and 1 (multi-label)
-    floats; float targets are blended as they are. A segmentation mask becomes a soft target too: one channel of several
-    labels its one-hot form (B, num_mask_classes, *spatial), flags floats; labels are never averaged. With
-    ``target_form="pair"`` targets and masks stay as they are, and you weigh the losses of both by λ.
+    Before blending, class ids (B,) become one-hot rows (``num_classes``) and integer rows of 0 and 1 (multi-label)
+    floats; float targets are blended directly. Segmentation masks become soft targets too: one channel of several
+    labels becomes one-hot (B, num_mask_classes, *spatial), flags become floats; labels are never averaged. With
+    ``target_form="pair"`` targets and masks stay unchanged, and you weigh the losses of both by λ.
 
-    Images keep their float type (computed in float32) and integers come back float32; each sample of a collated
-    MetaTensor gets a record with λ and the partner. Records are dropped by `inverse`, no voxel is unmixed.
+    Float images keep their type (computed in float32), integers become float32. Each sample of a collated MetaTensor
+    gets a record with λ and the partner; `inverse` drops the records and does not unmix voxels.
 
     Args:
-        alpha: of the Beta distribution, at least 0.001. 1 is uniform, the paper's ImageNet models use 0.1 to 0.4.
+        alpha: of the Beta distribution, at least 0.001. 1 is uniform; the paper's ImageNet models use 0.1 to 0.4.
         prob: probability for each sample to be mixed; λ is 1 for the others.
-        per_sample: a λ for each sample; False for one λ in a batch, as in the paper.
+        per_sample: draw a λ for each sample; False draws one per batch, as in the paper.
         target_form: ``"soft"`` for blended targets, ``"pair"`` for both targets to weigh.
-        num_classes: number of classes where targets are ids.
-        num_mask_classes: number of labels, background included, of masks of one channel with several labels.
+        num_classes: number of classes of targets that are ids.
+        num_mask_classes: number of labels, background included, of one-channel masks with several labels.
 
     Raises:
-        ValueError: an argument is out of its range, ids come without ``num_classes``, labels lie outside of the
-            classes, batch sizes differ, or data are not finite.
-        TypeError: data are no arrays of real numbers.
+        ValueError: an argument is out of its range, ids come without ``num_classes``, a label lies outside the classes,
+            batch sizes differ, or data are not finite.
+        TypeError: data are not arrays of real numbers.
 
     Source: H. Zhang et al., mixup: beyond empirical risk minimization, ICLR 2018.
 
@@ -70,42 +70,41 @@ BatchMixUpD = BatchMixUpDict = BatchMixUpd
 
 
 class BatchCutMix(BatchMixing):
-    """Paste a box of another sample of the batch into each: image and mask hard, the targets by the share of voxels.
+    """Paste a box of another sample of the batch into each, and blend targets by the share of voxels.
 
-    The box's centre is uniform over the image, its sides are those of the image times sqrt(1 - λ) in 2D and
-    (1 - λ)^(1/3) in 3D with λ of Beta(alpha, alpha), clipped at the border. The λ that is returned, and blends the
-    targets, is the share of own voxels that remain, counted. The box is drawn in fractions of the field of view: keys
-    of another resolution get the same box, rounded on their grid, and λ is that of the first image.
+    The box's centre is uniform over the image. Its sides are those of the image times sqrt(1 - λ) in 2D and
+    (1 - λ)^(1/3) in 3D with λ from Beta(alpha, alpha), clipped at the border. The returned λ, which blends the targets,
+    is the counted share of voxels that stay. The box is drawn in fractions of the field of view: keys of another
+    resolution get the same box, rounded on their grid, and λ of the first image.
 
-    Masks are pasted as the images: type and labels stay. Everything else is as in `BatchMixUp`.
+    Masks are pasted like the images and keep type and labels. The rest is as in `BatchMixUp`.
 
     Lesions (the mask's non-zero voxels, or ``lesion_labels``) can be respected:
 
-    - ``lesions="whole"``: the box never cuts through one. Each connected lesion of either sample lies in it wholly or
-      not at all. Up to ``tries`` centres are drawn, and the first box that cuts none is taken; if there is none, the
-      one that has to grow least to hold whole what it cut. If that would be the whole image, the sample stays as it
-      was with λ = 1. Without lesions it is the plain box.
-    - ``lesions="carve"`` (CarveMix): instead of a box, the region of the partner's lesions is pasted, at its place:
-      all voxels of a signed distance D to them of at most t, in mm. D is negative within, of greatest depth d; t is
-      uniform in (-d/2, 0) or in (0, d), with equal chance. alpha plays no part.
-    - ``lesions="copy"`` (TumorCP without its augmentations): t = 0, the lesions themselves.
+    - ``lesions="whole"``: each connected lesion of either sample lies wholly inside or outside the box. Up to ``tries``
+      centres are drawn until a box cuts no lesion; otherwise the box that has to grow least to contain its cut lesions
+      is enlarged. If that needs the whole image, the sample stays unchanged with λ = 1.
+    - ``lesions="carve"`` (CarveMix): instead of a box, the region of the partner's lesions is pasted at its place: all
+      voxels with a signed distance to the lesions, in mm, of at most t. With d the greatest depth inside, t is uniform
+      in (-d/2, 0) or in (0, d), with equal probability. alpha has no effect.
+    - ``lesions="copy"`` (TumorCP without its augmentations): the same with t = 0, the lesions alone.
 
-    Where the partner has no lesion the last two leave the sample as it was. They are meant for segmentation: λ remains
-    the share of own voxels, which says little of a class that a small lesion makes.
+    ``"carve"`` and ``"copy"`` leave a sample unchanged if its partner has no lesion. Use them for segmentation: λ stays
+    the share of own voxels, which is a poor weight for a class that depends on a small lesion.
 
     Args:
         alpha: of the Beta distribution, at least 0.001; 1 as in the paper.
         prob: probability for each sample to be mixed; λ is 1 for the others.
-        per_sample: a λ and box for each sample; False for one λ and box in a batch, as in the paper.
+        per_sample: draw a λ and box for each sample; False draws one per batch, as in the paper.
         target_form: ``"soft"`` for blended targets, ``"pair"`` for both targets to weigh; masks are pasted.
-        num_classes: number of classes where targets are ids.
+        num_classes: number of classes of targets that are ids.
         lesions: ``"ignore"``, ``"whole"``, ``"carve"`` or ``"copy"``.
-        lesion_labels: the mask's labels that are lesions, or its channels if it has several; empty for all but 0.
+        lesion_labels: labels of the mask that are lesions, or channels of one with several; empty for all except 0.
         tries: number of centres to try with ``lesions="whole"``.
 
     Raises:
-        ValueError: as for `BatchMixUp`, or lesions are asked for and there is no mask.
-        TypeError: data are no arrays of real numbers.
+        ValueError: as for `BatchMixUp`, or ``lesions`` needs a mask and gets none.
+        TypeError: data are not arrays of real numbers.
 
     Source: S. Yun et al., CutMix, ICCV 2019; X. Zhang et al., CarveMix, MICCAI 2021 and NeuroImage 2023; J. Yang et
     al., TumorCP, MICCAI 2021.
@@ -143,28 +142,28 @@ BatchCutMixD = BatchCutMixDict = BatchCutMixd
 
 
 class BatchMix(BatchMixing):
-    """For each sample at random MixUp or CutMix, as `BatchMixUp` and `BatchCutMix` do them.
+    """MixUp or CutMix at random for each sample, see `BatchMixUp` and `BatchCutMix`.
 
-    Masks have one form whatever is drawn: soft targets as of `BatchMixUp`, hard where pasted; or pairs.
+    The form of masks does not depend on the draw: soft targets as in `BatchMixUp`, hard in pasted parts; or pairs.
 
     Args:
         alpha: of the Beta distribution of both, at least 0.001.
         cutmix_prob: probability of CutMix.
         prob: probability for each sample to be mixed; λ is 1 for the others.
-        per_sample: a choice, λ and box for each sample; False for one in a batch.
+        per_sample: draw method, λ and box for each sample; False draws one per batch.
         target_form: ``"soft"`` for blended targets, ``"pair"`` for both targets to weigh.
-        num_classes: number of classes where targets are ids.
-        num_mask_classes: number of labels, background included, of masks of one channel with several labels.
-        lesions: what is pasted and spared, see `BatchCutMix`.
-        lesion_labels: the mask's labels or channels that are lesions; empty for all but 0.
+        num_classes: number of classes of targets that are ids.
+        num_mask_classes: number of labels, background included, of one-channel masks with several labels.
+        lesions: ``"ignore"``, ``"whole"``, ``"carve"`` or ``"copy"``, see `BatchCutMix`.
+        lesion_labels: labels or channels of the mask that are lesions; empty for all except 0.
         tries: number of centres to try with ``lesions="whole"``.
 
     Raises:
         ValueError: as for `BatchMixUp` and `BatchCutMix`.
-        TypeError: data are no arrays of real numbers.
+        TypeError: data are not arrays of real numbers.
 
-    Source: H. Zhang et al., ICLR 2018, and S. Yun et al., ICCV 2019; their alternation is common practice since
-    R. Wightman et al., ResNet strikes back, 2021, there a batch at a time.
+    Source: H. Zhang et al., ICLR 2018, and S. Yun et al., ICCV 2019; alternated since R. Wightman et al., ResNet
+    strikes back, 2021, there per batch.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""What becomes of each sample of a batch that is mixed, on any grid."""
+"""The mix of each sample of a batch, on any grid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monai_medaug.functional.mixing.mix import Corner, Paste, box_of_share, box_
 
 @dataclass
 class SampleMix:
-    """What becomes of one sample, on any grid."""
+    """The mix of one sample, on any grid."""
 
     method: str
     partner: int
@@ -27,13 +27,13 @@ class SampleMix:
     growth_mm: float | None = None
 
     def paste(self, shape: tuple[int, ...]) -> Paste | None:
-        """Where it takes its partner's voxels on a grid."""
+        """The partner's voxels to paste, on a grid; None without a paste."""
         if self.region is not None:
             return paste_of_region(self.region, shape)
         return None if self.box is None else Paste(box_on_grid(*self.box, shape))
 
     def params(self) -> dict[str, Any]:
-        """Plain figures for the trace."""
+        """Plain values for the trace."""
         plain: dict[str, Any] = {"method": self.method, "weight": self.weight, "partner": self.partner}
         if self.box is not None:
             plain |= {"box_low_fraction": list(self.box[0]), "box_high_fraction": list(self.box[1])}
@@ -54,7 +54,7 @@ class BatchLesions:
         self.parts = [lesion_parts(m) for m in self.masks] if self.mode == "whole" else []
 
     def plan(self, plan: SampleMix, sample: int, drawn: Mapping[str, Any]) -> None:
-        """Complete a sample's plan; it stays as it is where nothing can be pasted."""
+        """Complete a sample's plan, which stays unchanged if nothing can be pasted."""
         if self.mode != "whole":
             growth = drawn["growth"] if self.mode == "carve" else 0.0
             region, threshold = lesion_region(self.masks[plan.partner], growth, self.grids[plan.partner].spacing)
@@ -76,7 +76,7 @@ class BatchLesions:
 
 
 def pastes_on(plans: Sequence[SampleMix], shape: tuple[int, ...], name: str) -> list[Paste | None]:
-    """Where each sample takes its partner's voxels on a grid."""
+    """The paste of each sample on a grid."""
     for plan in plans:
         axes = plan.region.ndim if plan.region is not None else len(plan.box[0]) if plan.box else len(shape)
         if axes != len(shape):

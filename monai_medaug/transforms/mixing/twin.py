@@ -1,4 +1,4 @@
-"""What the dictionary twins of the batch mixes do beside the usual: labels, masks, and the keys that are new."""
+"""The dictionary twins of the batch mixes, with labels, masks and new keys."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from monai_medaug.transforms.mixing.items import MixLabel
 _LABEL_KEYS = KeyArgument(
     "label_keys",
     (),
-    """keys of the samples' labels: ids (B,), or rows (B, K). A key then holds the soft target (with
-            ``target_form="pair"`` the label as it was), and the new keys ``<label>_own`` and ``<label>_partner`` both
-            labels. ``mix_weights`` holds λ (B,) and ``mix_permutation`` the partners (B,). With several keys
-            ``num_classes`` may be one for all or one a key.""",
+    """keys of the samples' labels: ids (B,), or rows (B, K). The key then holds the soft target (with
+            ``target_form="pair"`` the original label), the new keys ``<label>_own`` and ``<label>_partner`` the two
+            labels, ``mix_weights`` λ (B,) and ``mix_permutation`` the partners (B,). ``num_classes`` may be one for
+            all keys or one per key.""",
     True,
     "KeysCollection",
 )
 _MASK_KEYS = KeyArgument(
     "mask_keys",
     (),
-    """keys of segmentation masks, of the images' field of view in any resolution. A key then holds the mixed
-            mask, or where masks are not blended but paired the mask as it was beside ``<mask>_partner``.
-            ``num_mask_classes`` may be one for all or one a key.""",
+    """keys of segmentation masks, of the images' field of view in any resolution. The key then holds the
+            mixed mask, or, if masks are paired instead of blended, the sample's own beside ``<mask>_partner``.
+            ``num_mask_classes`` may be one for all keys or one per key.""",
     True,
     "KeysCollection",
 )
 _LESION_KEY = KeyArgument(
     "lesion_key",
     None,
-    "the one of ``mask_keys`` that shows the lesions; not needed if there is but one.",
+    "the one of ``mask_keys`` that shows the lesions; not needed for a single mask key.",
 )
 
 
@@ -81,7 +81,7 @@ class MixingDictionary(RandomDictionaryOperation):
         return (*self.keys, *self.mask_keys)
 
     def __call__(self, data: Mapping) -> dict:
-        """Mix the items of a collated dictionary; returns a new one, the rest passes through."""
+        """Mix the items of a collated dictionary; returns a new one with all other items unchanged."""
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dictionary, got {type(data).__name__}")
         present = [
