@@ -1,4 +1,4 @@
-"""What plugs batch augmentation into MONAI's training engines."""
+"""Batch augmentation in MONAI's training engines."""
 
 from monai_medaug.engines.handlers import SampleEpochHandler
 from monai_medaug.engines.prepare_batch import (

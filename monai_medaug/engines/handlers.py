@@ -6,16 +6,16 @@ from typing import Any
 
 
 class SampleEpochHandler:
-    """Tell transforms whose draws depend on the sample which epoch begins.
+    """Set the epoch of transforms whose draws depend on the sample.
 
-    An engine whose ``epoch_length`` is not that of its loader goes on with an iterator whose workers have prefetched
-    under the old epoch: leave it unset.
+    Leave the engine's ``epoch_length`` unset: with a length other than the loader's, its workers have prefetched under
+    the old epoch.
 
     Args:
-        transform: a `SampleSeeded`, a preset made with ``sample_key``, or anything else with ``set_epoch``.
+        transform: a `SampleSeeded`, a preset made with ``sample_key``, or another object with ``set_epoch``.
 
     Raises:
-        TypeError: it has no ``set_epoch``.
+        TypeError: it lacks ``set_epoch``.
 
     Example:
         >>> from monai.transforms import RandFlipd
@@ -36,5 +36,5 @@ class SampleEpochHandler:
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Any) -> None:
-        """Pass on the engine's epoch, counted from 0."""
+        """Set the engine's epoch, counted from 0."""
         self.transform.set_epoch(engine.state.epoch - 1)

@@ -1,6 +1,6 @@
-"""``prepare_batch`` hooks: augmentation of whole batches, on the device, by one argument of a MONAI trainer.
+"""``prepare_batch`` hooks: augmentation of whole batches on the device, by one argument of a MONAI trainer.
 
-They compose: each changes the batch and hands it to the next, the last one takes image and label out of it,
+They compose: each changes the batch and passes it to the next, the last one returns image and label,
 
     AugmentingPrepareBatch(transform, MixingPrepareBatch(mix, AdversarialPrepareBatch(attack)))
 """
@@ -24,12 +24,12 @@ _SOURCE = "give it a dictionary with keys, as MONAI's dictionary pipelines yield
 
 
 class BatchTransforming(PrepareBatch):
-    """Base of the hooks: to the device, `change`, then the next hook.
+    """Base of the hooks: move the batch to the device, `change` it, call the next hook.
 
     Args:
-        prepare_batch: the next hook; None takes out ``"image"`` and ``"label"`` as MONAI does.
-        seed: of the draws. In distributed training every rank draws its own, whether it is given or not.
-        drawing: what draws at random.
+        prepare_batch: the next hook; None returns ``"image"`` and ``"label"`` as MONAI does.
+        seed: of the draws. In distributed training the ranks' draws differ, with or without it.
+        drawing: the objects that draw at random.
     """
 
     def __init__(self, prepare_batch: Callable[..., Any] | None, seed: int | None, *drawing: Any) -> None:
@@ -51,7 +51,7 @@ class BatchTransforming(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """What the trainer trains on, from a collated dictionary; the trainer's gradients and network stay alone."""
+        """The trainer's input from a collated dictionary; the network and its gradients stay unchanged."""
         if not isinstance(batchdata, Mapping):
             raise TypeError(f"batchdata must be a dictionary, got {type(batchdata).__name__}: {_SOURCE}")
         if not self._seeded:
@@ -65,7 +65,7 @@ class BatchTransforming(PrepareBatch):
         return self.prepare_batch(changed, device, non_blocking, **kwargs)
 
     def _seed_rank(self) -> None:
-        """At the first batch, when the process group is there: seed the draws, each rank its own."""
+        """Seed the draws by rank, at the first batch, when the process group exists."""
         self._seeded = True
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         rank = torch.distributed.get_rank() if distributed else 0
@@ -81,12 +81,12 @@ class AugmentingPrepareBatch(BatchTransforming):
     """Augment each batch on the device, every sample with its own draw, see `Batched`.
 
     Args:
-        transform: a dictionary transform of this package, a Compose of such, or a preset.
-        prepare_batch: the next hook; None takes out ``"image"`` and ``"label"``.
-        seed: of the draws; each rank's differ.
+        transform: a dictionary transform of this package, a Compose of them, or a preset.
+        prepare_batch: the next hook; None returns ``"image"`` and ``"label"``.
+        seed: of the draws, which differ between ranks.
 
     Raises:
-        TypeError: the batch is no dictionary.
+        TypeError: the batch is not a dictionary.
 
     Example:
         >>> from monai_medaug.transforms import RandMRINoised
@@ -108,17 +108,17 @@ class AugmentingPrepareBatch(BatchTransforming):
 
 
 class MixingPrepareBatch(BatchTransforming):
-    """Mix the samples of each batch with one another: MixUp, CutMix or either.
+    """Mix the samples of each batch with one another by MixUp, CutMix or either.
 
-    The label that the trainer's loss sees is then soft: cross-entropy takes it as it is, metrics of hard labels don't.
+    The label in the trainer's loss is then soft: cross-entropy accepts it, metrics of hard labels do not.
 
     Args:
         mix: a `BatchMixUpd`, `BatchCutMixd` or `BatchMixd`, which names the keys of images, labels and masks.
-        prepare_batch: the next hook; None takes out ``"image"`` and ``"label"``.
-        seed: of the draws; each rank's differ.
+        prepare_batch: the next hook; None returns ``"image"`` and ``"label"``.
+        seed: of the draws, which differ between ranks.
 
     Raises:
-        TypeError: the batch is no dictionary.
+        TypeError: the batch is not a dictionary.
 
     Example:
         >>> from monai_medaug.transforms import BatchMixd
@@ -137,21 +137,21 @@ class MixingPrepareBatch(BatchTransforming):
 
 
 class AdversarialPrepareBatch(BatchTransforming, Randomizable):
-    """Replace a share of each batch's samples by what the network bears worst nearby.
+    """Replace a share of each batch's samples by attacked ones.
 
-    The attack leaves network and gradients as they were, so that it fits gradient accumulation, AMP and DDP.
+    The network's mode, buffers and gradients are restored, which suits gradient accumulation, AMP and DDP.
 
     Args:
         attack: a `FGSMAttackd`, `PGDAttackd` or `AdversarialBiasFieldd`, which names the network and the keys.
-        prepare_batch: the next hook; None takes out ``"image"`` and ``"label"``.
-        share: of the samples that are attacked, chosen at random; the number is rounded up or down at random.
-        seed: of the draws; each rank's differ.
+        prepare_batch: the next hook; None returns ``"image"`` and ``"label"``.
+        share: share of attacked samples, chosen at random; their number is rounded up or down at random.
+        seed: of the draws, which differ between ranks.
 
     Raises:
-        TypeError: the batch is no dictionary.
+        TypeError: the batch is not a dictionary.
         ValueError: the share is not within [0, 1].
 
-    Source: half clean, half attacked samples as A. Kurakin et al., Adversarial machine learning at scale, ICLR 2017.
+    Source: half clean, half attacked samples as in A. Kurakin et al., Adversarial machine learning at scale, ICLR 2017.
 
     Example:
         >>> from monai_medaug.transforms import FGSMAttackd
@@ -178,7 +178,7 @@ class AdversarialPrepareBatch(BatchTransforming, Randomizable):
     def change(self, batch: dict[Any, Any]) -> Mapping:
         present = [key for key in self.attack.keys if key in batch]
         size = len(batch[present[0]]) if present else 0
-        count = int(self.share * size + self.R.uniform())  # right on average, also for a batch of one
+        count = int(self.share * size + self.R.uniform())  # exact on average, also for a batch of one
         chosen = sorted(self.R.permutation(size)[:count].tolist())
         if len(chosen) == size:
             return self.attack(batch)

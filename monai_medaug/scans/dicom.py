@@ -1,7 +1,6 @@
-"""DICOM as a stack of slices, with pydicom alone.
+"""DICOM as a stack of slices, by pydicom.
 
-MONAI's reader sorts slices by their number instead of their position, mixes the series of a folder, and its warnings
-name paths.
+MONAI's reader sorts slices by number instead of position, mixes the series of a folder, and names paths in warnings.
 """
 
 from __future__ import annotations
@@ -12,27 +11,26 @@ from typing import Any
 import numpy as np
 
 _UNEVEN = 0.2
-"""How far a slice may lie from its place in an even stack, as a share of the step: positions are often rounded."""
+"""Tolerance of slice positions in an even stack, as a share of the step: positions are often rounded."""
 
 
 class ScanError(ValueError):
-    """A file that cannot serve as a scan. The message is one line, and never names a path: these carry names too."""
+    """Error for an unusable scan; its one-line message omits paths, which may contain a patient's name."""
 
 
 def read_dicom(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray, str | None, bool]:
-    """The slices of a file or folder, in the order of their positions along the normal.
+    """The slices of a file or folder, ordered by position along the normal.
 
     Args:
-        path: a file, or a folder with the files of one series; other files in it are passed over.
-        what: how error messages call it.
+        path: a file, or a folder with the files of one series; other files in it are ignored.
+        what: name for error messages.
 
     Returns:
-        Voxels (column, row, slice) in float32 after slope and intercept, a NIfTI header that holds the geometry, the
-        affine to RAS+ mm, sheared where the gantry was tilted, the modality, and whether low values are meant to be
-        bright (MONOCHROME1).
+        Voxels (column, row, slice) in float32 after slope and intercept, a NIfTI header with the geometry, the affine
+        to RAS+ mm (sheared for a tilted gantry), the modality, and whether low values are bright (MONOCHROME1).
 
     Raises:
-        ScanError: no image, several series, uneven slices, or no decoder for its compression.
+        ScanError: no image, several series, uneven slices, or no decoder for the compression.
     """
     import nibabel as nib
     import pydicom
@@ -48,7 +46,7 @@ def read_dicom(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray, str 
                 raise ScanError(f"{what} holds a broken DICOM file") from None
     if not slices:
         raise ScanError(f"{what} holds no DICOM file" if folder else f"{what} is neither NIfTI nor DICOM")
-    for s in slices:  # other objects of the series have no image and are passed over
+    for s in slices:  # other objects of the series have no image and are ignored
         if "PixelData" not in s and "Image Storage" in s.file_meta.MediaStorageSOPClassUID.name:
             raise ScanError(f"{what} holds a broken DICOM file: an image without pixels")
     slices = [s for s in slices if "PixelData" in s]
@@ -76,7 +74,7 @@ def read_dicom(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray, str 
 
 
 def stack_order(slices: list[Any], what: str) -> tuple[np.ndarray, list[Any]]:
-    """The affine of a stack, index (column, row, slice) to RAS+ mm, and its slices in that order.
+    """The affine of a stack from (column, row, slice) to RAS+ mm, and its slices in that order.
 
     Raises:
         ScanError: the slices do not form an even stack.
@@ -87,7 +85,7 @@ def stack_order(slices: list[Any], what: str) -> tuple[np.ndarray, list[Any]]:
 
     orientation = numbers("ImageOrientationPatient", [1, 0, 0, 0, 1, 0])
     spacing = numbers("PixelSpacing", [0, 0])
-    if spacing.min() <= 0:  # radiographs state it at the detector, or zeros
+    if spacing.min() <= 0:  # radiographs may give it at the detector only, or zeros
         spacing = numbers("ImagerPixelSpacing", [1, 1])
         spacing = np.where(spacing > 0, spacing, 1.0)
     sizes = {(s.Rows, s.Columns) for s in slices}

@@ -1,4 +1,4 @@
-"""Scans on disk: NIfTI and DICOM in, NIfTI out, in the same place of the world and without a patient's data."""
+"""Scans on disk: NIfTI and DICOM in, NIfTI out with the same geometry and without a patient's data."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _GEOMETRY_FIELDS = (
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan as transforms take it, and what is needed to write a result in its place.
+    """A scan as input of transforms, with the geometry to write results.
 
     Attributes:
-        image: channel-first (1, X, Y) or (1, X, Y, Z) with a RAS+ affine in mm, as MONAI's `LoadImage` gives it;
-            float32 (HU for CT: slope and intercept are applied), or whole numbers for a mask. A single slice is 2D.
-        header: a fresh NIfTI header that holds nothing but the geometry.
-        shape: shape in the file; a single slice has a third axis of 1 there.
-        modality: what a DICOM says it is: "CT", "MR", "DX", ...; None for NIfTI.
-        inverted: whether low values are meant to be bright: MONOCHROME1.
+        image: channel-first (1, X, Y) or (1, X, Y, Z) with a RAS+ affine in mm, as from MONAI's `LoadImage`; float32
+            (HU for CT: slope and intercept are applied), or whole numbers for a mask. A single slice is 2D.
+        header: a new NIfTI header with the geometry alone.
+        shape: shape in the file, where a single slice has a third axis of 1.
+        modality: DICOM modality, "CT", "MR", "DX", ...; None for NIfTI.
+        inverted: whether low values are bright (MONOCHROME1).
     """
 
     image: MetaTensor
@@ -49,15 +49,15 @@ class Scan:
 
 
 def read_scan(path: str | os.PathLike, labels: bool = False, what: str = "the input file") -> Scan:
-    """Read a NIfTI file, a DICOM file, or a folder that holds the slices of one DICOM series.
+    """Read a NIfTI file, a DICOM file, or a folder with the slices of one DICOM series.
 
-    Slices are ordered by their position along the normal; a tilted gantry gives a sheared affine, as it should.
-    Padding values outside the reconstructed circle stay as they are.
+    Slices are ordered by position along the normal; a tilted gantry gives a sheared affine. Padding values outside the
+    reconstructed circle stay unchanged.
 
     Args:
-        path: ``.nii`` or ``.nii.gz``; anything else is taken for DICOM, whatever its name.
+        path: ``.nii`` or ``.nii.gz``; any other name is read as DICOM.
         labels: read a mask: whole numbers, in the file's integer type.
-        what: how error messages call the file.
+        what: name of the file for error messages.
 
     Raises:
         ScanError: missing, broken, not a greyscale image of 2 or 3 axes, several series, or uneven slices.
@@ -83,7 +83,7 @@ def read_scan(path: str | os.PathLike, labels: bool = False, what: str = "the in
                 array = array.astype(np.float32)
     except ScanError:
         raise
-    except Exception as error:  # nibabel, pydicom, zlib and numpy raise a dozen kinds, whose messages name the path
+    except Exception as error:  # nibabel, pydicom, zlib and numpy raise many kinds, whose messages name the path
         raise ScanError(
             f"{what} cannot be read: it is broken, incomplete or unreadable ({type(error).__name__})"
         ) from None
@@ -96,12 +96,12 @@ def read_scan(path: str | os.PathLike, labels: bool = False, what: str = "the in
 
 
 def require_same_place(scan: Scan, labels: Scan, what: str = "the mask file") -> None:
-    """Refuse labels that belong to another scan, or have lost their affine: most of them lie outside the image.
+    """Raise if most labels lie outside the image, since they belong to another scan or lack their affine.
 
     Args:
         scan: the image.
-        labels: read with ``labels=True``; its grid may be another one.
-        what: how the error message calls them.
+        labels: read with ``labels=True``; the grid may differ from the image's.
+        what: name of the labels for the error message.
 
     Raises:
         ScanError: the numbers of axes differ, or more than half of the labelled voxels lie outside.
@@ -122,12 +122,12 @@ def require_same_place(scan: Scan, labels: Scan, what: str = "the mask file") ->
 
 
 def write_scan(image: torch.Tensor, scan: Scan, path: str | os.PathLike) -> None:
-    """Write a result in the place of a scan, as NIfTI; whole or not at all.
+    """Write a result with the geometry of a scan as NIfTI; an error leaves no partial file.
 
     Args:
-        image: (1, *spatial) on the grid of ``scan``; its type is the file's.
-        scan: the input it was made from. Nothing but its geometry is written.
-        path: ends in ``.nii`` or ``.nii.gz``; the folder is made where it is missing.
+        image: (1, *spatial) on the grid of ``scan``; the file has its type.
+        scan: the input of the result, of which only the geometry is written.
+        path: ends in ``.nii`` or ``.nii.gz``; a missing folder is created.
 
     Raises:
         ValueError: the image is on another grid.
@@ -148,9 +148,9 @@ def write_scan(image: torch.Tensor, scan: Scan, path: str | os.PathLike) -> None
 
 @contextlib.contextmanager
 def staged(folder: str | os.PathLike) -> Iterator[Path]:
-    """A temporary folder inside ``folder`` whose files move there together at the end, or not at all.
+    """A temporary folder inside ``folder``, into which all its files move together at the end.
 
-    On any error, an interrupt too, nothing stays: neither files nor folders that were made for them.
+    Any error or interrupt removes the files and the folders created for them.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as home, staged(Path(home) / "out") as temporary:
@@ -173,14 +173,14 @@ def staged(folder: str | os.PathLike) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-        with contextlib.suppress(OSError):  # those that hold a file by now
+        with contextlib.suppress(OSError):  # folders with files
             for made in missing:
                 made.rmdir()
 
 
 @contextlib.contextmanager
 def _discreet() -> Iterator[None]:
-    """Keep the readers silent: their warnings and log lines quote values and paths."""
+    """Silence the readers, whose warnings and log lines quote values and paths."""
     loggers = [logging.getLogger(name) for name in ("pydicom", "nibabel.global")]
     before = [logger.disabled for logger in loggers]
     with warnings.catch_warnings():
@@ -197,7 +197,7 @@ def _discreet() -> Iterator[None]:
 def _whole_numbers(array: np.ndarray, what: str) -> np.ndarray:
     if array.dtype.kind == "f":
         if not np.array_equal(array, np.round(array)):
-            raise ScanError(f"{what} must hold whole numbers, one a label")
+            raise ScanError(f"{what} must hold whole numbers, one per label")
         return array.astype(np.uint8 if array.min() >= 0 and array.max() < 256 else np.int32)
     return array.astype(np.int64) if array.dtype in (np.uint32, np.uint64) else array
 

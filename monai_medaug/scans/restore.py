@@ -1,4 +1,4 @@
-"""Restoration of whole scans in bounded memory: what ``monai-medaug restore`` does."""
+"""Restoration of whole scans in bounded memory, for ``monai-medaug restore``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monai_medaug.transforms.denoise.base import NEGATIVE_MAGNITUDES, NoiseRemov
 RESTORATIONS: dict[str, type[NoiseRemoval]] = {
     cls.command: cls for _, cls in sorted(REGISTRY.items()) if issubclass(cls, NoiseRemoval)
 }
-"""The denoisers by the names of their methods."""
+"""The denoisers by method."""
 
 SLAB_VOXELS = 8 << 20
 _ENOUGH_VOXELS, _BLOCKS, _LEAST_THICK = 32 << 20, 8, 4
@@ -25,7 +25,7 @@ def restoration(method: str, sigma: float | None = None, noise: str = "gaussian"
     """The transform of a method.
 
     Raises:
-        ValueError: there is no such method.
+        ValueError: the method is unknown.
 
     Example:
         >>> type(restoration("wavelet")).__name__
@@ -40,10 +40,10 @@ def restoration(method: str, sigma: float | None = None, noise: str = "gaussian"
 def restored_scan(
     image: torch.Tensor, method: str, sigma: float | None = None, noise: str = "gaussian", progress: bool = False
 ) -> tuple[torch.Tensor, float | None]:
-    """A scan denoised slab by slab, so that the memory needed beside scan and result doesn't grow with its length.
+    """A scan denoised slab by slab, so that the working memory doesn't grow with its length.
 
-    The noise is estimated once, on the whole scan or on blocks and slices all over it; each slab is filtered with
-    enough of its neighbours that no border shows.
+    The noise is estimated once, on the whole scan or on blocks spread over it. Each slab is filtered with a margin, so
+    that slab borders leave no trace.
 
     Args:
         image: MetaTensor or tensor (1, X, Y) or (1, X, Y, Z).
@@ -53,10 +53,10 @@ def restored_scan(
         progress: show a progress bar.
 
     Returns:
-        The image as it came, restored, and the noise level where the method used one.
+        The restored image in the kind of the input, and the noise level, or None if the method needs none.
 
     Raises:
-        ValueError: there is no such method, or the image is not finite.
+        ValueError: the method is unknown, or the image is not finite.
 
     Example:
         >>> noisy = 100 + 10 * torch.randn(1, 32, 32, 20, generator=torch.Generator().manual_seed(0))
@@ -71,7 +71,7 @@ def restored_scan(
     thickness = max(1, SLAB_VOXELS // max(1, image.numel() // image.shape[axis]))
     transform = transform.fitted(image if noise == "ct" else _part_of(image, axis))
     level = transform.sigma if transform.needs_sigma(transform.settings()) else None
-    # what stands for no signal is the same for all slabs
+    # zero signal is the same for all slabs
     zero = min(0.0, float(np.asarray(image.cpu()).min())) if is_rician(noise) else 0.0
     if zero < 0:
         say_once(NEGATIVE_MAGNITUDES)
@@ -97,13 +97,13 @@ def _slab_edges(length: int, thickness: int) -> Iterator[tuple[int, int]]:
 
 
 def _narrowed(image: torch.Tensor, axis: int, start: int, stop: int) -> torch.Tensor:
-    """A slab as a view; a MetaTensor keeps its affine, of which only the spacing matters here."""
+    """A slab as a view; a MetaTensor keeps its affine, whose spacing alone matters here."""
     stop = min(stop, image.shape[axis])
     return image.narrow(axis, start, stop - start)
 
 
 def _part_of(image: torch.Tensor, axis: int) -> torch.Tensor:
-    """Blocks from all over a large scan, of so many voxels together that an estimate is sure; a small scan as it is."""
+    """Blocks spread over a large scan, with enough voxels for a reliable estimate; a small scan unchanged."""
     length = image.shape[axis]
     thick = int(_ENOUGH_VOXELS / image.numel() * length / _BLOCKS)
     if thick * _BLOCKS >= length or thick < _LEAST_THICK:

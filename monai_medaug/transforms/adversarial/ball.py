@@ -37,7 +37,7 @@ class BallAttack(NetworkAttack):
         "target": target_input(required=True),
         "mask": Input("a mask, of the image's shape or of one channel, that confines the perturbation.", "mask"),
     }
-    replayable = "its record doesn't hold the attacked network: run the attack again"
+    replayable = "its record doesn't hold the network: run the attack again"
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ anatomy; with CT noise, which is only correlated within slices, from `THICK` on.
 
 
 class WaveletDenoise(NoiseRemoval):
-    """Shrink wavelet coefficients that are no larger than the noise.
+    """Shrink wavelet coefficients that noise alone can explain.
 
     - ``"translation_invariant"``: undecimated transform with a hard threshold, equal to a mean over all shifts of the
       image.

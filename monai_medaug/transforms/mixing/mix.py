@@ -10,7 +10,7 @@ from monai_medaug.transforms.mixing.twin import MixingDictionary
 
 
 class BatchMixUp(BatchMixing):
-    """Blend each sample of a batch and its target with another one's.
+    """Blend each sample of a batch, and its target, with another sample.
 
     ``λ x + (1 - λ) x[permutation]`` with λ drawn from Beta(alpha, alpha). The permutation is random: a sample may be
     its own partner, and a batch of one stays unchanged with λ = 1. ``mix(images, targets, masks)`` takes images (B, C,

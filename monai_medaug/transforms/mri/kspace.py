@@ -188,7 +188,9 @@ RandMRIGhostingD = RandMRIGhostingDict = RandMRIGhostingd
 
 
 class RandMRIUndersampling(MRImage, RandomOperation):
-    """Undersampling of a faster scan: missing phase-encoding lines are zeros, and the magnitude is taken.
+    """Undersampling of a faster scan: phase-encoding lines are omitted and replaced by zeros.
+
+    The magnitude of the result is taken.
 
     Args:
         acceleration: range of the ratio of all lines to acquired lines, at least 1; 1 omits no line.

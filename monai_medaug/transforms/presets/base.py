@@ -1,4 +1,4 @@
-"""Presets: whole augmentations as a MONAI Compose. Those of each modality are in files of their own."""
+"""Base of the presets: whole augmentations as a MONAI Compose."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Steps = Sequence[tuple[type, float, dict[str, Any]]]
 class AugmentationPreset(SeededContainer, Compose):
     """A Compose that draws one seed per call and records it with its settings.
 
-    Made by `ct_augmentation`, `mri_augmentation` and `xray_augmentation`, which override `before_call` and `findings`
-    where their modality needs it.
+    Made by `ct_augmentation`, `mri_augmentation` and `xray_augmentation`. Subclasses override `before_call` and
+    `findings` if their modality needs it.
 
     Args:
         name: for the record.
@@ -39,7 +39,7 @@ class AugmentationPreset(SeededContainer, Compose):
         keys: all keys.
         image_keys: those of the images.
         settings: plain values for the record.
-        seeds: what the seed of a call depends on; None draws it.
+        seeds: seeds by sample and epoch; None draws the seed of each call.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class AugmentationPreset(SeededContainer, Compose):
         self.seeds = seeds
         SeededContainer.__init__(self)
 
-    # ---- what a modality may add -----------------------------------------------------------------------------
+    # ---- hooks of the modalities -----------------------------------------------------------------------------
 
     def before_call(self, image: torch.Tensor) -> None:
         """Prepare the steps for the first image (C, *spatial) of a call, before they draw."""
 
     def findings(self, image: torch.Tensor, name: str) -> dict[str, Any]:
-        """Plain figures of an image (C, *spatial) after the steps, for its record."""
+        """Plain figures of an image (C, *spatial) after the steps, for the record."""
         return {}
 
     # ---- the calls -------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ class AugmentationPreset(SeededContainer, Compose):
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins, where the draws depend on the sample (``sample_key``)."""
+        """Set the epoch that begins, for draws that depend on the sample (``sample_key``)."""
         if self.seeds is None:
             raise ValueError(f"{self.label} was made without sample_key: its draws don't depend on the epoch")
         self.seeds.set_epoch(epoch)
@@ -86,10 +86,10 @@ class AugmentationPreset(SeededContainer, Compose):
         self, input_: Any, start: int = 0, end: int | None = None, threading: bool = False, lazy: bool | None = None
     ) -> Any:
         """Apply to a dictionary or a list of them."""
-        if start == end == 0:  # what MONAI's caching datasets ask of the steps before the first random one
+        if start == end == 0:  # MONAI's caching datasets run the steps before the first random one
             return input_
         if start != 0 or end is not None:
-            raise ValueError(f"{self.label} runs as a whole, got start {start} and end {end}")
+            raise ValueError(f"start and end must not select steps of {self.label}, got {start} and {end}")
         if isinstance(input_, (list, tuple)):
             return [self(item, lazy=lazy) for item in input_]
         return SeededContainer.__call__(self, input_)
@@ -141,7 +141,7 @@ class AugmentationPreset(SeededContainer, Compose):
         seed_children(self.transforms, seed)
 
     def _infos(self, data: Mapping, sample: int | None, seed: int) -> dict[Any, dict[str, Any]]:
-        """What the record under each key holds."""
+        """The extra information in the record of each key."""
         infos: dict[Any, dict[str, Any]] = {k: {"seed": seed, "settings": self.settings} for k in self.keys}
         for key in self.image_keys:
             if key in data:
@@ -155,7 +155,11 @@ def _image_of_sample(data: Mapping, key: Any, sample: int | None) -> torch.Tenso
 
 
 def chosen_strength(table: Mapping[str, Any], strength: str) -> Any:
-    """The entry of a preset's table, or a ValueError."""
+    """The entry of a preset's table.
+
+    Raises:
+        ValueError: the strength is unknown.
+    """
     return table[choice("strength", strength, STRENGTHS)]
 
 
@@ -170,18 +174,18 @@ def build_preset(
     seed: int = 0,
     preset: type[AugmentationPreset] = AugmentationPreset,
 ) -> AugmentationPreset:
-    """Put a preset together: geometry for all keys, the rest for the images, guarded where there is a label or lesion.
+    """Build a preset: geometry for all keys, other steps for the images, checked if there is a label or lesion.
 
     Args:
         name: for the record.
-        steps: in the order of the physics; `settings` holds the probability that their shares refer to.
+        steps: in physical order; their probabilities are shares of ``settings["prob"]``.
         keys: images.
         mask_keys: label maps.
         lesion_key: lesion mask, or None.
-        settings: ``strength``, ``prob`` and what else the record should tell.
+        settings: ``strength``, ``prob`` and other plain values for the record.
         sample_key: key of the sample's id, or None.
-        seed: of the experiment, where there is one.
-        preset: the class to make.
+        seed: of the experiment, with ``sample_key``.
+        preset: class of the result.
     """
     images, masks = ensure_tuple(keys), ensure_tuple(mask_keys)
     lesions = () if lesion_key is None or lesion_key in masks else (lesion_key,)

@@ -62,14 +62,14 @@ _CT_STEPS: dict[str, Steps] = {
 
 
 class CTAugmentationPreset(AugmentationPreset):
-    """The preset of `ct_augmentation`, which checks the range of its results."""
+    """The preset of `ct_augmentation`, which checks the HU range of its results."""
 
     def findings(self, image: torch.Tensor, name: str) -> dict[str, Any]:
         return {"range_check": range_check(image, name)}
 
 
 def range_check(image: Any, name: str) -> dict[str, Any]:
-    """The shares of voxels below and above [-1000, 1000] HU, padding at or below -1400 HU not counted.
+    """The shares of voxels below and above [-1000, 1000] HU, without padding at or below -1400 HU.
 
     Example:
         >>> check = range_check(torch.tensor([[[-2048.0, -1000.0, -1010.0, 40.0, 1500.0]]]), "image")
@@ -101,7 +101,7 @@ def ct_augmentation(
     sample_key: str | None = None,
     seed: int = 0,
 ) -> AugmentationPreset:
-    """The augmentation of a CT image in HU, in the order of the physics: patient, scan, slice, noise, range.
+    """Augmentation of CT images in HU, in physical order: patient, scan, slice, noise.
 
     ====================  =====  ========  ======  =========================================
     step                  light  standard  strong  source
@@ -116,21 +116,21 @@ def ct_augmentation(
     dose                  all    all       all     white noise of up to 12.3 HU
     ====================  =====  ========  ======  =========================================
 
-    Each step is applied with its own probability, the share of ``prob`` that the table tells. With masks or a lesion
-    the steps run in a `PreservingCompose`, which eases or rejects what harms them. `augmentation_report` tells what was
-    done, the verdicts, and which share of the voxels left [-1000, 1000] HU; `replay` repeats it. Nothing is clipped:
-    put ``HUWindowd(keys, center=0, width=2000, out_range=(-1000, 1000))`` behind it where a network needs that, or
-    `RandHUWindowd` for a random display window, whose defaults are the source's.
+    Each step is applied on its own with the table's share of ``prob``. With masks or a lesion the steps run in a
+    `PreservingCompose`, which reduces or rejects harmful changes. `augmentation_report` lists the steps, the verdicts,
+    and the share of voxels outside [-1000, 1000] HU; `replay` repeats the call. Values are not clipped: if a network
+    needs that, append ``HUWindowd(keys, center=0, width=2000, out_range=(-1000, 1000))``, or `RandHUWindowd` for a
+    random display window, whose defaults are the source's.
 
     Args:
         keys: CT images in HU, 2D or 3D.
         mask_keys: label maps that move along and must be preserved.
         lesion_key: lesion mask that moves along and must be preserved.
-        strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, whose motion is that of a patient instead
-            of a blur.
-        prob: probability that the steps' shares refer to.
-        sample_key: key of the sample's id in the data. The draws then depend on ``seed``, the id and the epoch alone,
-            whatever the workers, see `SampleSeeded`; tell the epoch by ``set_epoch``.
+        strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, with a patient's motion in place of the
+            source's blur.
+        prob: probability to which the steps' shares refer.
+        sample_key: key of the sample's id. The draws then depend on ``seed``, the id and the epoch alone, not on the
+            workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
 
     Returns:

@@ -68,7 +68,7 @@ def mri_augmentation(
     sample_key: str | None = None,
     seed: int = 0,
 ) -> AugmentationPreset:
-    """The augmentation of a magnitude MR image, in the order of the physics: patient, coil, slice, k-space, receiver.
+    """Augmentation of MR magnitude images, in physical order: patient, coil, slice, k-space, receiver.
 
     ====================  =====  ========  ======  =========================================
     step                  light  standard  strong  source
@@ -84,19 +84,18 @@ def mri_augmentation(
     Gibbs ringing                1/10      1/5
     ====================  =====  ========  ======  =========================================
 
-    Each step is applied with its own probability, the share of ``prob`` that the table tells. Put it before the
-    normalisation: noise is Rician in images whose zero is no signal. Gibbs ringing is MONAI's `RandGibbsNoised`: it
-    keeps no magnitude (up to 7 % of the voxels of a head ended below zero), takes no half precision, and leaves no
-    trace: `replay` then needs the preset.
+    Each step is applied on its own with the table's share of ``prob``. Put the preset before the normalisation: noise
+    is Rician only if 0 means zero signal. Gibbs ringing is MONAI's `RandGibbsNoised`, which may make values negative,
+    does not accept half precision, and leaves no trace, so that `replay` needs the preset.
 
     Args:
         keys: magnitude images of any scale, 2D or 3D. They share the draws: co-registered contrasts stay aligned.
         mask_keys: label maps that move along and must be preserved.
         lesion_key: lesion mask that moves along and must be preserved.
         strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, which leaves the geometry alone.
-        prob: probability that the steps' shares refer to.
-        sample_key: key of the sample's id in the data. The draws then depend on ``seed``, the id and the epoch alone,
-            whatever the workers, see `SampleSeeded`; tell the epoch by ``set_epoch``.
+        prob: probability to which the steps' shares refer.
+        sample_key: key of the sample's id. The draws then depend on ``seed``, the id and the epoch alone, not on the
+            workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
 
     Returns:

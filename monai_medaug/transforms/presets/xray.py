@@ -39,7 +39,7 @@ _XRAY_STEPS: dict[str, Steps] = {
         (RandXRayExposured, 1, {"factor": (0.5, 2)}),
     ],
     "source": [
-        # 0 to 20 of 255 of the open field, where the object lets through 0.3 on average
+        # 0 to 20/255 of the open field, for an object with a mean transmission of 0.3
         (RandXRayScatterd, 1, {"scatter_to_primary": (0, 20 / 255 / 0.3)}),
         (RandXRayExposured, 1, {"factor": (0.7, 1.3)}),
     ],
@@ -47,7 +47,7 @@ _XRAY_STEPS: dict[str, Steps] = {
 
 
 class XRayAugmentationPreset(AugmentationPreset):
-    """The preset of `xray_augmentation`: radiographs keep one display scale through all steps."""
+    """The preset of `xray_augmentation`, which keeps the display scale of a radiograph through all steps."""
 
     def before_call(self, image: torch.Tensor) -> None:
         if "value_range" in self.settings:
@@ -70,7 +70,7 @@ def xray_augmentation(
     sample_key: str | None = None,
     seed: int = 0,
 ) -> AugmentationPreset:
-    """The augmentation of a radiograph, along the beam: patient, collimator, scatter, exposure of the detector.
+    """Augmentation of radiographs, in physical order: patient, collimator, scatter, exposure.
 
     ====================  =====  ========  ======  =========================================
     step                  light  standard  strong  source
@@ -81,22 +81,22 @@ def xray_augmentation(
     exposure, its noise   all    all       all     0.7 to 1.3
     ====================  =====  ========  ======  =========================================
 
-    Each step is applied with its own probability, the share of ``prob`` that the table tells. Values may leave the old
-    range, as those of another exposure do.
+    Each step is applied on its own with the table's share of ``prob``. Values may leave the original range, as in
+    another exposure.
 
     Args:
-        keys: display images of the attenuation (C, rows, columns), of any depth; a stack of them along a third axis is
+        keys: display images of the attenuation (C, rows, columns), of any bit depth; a stack along a third axis is
             moved as a volume.
         mask_keys: label maps that move along and must be preserved.
         lesion_key: lesion mask that moves along and must be preserved.
         strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, which leaves the geometry alone.
-        prob: probability that the steps' shares refer to.
+        prob: probability to which the steps' shares refer.
         inverted: bright means little attenuation: stored values of MONOCHROME1.
-        value_range: (low, high) of the display scale, such as (0, 4095); None takes that of the first image as it comes
-            in, which single outliers then decide on.
-        linear: values are photons (raw detector data), not their logarithm.
-        sample_key: key of the sample's id in the data. The draws then depend on ``seed``, the id and the epoch alone,
-            whatever the workers, see `SampleSeeded`; tell the epoch by ``set_epoch``.
+        value_range: (low, high) of the display scale, such as (0, 4095); None takes the range of the first image, which
+            depends on outliers.
+        linear: values are photon counts (raw detector data), not their logarithm.
+        sample_key: key of the sample's id. The draws then depend on ``seed``, the id and the epoch alone, not on the
+            workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
 
     Returns:

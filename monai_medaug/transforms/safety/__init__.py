@@ -1,1 +1,1 @@
-"""Verdicts on anatomy and pathology, and what holds to them."""
+"""Verdicts on anatomy and pathology, and a container that enforces them."""

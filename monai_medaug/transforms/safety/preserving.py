@@ -1,4 +1,4 @@
-"""Augmentation with a guarantee: what harms anatomy or pathology is eased, rejected or at least said."""
+"""Augmentation with checks: harm to anatomy or pathology is reduced, rejected or reported."""
 
 from __future__ import annotations
 
@@ -22,32 +22,31 @@ _STRENGTHS = (1.0, 0.6, 0.35, 0.2, 0.1, 0.0)
 
 
 class PreservingCompose(SeededContainer, MapTransform):
-    """Run transforms, measure what they did to labels and lesion, and do not let harm pass.
+    """Run transforms, compare labels and lesion before and after, and stop harmful changes.
 
-    Measured on every call, before against after:
+    Checked on every call:
 
-    - the volume of each label, relative to the scaling that was drawn (growing everything by 10 % is no violation),
-      over what lies inside the field of view before and after, with the slack that counting voxels has; and that no
-      label appears that was not there;
+    - the volume of each label inside the field of view before and after, relative to the drawn scaling (enlarging
+      everything by 10 % is allowed), with a tolerance for counting voxels; new labels must not appear;
     - the least Jacobian determinant of every geometric step, which must be positive;
-    - the lesion: the share of it still in the image, how much of it is padding, its connected components and cavities
-      (specks below 1 % of it aside), and for each image its contrast to noise against the surrounding 4 voxels.
+    - the lesion: the share that is still in the image, the share that is padding, its connected components and cavities
+      (except specks below 1 % of it), and for each image its contrast to noise against the surrounding 4 voxels.
 
-    Our own steps are followed exactly, through the field of view; MONAI's and steps without a record by volume in mm³.
+    Our own steps are followed exactly through the field of view, MONAI's and unrecorded steps by volume in mm³.
 
-    The verdicts, ``"yes"``, ``"no"`` or ``"not checked"`` where there is no label or lesion, and all figures stand in
-    the record and in `augmentation_report`.
+    The verdicts ``"yes"``, ``"no"`` or, without a label or lesion, ``"not checked"``, and all figures are in the record
+    and in `augmentation_report`.
 
     Args:
         transforms: dictionary transforms, ours or MONAI's, or a Compose of them.
         label_key: key or keys of the label maps; None leaves the anatomy unchecked.
         lesion_key: key of the lesion mask; None leaves the pathology unchecked.
-        max_volume_change: relative change of a label's volume that is allowed.
-        min_lesion_kept: share of the lesion that must stay inside the field of view.
-        on_violation: ``"shrink"`` repeats the call with the same draws and our magnitudes scaled toward doing nothing
-            (0.6, 0.35, 0.2, 0.1, 0 of what was drawn) and rejects if that does not help; ``"reject"`` returns the
-            input; ``"warn"`` keeps the result and says so.
-        min_contrast_kept: share of the lesion's contrast to noise that must remain.
+        max_volume_change: greatest relative change of a label's volume.
+        min_lesion_kept: least share of the lesion inside the field of view.
+        on_violation: ``"shrink"`` repeats the call with the same draws, whose magnitudes in our steps are scaled by
+            0.6, 0.35, 0.2, 0.1 and 0 until they pass, and rejects otherwise; ``"reject"`` returns the input;
+            ``"warn"`` keeps the result and warns.
+        min_contrast_kept: least share of the lesion's contrast to noise that remains.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -114,7 +113,10 @@ class PreservingCompose(SeededContainer, MapTransform):
                 seed_children(self.transforms, seed)
                 out = execute_compose(wrapped, self.transforms)
                 if not isinstance(out, dict):
-                    raise ValueError("PreservingCompose needs one sample in, one out: put multi-sample crops after it")
+                    raise ValueError(
+                        f"transforms must return one sample, got {type(out).__name__}: put multi-sample crops after "
+                        "PreservingCompose"
+                    )
                 verdict = judge(wrapped, out, self.label_keys, self.lesion_key, self.image_keys, self.limits)
                 if not verdict["violations"]:
                     break
@@ -124,7 +126,7 @@ class PreservingCompose(SeededContainer, MapTransform):
         violated = bool(verdict["violations"])
         rejected = violated and self.on_violation != "warn"
         if strength == 0 and operations:
-            say_once("PreservingCompose eased a call to nothing; its report says why")
+            say_once("PreservingCompose scaled a call back to 0 %; its report states the reason")
         if violated and not rejected:
             warnings.warn("PreservingCompose: " + "; ".join(verdict["violations"]), UserWarning, stacklevel=2)
         info = {"seed": seed, "strength": strength, "rejected": rejected, "verdict": verdict}
@@ -133,7 +135,7 @@ class PreservingCompose(SeededContainer, MapTransform):
 
 
 def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
-    """Bare arrays under these keys as MetaTensors, so that the steps can be followed, with the affine they share."""
+    """The data with bare arrays as MetaTensors, to record the steps, with the affine of an image of equal shape."""
     out = dict(data)
     known = {k: v for k, v in out.items() if k in keys and isinstance(v, MetaTensor)}
     for key in keys:
@@ -146,7 +148,7 @@ def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
 
 
 def _without_trace(out: dict, data: Mapping, keys: Sequence[Any]) -> dict:
-    """The results of bare arrays as what came in."""
+    """The results with bare arrays in the kind of the input."""
     for key in keys:
         if key in data and not isinstance(data[key], MetaTensor) and isinstance(out[key], torch.Tensor):
             tensor = plain_tensor(out[key], repr(key))

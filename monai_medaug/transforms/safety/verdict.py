@@ -1,4 +1,4 @@
-"""The verdict on a call: labels and lesion before against after, through the records that the call left."""
+"""The verdict on a call: labels and lesion before and after, compared through the records of the call."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from monai_medaug.functional.preservation import (
     ring_around,
 )
 
-_VISIBLE_CONTRAST = 0.1  # a lesion below this contrast to noise had none to lose
+_VISIBLE_CONTRAST = 0.1  # the contrast to noise of a lesion below this is not checked
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What counts as preserved; see `PreservingCompose`."""
+    """Limits of a preserved sample, see `PreservingCompose`."""
 
     max_volume_change: float = 0.1
     min_lesion_kept: float = 0.9
@@ -61,7 +61,7 @@ def judge(
 
 
 def _answer(found: Sequence[list[str] | None]) -> str:
-    """From the violations of each mask, None where there was nothing to check."""
+    """The verdict for the violations of each mask; None for a mask without anything to check."""
     checked = [violations for violations in found if violations is not None]
     if not checked:
         return "not checked"
@@ -70,7 +70,7 @@ def _answer(found: Sequence[list[str] | None]) -> str:
 
 @dataclass
 class _Passage:
-    """What a label map went through in a call."""
+    """A label map before and after a call, and the steps between."""
 
     source: torch.Tensor
     result: torch.Tensor
@@ -85,7 +85,7 @@ class _Passage:
 
 
 def _passage(before: MetaTensor, after: MetaTensor) -> _Passage | None:
-    """Follow a label map through the records that the call added; None where there is no trace."""
+    """Follow a label map through the records of the call; None without a trace."""
     if not isinstance(after, MetaTensor):
         return None
     records = [r for r in after.applied_operations[len(before.applied_operations) :] if r.get("do_transforms")]
@@ -94,7 +94,7 @@ def _passage(before: MetaTensor, after: MetaTensor) -> _Passage | None:
     grids = [VoxelGrid(tuple(t.shape[1:]), affine_of(m)) for t, m in ((source, before), (result, after))]
     kept = torch.ones(source.shape[1:], dtype=torch.bool, device=source.device)
     covered = torch.ones(result.shape[1:], dtype=torch.bool, device=source.device)
-    # through steps of others, or to another grid, nothing can be followed: volumes in mm³ are all there is to compare
+    # MONAI's steps and changes of the grid can't be followed: then only volumes in mm³ are compared
     only_ours = all(is_ours(r) for r in records) and grids[0] == grids[1]
     if only_ours:
         for record in steps:
@@ -141,7 +141,7 @@ def _judge_label(before: Mapping, after: Mapping, key: Any, limits: Limits, chec
     checks[f"{key}: volume change"] = changes
     invented = sorted(set(label_counts(passage.result)) - set(label_counts(passage.source)))
     if invented:
-        violations.append(f"{key}: labels that were not there: {', '.join(invented[:5])}; masks need mode 'nearest'")
+        violations.append(f"{key}: new labels {', '.join(invented[:5])}: masks need mode 'nearest'")
     if passage.determinants:
         least = min(passage.determinants)
         checks[f"{key}: least Jacobian determinant"] = least
@@ -161,7 +161,7 @@ def _judge_lesion(
         raise ValueError(f"{key!r} must have one channel to be a lesion mask, got {len(passage.source)}")
     first, last = passage.source[0] != 0, passage.result[0] != 0
     inside = float((first & passage.kept).sum() / first.sum())
-    # what remains of what stayed inside: steps that leave no trace, or are not ours, may have taken some
+    # of the part inside, unrecorded steps and MONAI's may have removed some
     if passage.only_ours:
         expected = first
         for record in passage.steps:
@@ -174,7 +174,7 @@ def _judge_lesion(
     kept = inside * min(1.0, ratio)
     checks["lesion share kept"] = kept
     if kept < limits.min_lesion_kept or not bool(last.any()):
-        violations.append(f"{key}: {kept:.0%} of the lesion is left in the image, {limits.min_lesion_kept:.0%} asked")
+        violations.append(f"{key}: {kept:.0%} of the lesion is in the image, {limits.min_lesion_kept:.0%} required")
     made_up = float((last & ~passage.covered).sum() / last.sum().clamp_min(1))
     checks["lesion share made up by padding"] = made_up
     if made_up > 1 - limits.min_lesion_kept:
@@ -185,7 +185,7 @@ def _judge_lesion(
         if topology[0][name] != topology[1][name]:
             violations.append(f"{key}: the lesion's {name} went from {topology[0][name]} to {topology[1][name]}")
     rings = [ring_around(first), ring_around(last)]
-    if passage.only_ours:  # the same surroundings, moved along: geometry alone is not to change the contrast
+    if passage.only_ours:  # the same surroundings, moved along, so that geometry alone keeps the contrast
         rings[1] = rings[0]
         for record in passage.steps:
             rings[1] = _through(record, rings[1], passage.grid, inverse=False)

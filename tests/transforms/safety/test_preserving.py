@@ -233,7 +233,7 @@ def test_padding_that_makes_lesion_is_seen():
 
 def test_labels_that_were_not_there_are_seen():
     blended = RandAffineElasticd(("image", "label"), prob=1.0, elastic_sigma=4, rotate_degrees=(5, 5))
-    with pytest.warns(UserWarning, match="labels that were not there"):
+    with pytest.warns(UserWarning, match="new labels"):
         PreservingCompose([blended], "label", on_violation="warn").set_random_state(0)(body())
 
 
