@@ -136,7 +136,7 @@ def _applied(
 
 
 def _require_shape(cls: type[OperationContract], result: torch.Tensor, call: Call) -> None:
-    """Raise unless a result has the shape that the operation's `out_grid` says."""
+    """Raise unless a result has the shape of the operation's `out_grid`."""
     grid = call.grids[0]
     if cls.changes_grid:
         grid = cls.out_grid(grid, {**call.draws[0], **call.settings})

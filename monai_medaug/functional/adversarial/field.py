@@ -33,14 +33,14 @@ def bias_field_ascent(
 
     The image is multiplied by ``exp(f - m)``, f a cubic polynomial in mm, m its mean over the foreground. A step
     changes f along the gradient by a peak to peak of ``step_size``; if the factor's max - min over the foreground then
-    exceeds ``peak_to_peak``, f is scaled back to it. Foreground is where any channel has signal, see `coil.foreground`;
-    without any it is the whole image.
+    exceeds ``peak_to_peak``, f is scaled back to it. Foreground is where any channel has signal (see
+    `mri.coil.foreground`), without any the whole image.
 
     Args:
         gradient: of the loss, called with (B, C, *spatial).
         image: (B, C, *spatial).
         grids: of the samples.
-        start: coefficients of the start, (B, 19), in the order of `coil.EXPONENTS`.
+        start: coefficients of the start, (B, 19), in the order of `mri.coil.EXPONENTS`.
         start_peak: peak to peak of the factor to which the start is scaled, (B,).
         peak_to_peak: greatest allowed one.
         step_size: in the same units.
@@ -90,7 +90,7 @@ def times_bias_field(image: torch.Tensor, terms: Sequence[Sequence[float]], grid
 
     Args:
         image: (B, C, *spatial).
-        terms: for each sample the constant, then the coefficients in the order of `coil.EXPONENTS`.
+        terms: for each sample the constant, then the coefficients in the order of `mri.coil.EXPONENTS`.
         grids: of the samples.
     """
     to_index = torch.from_numpy(np.stack([_terms_on(g.size, _linear(g)) for g in grids]))

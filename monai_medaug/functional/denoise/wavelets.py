@@ -210,7 +210,7 @@ def wavelet_noise_gain(wavelet: str, level: int, high: bool, correlation: tuple[
         wavelet: see `wavelet_filters`.
         level: from 0, the finest.
         high: the detail, else the approximation.
-        correlation: of the noise along the axis, see `correlation.py`; white by default.
+        correlation: of the noise along the axis, see `noise/correlation.py`; white by default.
 
     Example:
         >>> round(wavelet_noise_gain("db4", 2, True), 6), round(wavelet_noise_gain("bior4.4", 0, True), 3)

@@ -55,7 +55,7 @@ def attacked_loss(call: Call) -> Iterator[tuple[torch.Tensor, LossGradient]]:
 
 def target_input(required: bool) -> Input:
     """The declaration of an attack's target."""
-    return Input("the target, which the loss compares with.", kind="any", required=required, early=True)
+    return Input("the target of the loss.", kind="any", required=required, early=True)
 
 
 def _plain_target(target: Any, device: torch.device) -> Any:

@@ -188,9 +188,7 @@ RandMRIGhostingD = RandMRIGhostingDict = RandMRIGhostingd
 
 
 class RandMRIUndersampling(MRImage, RandomOperation):
-    """Undersampling of a faster scan: phase-encoding lines are omitted and replaced by zeros.
-
-    The magnitude of the result is taken.
+    """Undersampling of a faster scan: magnitude image with zeros in place of phase-encoding lines.
 
     Args:
         acceleration: range of the ratio of all lines to acquired lines, at least 1; 1 omits no line.
