@@ -139,8 +139,7 @@ class RandCTBeamHardening(SinogramOperation):
 
     A ray through the lengths Lw of water and Lb of bone measures ``-ln sum_e w_e exp(-mu_w,e Lw - mu_b,e Lb)`` at five
     energies of a 120 kV spectrum. The scanner's correction assumes water alone, which stays unchanged; the difference
-    from the monochromatic line integral is reconstructed and added. Tissue counts as water below 150 HU, as bone above
-    400 HU.
+    from the monochromatic line integral is reconstructed and added. Tissue below 150 HU is water, above 400 HU bone.
 
     Args:
         amount: range of the share of this effect that the scanner leaves, 0 to 1; above 1 for a softer beam.

@@ -94,9 +94,7 @@ GaussianDenoiseD = GaussianDenoiseDict = GaussianDenoised
 
 
 class MedianDenoise(NoiseRemoval):
-    """Median of a square or cube round each voxel, which removes single outliers and keeps edges.
-
-    Borders are repeated.
+    """Median of a square or cube round each voxel, with repeated borders: removes outliers, keeps edges.
 
     Args:
         size: side of the neighbourhood in voxels of the finest spacing, odd; equal in mm along all axes.

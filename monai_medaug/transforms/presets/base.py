@@ -155,11 +155,7 @@ def _image_of_sample(data: Mapping, key: Any, sample: int | None) -> torch.Tenso
 
 
 def chosen_strength(table: Mapping[str, Any], strength: str) -> Any:
-    """The entry of a preset's table.
-
-    Raises:
-        ValueError: the strength is unknown.
-    """
+    """The entry of a preset's table for a strength."""
     return table[choice("strength", strength, STRENGTHS)]
 
 
