@@ -1,4 +1,4 @@
-"""MR artefacts simulated in k-space: motion, ghosts, undersampling and spikes."""
+"""MR artefacts simulated in k-space: ghosts, undersampling and spikes."""
 
 from __future__ import annotations
 
@@ -7,113 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from monai_medaug.core.arguments import choice, number, span, whole_number, whole_span
+from monai_medaug.core.arguments import choice, number, span, whole_span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.mri.kspace import ghost_weights, sampled_lines, spiked, weight_lines
-from monai_medaug.functional.mri.motion import breathing_path, drift_path, motion, step_path
 from monai_medaug.transforms.mri.coil import MRImage
+from monai_medaug.transforms.mri.phase_axis import phase_axes, phase_axis_argument
 
-ANY_AXIS = "any"
-"""The phase-encoding axis in the record of a call that draws it."""
-BREATHS = (5, 20)  # per scan
-TRAJECTORIES = ("step", "drift", "breathing")
 PATTERNS = ("variable_density", "partial_fourier")
-
-
-class RandMRIMotion(MRImage, RandomOperation):
-    """Motion of the patient during the scan: different poses for the phase-encoding lines of k-space.
-
-    Lines are acquired from one edge of k-space to the other. A pose is a translation in a random direction and a
-    rotation about a random axis through the image's centre, in world mm and degrees; a single slice moves in its plane.
-    The image is resampled linearly in each pose, its lines enter the k-space of the result (zero frequency in the
-    middle of the scan), and the magnitude is taken. The mean pose, weighted toward the lines near the centre of
-    k-space, is subtracted, so that the anatomy stays aligned with its labels.
-
-    Args:
-        translate_mm: range of the distance of each pose from rest, in mm.
-        rotate_degrees: range of its angle.
-        prob: probability of applying it.
-        movements: number of poses besides rest, 1 to 20; breathing uses one.
-        trajectory: ``"step"``: jumps at random times; ``"drift"``: constant speed from rest through the poses;
-            ``"breathing"``: from rest to a pose and back as cos⁶, 5 to 20 breaths per scan. Drift and breathing are
-            approximated by 8 poses.
-        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
-
-    Raises:
-        ValueError: an argument is out of its range, the image lacks the axis, or is not finite.
-
-    Source: R. Shaw et al., MRI k-space motion artefact augmentation, MIDL 2019; removal of the mean pose:
-    G. Reguig et al., Global displacement induced by rigid motion simulation during MRI acquisition, 2022;
-    breathing: A. E. Lujan et al., Med. Phys. 1999. Patients move by up to about 5 mm and 5° within a scan.
-
-    Example:
-        >>> import torch
-        >>> image = torch.zeros(1, 32, 32)
-        >>> image[:, 8:24, 8:24] = 1.0
-        >>> moved = RandMRIMotion(translate_mm=3, rotate_degrees=2, prob=1.0).set_random_state(0)(image)
-        >>> moved.shape, bool((moved - image).abs().max() > 0.1)
-        (torch.Size([1, 32, 32]), True)
-    """
-
-    gallery = GalleryEntry(({"trajectory": "breathing"},))
-    phrases = {"translate_mm": "motion of {:.1f} mm", "rotate_degrees": "rotated by {:.1f}°"}
-    headline = ("translate_mm",)
-    identity = {"translate_mm": 0.0, "rotate_degrees": 0.0}
-
-    def __init__(
-        self,
-        translate_mm: float | Sequence[float] = (0, 5),
-        rotate_degrees: float | Sequence[float] = (0, 5),
-        prob: float = 0.3,
-        movements: int = 2,
-        trajectory: str = "step",
-        phase_axis: int | None = None,
-    ) -> None:
-        super().__init__(prob)
-        self.translate_mm = span("translate_mm", translate_mm, 0)
-        self.rotate_degrees = span("rotate_degrees", rotate_degrees, 0, 90)
-        self.movements = whole_number("movements", movements, 1, 20)
-        self.trajectory = choice("trajectory", trajectory, TRAJECTORIES)
-        self.phase_axis = _axis_argument(phase_axis)
-
-    def draw(self) -> Params:
-        return {
-            "translate_mm": self.R.uniform(*self.translate_mm),
-            "rotate_degrees": self.R.uniform(*self.rotate_degrees),
-            "directions": [_unit(self.R) for _ in range(self.movements)],
-            "axes": [_unit(self.R) for _ in range(self.movements)],
-            "times": sorted(self.R.uniform(size=self.movements).tolist()),
-            "cycles": self.R.uniform(*BREATHS),
-            "phase": self.R.uniform(),
-            "any_axis": self.R.uniform(),
-        }
-
-    def settings(self) -> Params:
-        return {"trajectory": self.trajectory, "phase_axis": self.phase_axis}
-
-    @classmethod
-    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        out = torch.empty_like(image)
-        trajectory = call.settings["trajectory"]
-        for x, p, grid, axis, target in zip(image, call.draws, call.grids, _axes(call), out, strict=True):
-            shifts = p["translate_mm"] * np.asarray(p["directions"])
-            knots = np.concatenate([shifts, p["rotate_degrees"] * np.asarray(p["axes"])], 1)
-            lines = image.shape[2 + axis]
-            if trajectory == "step":
-                path = step_path(knots, np.asarray(p["times"]), lines)
-            elif trajectory == "drift":
-                path = drift_path(knots, lines)
-            else:
-                path = breathing_path(knots[0], p["cycles"], p["phase"], lines)
-            target.copy_(motion(x, *path, axis, grid))
-        return out
-
-
-RandMRIMotiond = dictionary_twin(RandMRIMotion)
-RandMRIMotionD = RandMRIMotionDict = RandMRIMotiond
 
 
 class RandMRIGhosting(MRImage, RandomOperation):
@@ -161,7 +64,7 @@ class RandMRIGhosting(MRImage, RandomOperation):
         self.ghosts = whole_span("ghosts", ghosts, 2, 1000)
         self.intensity = span("intensity", intensity, 0, 1)
         self.centre_fraction = number("centre_fraction", centre_fraction, 0, 1)
-        self.phase_axis = _axis_argument(phase_axis)
+        self.phase_axis = phase_axis_argument(phase_axis)
 
     def draw(self) -> Params:
         return {
@@ -175,7 +78,7 @@ class RandMRIGhosting(MRImage, RandomOperation):
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        axes, kept = _axes(call), call.settings["centre_fraction"]
+        axes, kept = phase_axes(call), call.settings["centre_fraction"]
         weights = [
             ghost_weights(image.shape[2 + a], p["ghosts"], p["intensity"], kept)
             for a, p in zip(axes, call.draws, strict=True)
@@ -229,7 +132,7 @@ class RandMRIUndersampling(MRImage, RandomOperation):
         self.acceleration = span("acceleration", acceleration, 1)
         self.centre_fraction = number("centre_fraction", centre_fraction, 0, 1)
         self.pattern = choice("pattern", pattern, PATTERNS)
-        self.phase_axis = _axis_argument(phase_axis)
+        self.phase_axis = phase_axis_argument(phase_axis)
 
     def draw(self) -> Params:
         return {
@@ -243,7 +146,7 @@ class RandMRIUndersampling(MRImage, RandomOperation):
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        axes, kept, pattern = _axes(call), call.settings["centre_fraction"], call.settings["pattern"]
+        axes, kept, pattern = phase_axes(call), call.settings["centre_fraction"], call.settings["pattern"]
         weights = [
             sampled_lines(image.shape[2 + a], p["acceleration"], kept, pattern, p["lines_seed"])
             for a, p in zip(axes, call.draws, strict=True)
@@ -312,25 +215,3 @@ class RandMRISpike(MRImage, RandomOperation):
 
 RandMRISpiked = dictionary_twin(RandMRISpike)
 RandMRISpikeD = RandMRISpikeDict = RandMRISpiked
-
-
-def _axis_argument(value: int | str | None) -> int | str:
-    """An axis as the record holds it."""
-    return ANY_AXIS if value in (None, ANY_AXIS) else whole_number("phase_axis", value, -3, 2)
-
-
-def _axes(call: Call) -> list[int]:
-    """Phase-encoding axis of each sample; one that is drawn has more than one voxel."""
-    shape, axis = call.image.shape[2:], call.settings["phase_axis"]
-    if axis == ANY_AXIS:
-        candidates = [a for a, n in enumerate(shape) if n > 1] or [0]
-        return [candidates[int(share * len(candidates))] for share in call.drawn("any_axis")]
-    if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"phase_axis must be within [{-len(shape)}, {len(shape) - 1}] for the image, got {axis}")
-    return [axis % len(shape)] * len(call.draws)
-
-
-def _unit(random: np.random.RandomState) -> list[float]:
-    """A uniformly distributed direction in space."""
-    vector = random.normal(size=3)
-    return (vector / np.linalg.norm(vector)).tolist()

@@ -8,10 +8,10 @@ from monai.transforms.intensity.dictionary import RandGibbsNoised
 from monai_medaug.transforms.mri.coil import RandMRIBiasFieldd, RandMRINoised
 from monai_medaug.transforms.mri.kspace import (
     RandMRIGhostingd,
-    RandMRIMotiond,
     RandMRISpiked,
     RandMRIUndersamplingd,
 )
+from monai_medaug.transforms.mri.motion import RandMRIMotiond
 from monai_medaug.transforms.presets.base import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
 from monai_medaug.transforms.resolution import RandThickSliced
 from monai_medaug.transforms.spatial import RandAffineElasticd
