@@ -11,7 +11,7 @@ ANY_AXIS = "any"
 
 def phase_axis_argument(value: int | str | None) -> int | str:
     """An axis as the record holds it; None draws one."""
-    return ANY_AXIS if value in (None, ANY_AXIS) else choice("phase_axis", value, (None, *range(-3, 3)))  # type: ignore[return-value]
+    return ANY_AXIS if value in (None, ANY_AXIS) else choice("phase_axis", value, (None, *range(-3, 3)))
 
 
 def phase_axes(call: Call) -> list[int]:
