@@ -181,7 +181,8 @@ def _with_container_records(data: Any, container: Any, infos: list[Any]) -> Any:
 
 def _run_each(transform: Any, draws: list[Any], data: Any) -> Any:
     """Apply a transform without a batch face sample by sample."""
-    say_once(f"Batched applies {type(transform).__name__} sample by sample: it has no batch face")
+    name = transform.label if isinstance(transform, SeededContainer) else type(transform).__name__
+    say_once(f"Batched applies {name} sample by sample: it has no batch face")
 
     def result(sample: Any, draw: Any) -> Any:
         if draw is ABSENT:

@@ -17,6 +17,7 @@ from monai_medaug.core.entry import (
     grid_of,
     key_call,
     plain_grid,
+    require_inputs,
     require_one_batch,
     require_one_shape,
     share_affines,
@@ -73,9 +74,10 @@ def run_operation(
         require_one_batch(entries)
     if cls.joins_keys:
         require_one_shape(entries)
+    require_inputs(cls, entries[0])
     for entry in entries:
         cls.check(entry.tensor, entry.name)
-    share_affines(entries)
+    share_affines(entries, cls.geometric)
     first = entries[0]
     call = Call(
         first.tensor,
@@ -136,14 +138,15 @@ def _applied(
 
 
 def _require_shape(cls: type[OperationContract], result: torch.Tensor, call: Call) -> None:
-    """Raise unless a result has the shape of the operation's `out_grid`."""
-    grid = call.grids[0]
+    """Raise unless the results have the shape of the operation's `out_grid`."""
+    shapes = {call.grids[0].shape}
     if cls.changes_grid:
-        grid = cls.out_grid(grid, {**call.draws[0], **call.settings})
-    if result.shape[2:] != grid.shape:
+        pairs = zip(call.grids, call.draws, strict=True)
+        shapes = {cls.out_grid(grid, {**draw, **call.settings}).shape for grid, draw in pairs}
+    if shapes != {tuple(result.shape[2:])}:
         raise ValueError(
-            f"{cls.__name__}.apply must give the spatial shape {grid.shape} of its out_grid, got "
-            f"{tuple(result.shape[2:])}"
+            f"{cls.__name__}.apply must give the spatial shape {' and '.join(map(str, sorted(shapes)))} of its "
+            f"out_grid, got {tuple(result.shape[2:])}"
         )
 
 
@@ -157,6 +160,11 @@ def _with_others(entry: Entry, out: torch.Tensor, samples: Sequence[int], count:
         raise ValueError(
             f"{entry.name} must be changed in all samples of the batch or in none, since the operation changes the "
             f"grid, got {len(samples)} of {count}"
+        )
+    if out.dtype != entry.out_dtype:
+        raise ValueError(
+            f"{entry.name} must be changed in all samples of the batch or in none, since the operation changes its "
+            f"type from {entry.out_dtype} to {out.dtype}, got {len(samples)} of {count}"
         )
     whole = entry.tensor.to(entry.out_dtype, copy=True)
     whole[samples] = out
@@ -179,7 +187,8 @@ def _finished(
     if not isinstance(result, MetaTensor):
         return result
     if records and cls.changes_grid:
-        grids = [cls.out_grid(entry.grid(s), r["params"]) for s, r in records.items()]
+        grids = [entry.grid(s) for s in range(len(draws))]
+        grids = [cls.out_grid(g, records[s]["params"]) if s in records else g for s, g in enumerate(grids)]
         if all(g.affine is not None for g in grids):
             affines = torch.tensor(np.array([g.affine for g in grids]), dtype=torch.float64)
             result.affine = affines if entry.batched else affines[0]
@@ -194,7 +203,7 @@ def _finished(
             found.append(ABSENT)
             continue
         info = {"uid": uid, **records.get(s, {}), "key": entry.index}
-        info |= {n: g.key for n, g in entry.given.items() if g.key and cls.inputs[n].kind != "any"}
+        info |= {n: g.key for n, g in entry.given.items() if cls.inputs[n].kind != "any"}
         if cls.geometric:
             info |= {"mode": entry.mode, "padding": entry.padding}
         if cls.changes_grid and s in records:
@@ -205,7 +214,12 @@ def _finished(
 
 
 def apply_record(
-    record: dict[str, Any], tensor: torch.Tensor, grid: VoxelGrid, inverse: bool = False, **changes: Any
+    record: dict[str, Any],
+    tensor: torch.Tensor,
+    grid: VoxelGrid,
+    inverse: bool = False,
+    resources: Mapping[str, Any] | None = None,
+    **changes: Any,
 ) -> torch.Tensor:
     """Run a record on a plain image (C, ...); its class and numbers suffice.
 
@@ -214,6 +228,7 @@ def apply_record(
         tensor: the image; a mask keeps its type, an image gets that of `image_dtype`.
         grid: the image's grid; to undo an operation that changes the grid, the original one.
         inverse: undo instead; only for geometric operations.
+        resources: see `OperationContract.resources`; None where the operation is no longer at hand.
         changes: ``mode`` or ``padding`` instead of the recorded ones.
 
     Raises:
@@ -230,6 +245,7 @@ def apply_record(
     dtype = tensor.dtype if mask else image_dtype(tensor.dtype)
     params = extra["params"]
     call = Call(x, [params], params, [grid_of(extra["grid"])], inverse=inverse, known=known, out_dtype=dtype)
+    call.resources, call.keys = resources or {}, [call]
     call.plan = cls.plan(call)
     call.grids, call.index, call.mode = [grid], extra.get("key", 0), mode
     call.padding = changes.get("padding", extra.get("padding", "border"))

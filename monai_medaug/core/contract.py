@@ -27,6 +27,7 @@ kernel call), and class attributes for the rest. To add one, write its kernel in
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -59,6 +60,7 @@ class Call:
         mode: interpolation; ``"nearest"`` marks a mask.
         padding: values outside the image, see `functional.geometry.warp.warp`.
         plan: the result of `OperationContract.plan`.
+        samples: the places of these samples in the batch, for inputs of kind ``"any"``, which are of the whole batch.
         inputs: further images or masks by their declared names, as far as given.
         resources: objects that a record cannot hold, such as a network; empty in a replay.
         out_dtype: type of the result.
@@ -77,6 +79,7 @@ class Call:
     mode: str = "bilinear"
     padding: str | float = "border"
     plan: Any = None
+    samples: Sequence[int] = (0,)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     resources: Mapping[str, Any] = field(default_factory=dict)
     out_dtype: torch.dtype = torch.float32
@@ -191,8 +194,11 @@ class OperationContract:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.changes_grid = cls.out_grid.__func__ is not OperationContract.out_grid.__func__  # type: ignore[attr-defined]
-        if not cls.__dict__.get("abstract", False):
-            REGISTRY[cls.__name__] = cls
+        if cls.__dict__.get("abstract", False):
+            return
+        if cls.geometric and "mode" not in inspect.signature(cls).parameters:
+            raise TypeError(f"{cls.__name__} is geometric: its constructor must take mode, by which masks are marked")
+        REGISTRY[cls.__name__] = cls
 
     def draw(self) -> Params:
         """The random quantities of a call: numbers, strings and lists of them."""

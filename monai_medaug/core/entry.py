@@ -97,6 +97,7 @@ def key_call(entry: Entry, samples: Sequence[int], call: Call) -> Call:
         entry.mode or "bilinear",
         entry.padding,
         resources=call.resources,
+        samples=samples,
         out_dtype=entry.out_dtype,
     )
 
@@ -119,7 +120,7 @@ def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int]
     data = given.data
     if declared.kind == "mask" and getattr(data, "ndim", 0) == entry.tensor.ndim - 1:
         data = data[:, None] if entry.batched else data[None]
-    tensor = plain_tensor(data, what, entry.batched)
+    tensor = plain_tensor(data, what, entry.batched, entry.accepts_complex)
     whole = tensor if entry.batched else tensor[None]
     count = channels or entry.tensor.shape[1 if entry.batched else 0]
     wanted = [len(entry.tensor) if entry.batched else 1, count, *entry.shape]
@@ -134,7 +135,7 @@ def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int]
     whole = whole.to(entry.tensor.device)
     if declared.kind == "mask":
         return whole != 0
-    require_finite(whole, what)
+    require_finite(tensor, what)
     return whole.to(computing_dtype(whole.dtype)).contiguous()
 
 
@@ -160,14 +161,21 @@ def require_one_shape(entries: Sequence[Entry]) -> None:
             )
 
 
-def share_affines(entries: Sequence[Entry]) -> None:
+def require_inputs(cls: type[OperationContract], entry: Entry) -> None:
+    """Raise unless the inputs that the operation can't do without were given."""
+    for name, declared in cls.inputs.items():
+        if declared.required and name not in entry.given:
+            raise ValueError(f"{cls.__name__} needs {name}: {declared.doc}")
+
+
+def share_affines(entries: Sequence[Entry], geometric: bool) -> None:
     """Give a key without an affine that of the first key of equal shape; without any, geometry assumes 1 mm."""
     for entry in entries:
         entry.affine = affine_of(entry.data)
     for entry in entries:
         if entry.affine is None:
             entry.affine = next((e.affine for e in entries if e.affine is not None and e.shape == entry.shape), None)
-        if entry.affine is None and entry.mode is not None:
+        if entry.affine is None and geometric:
             say_once("an image has no affine: its voxels count as 1 mm")
 
 

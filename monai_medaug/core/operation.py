@@ -69,9 +69,7 @@ class Operation(OperationContract, InvertibleTransform):
     def apply_to(self, data: Any, name: str, inputs: Mapping[str, Any]) -> Any:
         """Apply to one image, or to a batch if `takes_batches`; ``name`` is for error messages."""
         given = self.given_inputs(inputs)
-        if isinstance(data, MetaTensor) and data.has_pending_operations:
-            data = apply_pending_transforms(with_meta(plain_tensor(data, name, accepts_complex=True), data), None)
-        entry = self.entry(data, name, self.takes_batches, given)
+        entry = self.entry(without_pending(data, name), name, self.takes_batches, given)
         draws = self.batch_params(len(entry.tensor)) if self.takes_batches else [self.next_params()]
         return self.run(type(self).__name__, [entry], draws).results[0]
 
@@ -84,7 +82,11 @@ class Operation(OperationContract, InvertibleTransform):
         missing = [n for n, declared in self.inputs.items() if declared.required and n not in inputs]
         if missing:
             raise TypeError(f"{name} needs {missing[0]}: {self.inputs[missing[0]].doc}")
-        return {n: Given(n, v) for n, v in inputs.items() if v is not None}
+        return {
+            n: Given(n, v if self.inputs[n].kind == "any" else without_pending(v, n))
+            for n, v in inputs.items()
+            if v is not None or self.inputs[n].kind == "any"
+        }
 
     def inverse(self, data: Any) -> Any:
         """Undo the last call on this MetaTensor: geometry is inverted; intensities stay and only lose their record."""
@@ -112,6 +114,13 @@ class RandomOperation(Operation, RandomizableTransform):
         """Decide whether to apply, and draw the parameters."""
         super().randomize(None)
         self.drawn = toward_identity(self.draw(), self.identity, self.strength) if self._do_transform else None
+
+
+def without_pending(data: Any, name: str) -> Any:
+    """The data with its pending lazy operations applied, on a copy: MONAI would clear the caller's list."""
+    if not isinstance(data, MetaTensor) or not data.has_pending_operations:
+        return data
+    return apply_pending_transforms(with_meta(plain_tensor(data, name, accepts_complex=True), data), None)
 
 
 def toward_identity(params: Params, identity: Params, strength: float) -> Params:
@@ -157,4 +166,4 @@ def invert_entry(operation: Operation, data: Any, name: str) -> Any:
             raise ValueError(f"{name} must have the spatial shape {expected} to be inverted, got {tensor.shape[1:]}")
         if grid.affine is not None:
             out.affine = torch.tensor(grid.affine, dtype=torch.float64)
-    return with_meta(apply_record(record, tensor, grid, inverse=True), out)
+    return with_meta(apply_record(record, tensor, grid, inverse=True, resources=operation.resources()), out)

@@ -55,10 +55,30 @@ def replay(data: Any, report: Any, transform: Any = None) -> Any:
         )
     single = not isinstance(data, Mapping)
     out = {_ITEM: data} if single else dict(data)
+    if not any(REGISTRY[s["name"]].changes_grid for s in _ours_applied(content)):
+        _require_shapes(data, content)
     for step in content["steps"]:
         if step.get("applied"):
-            _repeat(out, step, content["steps"], content)
+            _repeat(out, step)
+    _require_shapes(out, content)
     return out[_ITEM] if single else out
+
+
+def _ours_applied(report: Mapping) -> list[Mapping]:
+    """Our steps that were applied, of those that are well-formed."""
+    steps = (s for s in report["steps"] if isinstance(s, Mapping) and s.get("applied"))
+    return [s for s in steps if s.get("name") in REGISTRY]
+
+
+def _require_shapes(data: Any, report: Mapping) -> None:
+    """Raise unless images that a step of ours works on have the shapes of the report."""
+    items = {str(k): v for k, v in data.items()} if isinstance(data, Mapping) else {_ITEM: data}
+    touched = {k for s in _ours_applied(report) if isinstance(s.get("keys"), Mapping) for k in s["keys"]}
+    for key, image in report.get("images", {}).items():
+        if key in touched and key in items:
+            shape = list(items[key].shape[1:])
+            if shape != list(image["shape"]):
+                raise ValueError(f"{key!r} must have the spatial shape {image['shape']} of the report, got {shape}")
 
 
 def _content(report: Any) -> dict[str, Any]:
@@ -72,7 +92,7 @@ def _content(report: Any) -> dict[str, Any]:
     return dict(report)
 
 
-def _repeat(out: dict[Any, Any], step: Any, steps: list[Any], report: Mapping) -> None:
+def _repeat(out: dict[Any, Any], step: Any) -> None:
     """Run one applied step on its entries in ``out``, which it replaces."""
     if not isinstance(step, Mapping) or not isinstance(step.get("keys"), Mapping) or "name" not in step:
         raise ValueError(f"report has a malformed step: {step!r}")
@@ -85,11 +105,12 @@ def _repeat(out: dict[Any, Any], step: Any, steps: list[Any], report: Mapping) -
     if cls.replayable:
         keys = ", ".join(map(repr, step["keys"]))
         raise ValueError(f"step {name} on {keys} can't be replayed: {cls.replayable}")
-    resized = any(s.get("applied") and s["name"] in REGISTRY and REGISTRY[s["name"]].changes_grid for s in steps)
     names = {str(k): k for k in out}
     entries = {}
     for key, role in sorted(step["keys"].items(), key=lambda item: item[1].get("key", 0)):
         needed = [key, *(role[n] for n in cls.inputs if n in role)]
+        if "" in needed:
+            raise ValueError(f"step {name} on {key!r} can't be replayed: its {'/'.join(cls.inputs)} had no key")
         absent = [k for k in needed if k not in names]
         if absent:
             raise ValueError(f"data must have the key {absent[0]!r} that the report names, got {sorted(names)}")
@@ -99,9 +120,6 @@ def _repeat(out: dict[Any, Any], step: Any, steps: list[Any], report: Mapping) -
             given={n: Given(n, out[names[role[n]]], role[n]) for n in cls.inputs if n in role},
             accepts_complex=cls.accepts_complex,
         )
-        expected = report.get("images", {}).get(key, {}).get("shape")
-        if expected is not None and list(entry.shape) != list(expected) and not resized:
-            raise ValueError(f"{key!r} must have the spatial shape {expected} of the report, got {list(entry.shape)}")
         entries[names[key]] = entry
     params, known = _plain(step.get("params"), name), [step["figures"]] if step.get("figures") else None
     traced = any(isinstance(e.data, MetaTensor) for e in entries.values())

@@ -13,7 +13,7 @@ from monai.transforms.traits import RandomizableTrait
 from monai.transforms.transform import MapTransform
 
 from monai_medaug.core.arguments import whole_number
-from monai_medaug.core.seeded import keys_of, map_transforms, own_in_thread, seed_children
+from monai_medaug.core.seeded import keys_of, map_transforms, seed_children, turn_of
 
 
 class SampleSeeds:
@@ -130,9 +130,9 @@ class SampleSeeded(MapTransform, InvertibleTransform, RandomizableTrait):
         """Apply to one sample."""
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dictionary with the sample's id, got {type(data).__name__}")
-        transform = own_in_thread(self).transform
-        seed_children([transform], self.seeds.of(data))
-        return transform(data)
+        with turn_of(self):
+            seed_children([self.transform], self.seeds.of(data))
+            return self.transform(data)
 
     def inverse(self, data: Any) -> Any:
         """Undo the last call, as the transform does."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from monai.data.meta_obj import get_track_meta
@@ -19,22 +19,17 @@ from monai.utils.misc import MAX_SEED, get_seed
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.trace import Record, last_record, new_record, push_record, with_new_trace, without_record
 
-T = TypeVar("T")
-_copies = threading.local()
+_turns: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+os.register_at_fork(after_in_child=_turns.clear)  # another thread may have held them
 
 
-def own_in_thread(transform: T) -> T:
-    """The transform itself on the main thread, elsewhere a copy for this thread alone.
+def turn_of(transform: Any) -> Any:
+    """The lock of a transform: threads that share it take turns.
 
-    Children are seeded first and run later; another thread could reseed shared ones in between.
+    Children are seeded first and run later; another thread could reseed them in between. Transforms that are not shared
+    don't wait for one another.
     """
-    if threading.current_thread() is threading.main_thread():
-        return transform
-    if not hasattr(_copies, "of"):
-        _copies.of = weakref.WeakKeyDictionary()
-    if transform not in _copies.of:
-        _copies.of[transform] = deepcopy(transform)
-    return _copies.of[transform]
+    return _turns.setdefault(transform, threading.RLock())
 
 
 class SeededContainer(Randomizable, InvertibleTransform):
@@ -61,7 +56,8 @@ class SeededContainer(Randomizable, InvertibleTransform):
         """Apply to a dictionary."""
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dictionary, got {type(data).__name__}")
-        return own_in_thread(self).run_seeded(data, self.call_seed(data))
+        with turn_of(self):
+            return self.run_seeded(data, self.call_seed(data))
 
     def call_seed(self, data: Any, sample: int | None = None) -> int:
         """The integer for the next call, on a sample or on one of a collated batch."""

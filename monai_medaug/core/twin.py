@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.inverse import InvertibleTransform
-from monai.transforms.lazy.functional import apply_pending_transforms
 from monai.transforms.transform import MapTransform, Randomizable, RandomizableTransform
 from monai.utils import ensure_tuple, ensure_tuple_rep
 
 from monai_medaug.core.arguments import choice
 from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.entry import Entry, Given
-from monai_medaug.core.operation import Operation, RandomOperation, invert_entry
+from monai_medaug.core.operation import Operation, RandomOperation, invert_entry, without_pending
 from monai_medaug.core.points import move_companions
-from monai_medaug.core.tensors import plain_tensor, with_meta
 from monai_medaug.core.trace import is_ours
 
 _KEYS = "KeysCollection"
@@ -75,10 +73,16 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
     """Base of the generated twins: one draw of the array instance, applied to all keys."""
 
     operation_class: ClassVar[type[Operation]]
+    per_key: ClassVar[Mapping[str, str]] = {}
+    """Annotations of the array class's arguments that may be given one a key."""
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False, **arguments: Any) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        self.input_keys = {name: arguments.pop(f"{name}_key", None) for name in self.operation_class.inputs}
+        self.input_keys = {}
+        for name, declared in self.operation_class.inputs.items():
+            key = self.input_keys[name] = arguments.pop(f"{name}_key", None)
+            if not isinstance(key, Hashable) or (key is None and declared.required):
+                raise ValueError(f"{name}_key must be a key, got {key!r}")
         self.point_keys: tuple = ensure_tuple(arguments.pop("point_keys", ()))
         self.box_keys: tuple = ensure_tuple(arguments.pop("box_keys", ()))
         self.point_space = choice("point_space", arguments.pop("point_space", "world"), ("world", "voxel"))
@@ -122,10 +126,12 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
             if key is not None and key in data:
                 given[name] = Given(name, data[key], str(key))
             elif key is not None and not self.allow_missing_keys:
-                raise KeyError(f"key {key!r} of the {name} is missing in the data")
-        found = present_keys(data, self.keys, self.allow_missing_keys)
-        wanted = {name for name, key in self.input_keys.items() if key is not None}
-        if self.operation_class.joins_keys and (len(found) < len(self.keys) or given.keys() != wanted):
+                raise KeyError(f"key {key!r} of the {name} is missing in the data: {type(self).__name__} needs it")
+        found = present_keys(self, data, self.keys)
+        absent = {name for name, key in self.input_keys.items() if key is not None} - given.keys()
+        if self.operation_class.joins_keys and (absent or len(found) < len(self.keys)):
+            return []
+        if any(self.operation_class.inputs[name].required for name in absent):
             return []
         index = {key: i for i, key in reversed(list(enumerate(self.keys)))}
         return [
@@ -170,11 +176,8 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
 
     def _flushed(self, data: Mapping) -> Mapping:
         """The data with pending lazy operations of our keys applied, on copies: MONAI would clear the caller's list."""
-        waiting = [k for k in self.keys if isinstance(data.get(k), MetaTensor) and data[k].has_pending_operations]
-        if not waiting:
-            return data
-        copies = {k: with_meta(plain_tensor(data[k], repr(k)), data[k]) for k in waiting}
-        return {**data, **apply_pending_transforms(copies, None)}
+        inputs = (k for n, k in self.input_keys.items() if self.operation_class.inputs[n].kind != "any")
+        return {**data, **{k: without_pending(data[k], repr(k)) for k in (*self.keys, *inputs) if k in data}}
 
     def _move_companions(self, out: dict, reference: Any, entry: Entry | None, inverse: bool = False) -> None:
         """Move points and boxes by the reference key's last record of this operation."""
@@ -219,6 +222,10 @@ class DrawsByOperation:
         """The random state of the array instance."""
         return self.operation.R
 
+    @R.setter
+    def R(self, value: np.random.RandomState) -> None:
+        self.operation.R = value
+
 
 class DrawingDictionaryOperation(DrawsByOperation, DictionaryOperation, Randomizable):
     """Twin of an operation that is always applied and draws."""
@@ -237,19 +244,16 @@ class RandomDictionaryOperation(DrawsByOperation, DictionaryOperation, Randomiza
             self.operation.prob = value
 
 
-def present_keys(data: Mapping, keys: Iterable[Any], allow_missing: bool) -> list[Any]:
-    """The keys that are in the data, in order.
+def present_keys(transform: MapTransform, data: Mapping, keys: Iterable[Any]) -> list[Any]:
+    """Those of a transform's keys that are in the data, in order.
 
     Raises:
-        KeyError: one is missing and ``allow_missing`` is False.
-
-    Example:
-        >>> present_keys({"a": 1}, ("a", "b"), True)
-        ['a']
+        KeyError: one is missing, and the transform does not allow that.
     """
     missing = [key for key in keys if key not in data]
-    if missing and not allow_missing:
-        raise KeyError(f"key {missing[0]!r} is missing in the data")
+    if missing and not transform.allow_missing_keys:
+        name = type(transform).__name__
+        raise KeyError(f"key {missing[0]!r} is missing in the data: {name} needs it unless allow_missing_keys=True")
     return [key for key in keys if key in data]
 
 
@@ -267,7 +271,9 @@ def dictionary_twin(cls: type[Operation], base: type[DictionaryOperation] | None
         base = RandomDictionaryOperation if issubclass(cls, RandomOperation) else base
     name = f"{cls.__name__}d"
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    own = list(inspect.signature(cls).parameters.values())
+    own = [
+        p.replace(annotation=base.per_key.get(p.name, p.annotation)) for p in inspect.signature(cls).parameters.values()
+    ]
     needed = [p for p in own if p.default is p.empty]
     extra = base.key_arguments(cls)
     early, late = (
@@ -283,7 +289,10 @@ def dictionary_twin(cls: type[Operation], base: type[DictionaryOperation] | None
     signature = inspect.Signature(parameters, return_annotation=None)
 
     def __init__(self: DictionaryOperation, *args: Any, **kwargs: Any) -> None:
-        bound = signature.bind(self, *args, **kwargs)
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{name}.__init__() {error}") from None
         base.__init__(**bound.arguments)
 
     __init__.__signature__ = signature  # type: ignore[attr-defined]

@@ -57,7 +57,8 @@ def check_signature(case: Case) -> None:
     assert twin["allow_missing_keys"].default is False
     added = {a.name for a in case.twin_class.key_arguments(case.cls)}
     assert [n for n in names[1:-1] if n not in added] == list(own)
-    assert all(twin[n].default == p.default and twin[n].annotation == p.annotation for n, p in own.items())
+    expected = {n: case.twin_class.per_key.get(n, p.annotation) for n, p in own.items()}
+    assert all(twin[n].default == p.default and twin[n].annotation == expected[n] for n, p in own.items())
     for parameter in own.values():
         assert parameter.kind is parameter.POSITIONAL_OR_KEYWORD, f"{parameter} has no name of its own in configs"
         assert parameter.annotation is not parameter.empty, f"{parameter} has no annotation"

@@ -9,7 +9,7 @@ from monai.transforms import Compose, Invertd
 from monai_medaug.core.contract import Call, Input
 from monai_medaug.core.operation import Operation, RandomOperation
 from monai_medaug.core.twin import dictionary_twin
-from monai_medaug.transforms import Batched, RandAffineElasticd, augmentation_report, replay
+from monai_medaug.transforms import Batched, NonLocalMeansDenoise, RandAffineElasticd, augmentation_report, replay
 
 AFFINE = torch.tensor([[0, 2, 0, -30], [1.5, 0, 0, 10], [0, 0, 3, 5], [0, 0, 0, 1]], dtype=torch.float64)
 
@@ -67,8 +67,46 @@ def test_a_mask_that_is_missing_or_unfit():
         Brightened()(image, region=region[..., :3])
     with pytest.raises(KeyError, match="key 'where' of the region is missing"):
         Brightenedd("image", region_key="where")({"image": image})
+    for key in (None, ["where"]):
+        with pytest.raises(ValueError, match="region_key must be a key, got"):
+            Brightenedd("image", region_key=key)
+    passed = Brightenedd("image", region_key="where", allow_missing_keys=True)({"image": image})
+    assert passed["image"] is image
+    with pytest.raises(ValueError, match="Brightened needs region: a mask"):
+        Batched(Brightened())(torch.rand(2, 1, 6, 5))
     with pytest.raises(ValueError, match=r"'where' must have the shape \[2, 6, 5\] of 'image'"):
         Brightenedd("image", region_key="where")({"image": image, "where": region[:, :4]})
+
+
+class Weighted(RandomOperation):
+    """Adds a number of each sample, which stands beside the images."""
+
+    inputs = {"weights": Input("a number for each sample.", "any")}
+
+    def __init__(self, prob=0.5):
+        super().__init__(prob)
+
+    @classmethod
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        return image + call.spread([float(call.inputs["weights"][s]) for s in call.samples])
+
+
+Weightedd = dictionary_twin(Weighted)
+
+
+def test_inputs_of_any_kind_belong_to_their_samples_where_some_are_skipped():
+    batch = list_data_collate([{"image": meta(torch.zeros(1, 4, 4)), "w": float(i)} for i in range(6)])
+    out = Batched(Weightedd("image", weights_key="w", prob=0.5).set_random_state(1))(batch)["image"]
+    applied = [t[-1]["do_transforms"] for t in out.applied_operations]
+    assert 0 < sum(applied) < 6
+    assert [float(x.mean()) for x in out] == [i * done for i, done in enumerate(applied)]
+
+
+def test_a_guide_without_a_key_is_not_forgotten_in_a_replay():
+    image, guide = meta(100 * torch.rand(1, 16, 16)), torch.rand(1, 16, 16)
+    report = augmentation_report(NonLocalMeansDenoise(sigma=9.0)(image, guide=guide))
+    with pytest.raises(ValueError, match="NonLocalMeansDenoise on 'image' can't be replayed: its guide had no key"):
+        replay(image, report)
 
 
 # ---- another grid ------------------------------------------------------------------------------------------------
@@ -78,6 +116,10 @@ class Doubled(Operation):
     """Twice as many voxels along each axis, and back by means."""
 
     geometric = True
+
+    def __init__(self, mode="bilinear"):
+        super().__init__()
+        self.mode = mode
 
     @classmethod
     def out_grid(cls, grid, params):
@@ -111,12 +153,33 @@ class RandDoubled(RandomOperation):
     geometric = True
     out_grid = Doubled.__dict__["out_grid"]
 
+    def __init__(self, prob=0.5, mode="bilinear"):
+        super().__init__(prob)
+        self.mode = mode
+
+    @classmethod
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        return Doubled.apply(image, call)
+
+
+class RandShifted(RandomOperation):
+    """The same voxels elsewhere in the world."""
+
+    @classmethod
+    def out_grid(cls, grid, params):
+        affine = np.array(grid.affine)
+        affine[:3, 3] += 7
+        return type(grid)(grid.shape, affine.tolist())
+
     def __init__(self, prob=0.5):
         super().__init__(prob)
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        return Doubled.apply(image, call)
+        return image + 1
+
+
+RandShiftedd = dictionary_twin(RandShifted)
 
 
 class Forgetful(Operation):
@@ -141,9 +204,10 @@ def corners(tensor):
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 4)])
 def test_another_grid_keeps_its_place_in_the_world(shape):
     image, mask = torch.rand(1, *shape), torch.randint(0, 5, (1, *shape))
-    double = Doubledd(["image", "mask"])
+    double = Doubledd(["image", "mask"], mode=["bilinear", "nearest"])
     data = {"image": meta(image), "mask": meta(mask)}
     out = double(data)
+    assert out["mask"].dtype == mask.dtype
     assert out["image"].shape[1:] == out["mask"].shape[1:] == torch.Size(2 * n for n in shape)
     np.testing.assert_allclose(corners(out["image"]), corners(data["image"]), atol=1e-9)
     assert torch.equal(data["image"].affine, AFFINE)
@@ -170,6 +234,23 @@ def test_another_grid_in_a_batch_each_in_its_place():
         back = double.inverse(done)["image"]
         assert torch.equal(back.as_tensor(), sample["image"].as_tensor())
         torch.testing.assert_close(back.affine, sample["image"].affine)
+
+
+def test_affines_of_a_batch_where_some_samples_are_skipped():
+    batch = list_data_collate([{"image": meta(torch.zeros(1, 4, 6, 5))} for _ in range(6)])
+    out = Batched(RandShiftedd("image", prob=0.5).set_random_state(1))(batch)["image"]
+    applied = [t[-1]["do_transforms"] for t in out.applied_operations]
+    assert 0 < sum(applied) < 6
+    for sample, done in zip(decollate_batch(out), applied, strict=True):
+        torch.testing.assert_close(sample.affine[:3, 3], AFFINE[:3, 3] + 7 * done)
+        assert float(sample.mean()) == done
+
+
+def test_geometry_without_a_mode_is_refused():
+    with pytest.raises(TypeError, match="Moved is geometric: its constructor must take mode"):
+
+        class Moved(Operation):
+            geometric = True
 
 
 def test_invertd_brings_a_prediction_back_to_the_first_grid():
@@ -208,6 +289,8 @@ def test_what_another_grid_refuses():
         double.inverse(out)
     some = RandDoubledd("image", prob=0.5).set_random_state(0)
     batch = list_data_collate([{"image": meta(torch.rand(1, 6, 5))} for _ in range(8)])
+    with pytest.raises(ValueError, match=r"must have the spatial shape \[12, 10\] of the report, got \[18, 10\]"):
+        replay({"image": meta(torch.rand(1, 9, 5))}, augmentation_report(double({"image": meta(torch.rand(1, 6, 5))})))
     with pytest.raises(ValueError, match="'image' must be changed in all samples of the batch or in none"):
         Batched(some)(batch)
     with pytest.raises(ValueError, match=r"Forgetful.apply must give the spatial shape \(6, 5\) of its out_grid"):

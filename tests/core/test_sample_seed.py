@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,7 +17,7 @@ from monai.data import (
     list_data_collate,
     partition_dataset,
 )
-from monai.transforms import Compose, OneOf, RandFlipd, RandGaussianNoised
+from monai.transforms import Compose, Lambdad, OneOf, RandFlipd, RandGaussianNoised
 
 from monai_medaug.transforms import (
     Batched,
@@ -163,6 +164,32 @@ def test_threads_that_share_it(name):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda item: transform(item)["image"].as_tensor(), items(24)))
     assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+class HoldsLock:
+    """A callable that can't be copied, and counts its calls."""
+
+    def __init__(self):
+        self.lock, self.calls = threading.Lock(), 0
+
+    def __call__(self, value):
+        self.calls += 1
+        return value
+
+
+@pytest.mark.parametrize("main", [True, False])
+def test_threads_see_what_is_changed_and_keep_what_children_hold(main):
+    held = HoldsLock()
+    chain = Compose([Lambdad("image", held), RandCTDosed("image", prob=1.0)])
+    for transform in (SampleSeeded(chain, "id"), ct_augmentation("image", prob=1.0)):
+        steps = chain.transforms if isinstance(transform, SampleSeeded) else transform.transforms
+        with ThreadPoolExecutor(1) as pool:
+            for prob in (1.0, 0.0):
+                steps[-1].prob = prob
+                out = transform(items()[0]) if main else pool.submit(transform, items()[0]).result()
+                step = [r for r in out["image"].applied_operations if r["class"] == "RandCTDosed"][-1]
+                assert step["do_transforms"] == bool(prob)
+    assert held.calls == 2
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])

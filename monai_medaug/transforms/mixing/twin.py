@@ -43,6 +43,7 @@ class MixingDictionary(RandomDictionaryOperation):
     """Base of the twins of the mixes, on a collated dictionary: all keys share partners, λ and boxes."""
 
     operation: BatchMixing
+    per_key = dict.fromkeys(("num_classes", "num_mask_classes"), "int | Sequence[int | None] | None")
 
     def __init__(
         self,
@@ -84,9 +85,7 @@ class MixingDictionary(RandomDictionaryOperation):
         """Mix the items of a collated dictionary; returns a new one with all other items unchanged."""
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dictionary, got {type(data).__name__}")
-        present = [
-            present_keys(data, keys, self.allow_missing_keys) for keys in (self.keys, self.label_keys, self.mask_keys)
-        ]
+        present = [present_keys(self, data, keys) for keys in (self.keys, self.label_keys, self.mask_keys)]
         images = [image_entry(data[k], repr(k), self.keys.index(k)) for k in present[0]]
         if not images:
             return dict(data)
