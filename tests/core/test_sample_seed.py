@@ -181,7 +181,7 @@ class HoldsLock:
 def test_threads_see_what_is_changed_and_keep_what_children_hold(main):
     held = HoldsLock()
     chain = Compose([Lambdad("image", held), RandCTDosed("image", prob=1.0)])
-    for transform in (SampleSeeded(chain, "id"), ct_augmentation("image", prob=1.0)):
+    for transform in (SampleSeeded(chain, "number"), ct_augmentation("image", prob=1.0)):
         steps = chain.transforms if isinstance(transform, SampleSeeded) else transform.transforms
         with ThreadPoolExecutor(1) as pool:
             for prob in (1.0, 0.0):
