@@ -36,7 +36,7 @@ class Batched(Randomizable, InvertibleTransform, MapTransform):
     on a single sample.
 
     Besides its result an operation holds at most about twice as much memory: a larger batch is processed in pieces of
-    whole samples, with the same values.
+    whole samples; the values agree up to rounding.
 
     Args:
         transform: one of our array transforms or a Compose of them (for a tensor (B, C, *spatial)), a dictionary twin,
