@@ -65,9 +65,8 @@ def replay(data: Any, report: Any, transform: Any = None) -> Any:
 
 
 def _ours_applied(report: Mapping) -> list[Mapping]:
-    """Our steps that were applied, of those that are well-formed."""
-    steps = (s for s in report["steps"] if isinstance(s, Mapping) and s.get("applied"))
-    return [s for s in steps if s.get("name") in REGISTRY]
+    """Our steps that were applied."""
+    return [s for s in report["steps"] if s.get("applied") and s.get("name") in REGISTRY]
 
 
 def _require_shapes(data: Any, report: Mapping) -> None:
@@ -75,9 +74,9 @@ def _require_shapes(data: Any, report: Mapping) -> None:
     items = {str(k): v for k, v in data.items()} if isinstance(data, Mapping) else {_ITEM: data}
     touched = {k for s in _ours_applied(report) if isinstance(s.get("keys"), Mapping) for k in s["keys"]}
     for key, image in report.get("images", {}).items():
-        if key in touched and key in items:
+        if key in touched and "shape" in image and hasattr(items.get(key), "shape"):
             shape = list(items[key].shape[1:])
-            if shape != list(image["shape"]):
+            if shape != image["shape"]:
                 raise ValueError(f"{key!r} must have the spatial shape {image['shape']} of the report, got {shape}")
 
 
@@ -89,6 +88,12 @@ def _content(report: Any) -> dict[str, Any]:
             raise ValueError(f"report must be JSON text, a Report or a dictionary: {error}") from None
     if not isinstance(report, Mapping) or not isinstance(report.get("steps"), list):
         raise ValueError("report must be a report of monai_medaug, with a list of steps")
+    for step in report["steps"]:
+        if not isinstance(step, Mapping) or not isinstance(step.get("name", ""), str):
+            raise ValueError(f"report has a malformed step: {step!r}")
+    images = report.get("images", {})
+    if not isinstance(images, Mapping) or not all(isinstance(image, Mapping) for image in images.values()):
+        raise ValueError(f"images of the report must name each image's shape, got {images!r}")
     return dict(report)
 
 

@@ -109,6 +109,22 @@ def test_a_guide_without_a_key_is_not_forgotten_in_a_replay():
         replay(image, report)
 
 
+MALFORMED = [
+    {"steps": ["x"]},
+    {"steps": [{"applied": True}]},
+    {"steps": [{"name": ["a"], "applied": True, "keys": {}}]},
+    {"steps": [], "images": []},
+    {"steps": [], "images": {"image": 3}},
+    {"steps": [{"name": "Brightened", "applied": True, "keys": {"image": {}}, "params": {}}], "images": {"image": {}}},
+]
+
+
+@pytest.mark.parametrize("report", MALFORMED)
+def test_a_malformed_report_is_refused_in_words(report):
+    with pytest.raises(ValueError, match=r"report has a malformed step|images of the report|needs region"):
+        replay({"image": meta(torch.rand(1, 6, 5))}, report)
+
+
 # ---- another grid ------------------------------------------------------------------------------------------------
 
 
