@@ -9,7 +9,8 @@ import torch
 
 from monai_medaug.core.arguments import choice
 from monai_medaug.core.contract import REGISTRY
-from monai_medaug.core.tensors import say_once
+from monai_medaug.core.tensors import plain_tensor, say_once
+from monai_medaug.functional.mri.signal import zero_point
 from monai_medaug.transforms.denoise.base import NEGATIVE_MAGNITUDES, NoiseRemoval, is_rician
 
 RESTORATIONS: dict[str, type[NoiseRemoval]] = {
@@ -72,7 +73,7 @@ def restored_scan(
     transform = transform.fitted(image if noise == "ct" else _part_of(image, axis))
     level = transform.sigma if transform.needs_sigma(transform.settings()) else None
     # zero signal is the same for all slabs
-    zero = min(0.0, float(np.asarray(image.cpu()).min())) if is_rician(noise) else 0.0
+    zero = float(zero_point(plain_tensor(image, "image")[None].float())) if is_rician(noise) else 0.0
     if zero < 0:
         say_once(NEGATIVE_MAGNITUDES)
     if image.ndim == 3:

@@ -9,14 +9,8 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.mri.coil import (
-    EXPONENTS,
-    foreground,
-    index_polynomial,
-    peak_scale,
-    polynomial_field,
-    zero_point,
-)
+from monai_medaug.functional.mri.coil import EXPONENTS, index_polynomial, peak_scale, polynomial_field
+from monai_medaug.functional.mri.signal import foreground, zero_point
 
 
 def bias_field_ascent(
@@ -34,7 +28,7 @@ def bias_field_ascent(
     The image is multiplied by ``exp(f - m)``, f a cubic polynomial in mm, m its mean over the foreground. A step
     changes f along the gradient by a peak to peak of ``step_size``; if the factor's max - min over the foreground then
     exceeds ``peak_to_peak``, f is scaled back to it. Foreground is where any channel has signal (see
-    `mri.coil.foreground`), without any the whole image.
+    `mri.signal.foreground`), without any the whole image.
 
     Args:
         gradient: of the loss, called with (B, C, *spatial).

@@ -42,8 +42,8 @@ def field_statistics(image, level, rows, x, table, first, last):
 
 
 @njit(fastmath=True)
-def multiply_field(image, zero, rows, x, out, first, last):
-    """``zero + (image - zero) exp(field)`` for the rows first..last.
+def multiply_field(image, rows, x, out, first, last):
+    """``image exp(field)`` for the rows first..last.
 
     ``e = exp(f) - 1`` is the Taylor series at f / 16, then four times ``e (e + 2)``: no library call, and exactly 0
     where the field is.
@@ -52,7 +52,7 @@ def multiply_field(image, zero, rows, x, out, first, last):
     for r in range(first, last):
         a, b, c, d = rows[r] / np.float32(16)
         for k in range(channels):
-            source, target, base = image[k, r], out[k, r], zero[k]
+            source, target = image[k, r], out[k, r]
             for i in range(n):
                 t = a + x[i] * (b + x[i] * (c + x[i] * d))
                 e = t * np.float32(1 / 720)
@@ -63,4 +63,4 @@ def multiply_field(image, zero, rows, x, out, first, last):
                 e = t * (_ONE + e)
                 for _ in range(4):
                     e *= e + np.float32(2)
-                target[i] = source[i] + (source[i] - base) * e
+                target[i] = source[i] + source[i] * e

@@ -11,55 +11,12 @@ import torch
 
 from monai_medaug.functional.acceleration import loops, one_thread, over_rows
 from monai_medaug.functional.geometry.grid import VoxelGrid
-
-FOREGROUND = 0.1
-"""Where foreground begins, as a share of the 99th percentile above the zero point."""
+from monai_medaug.functional.mri.signal import foreground_level
 
 EXPONENTS = tuple(e for e in itertools.product(range(4), repeat=3) if 1 <= sum(e) <= 3)
 """Degrees along the three world axes of the terms of a cubic polynomial without its constant, 19 of them."""
 
 _FLAT = 1e-6  # a field that varies less is constant
-
-
-def zero_point(image: torch.Tensor) -> torch.Tensor:
-    """The value of no signal, (B, C, 1, ...): 0, or the minimum where there are negative values."""
-    return image.amin(tuple(range(2, image.ndim)), keepdim=True).clamp_max(0)
-
-
-def foreground(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """Where there is signal, a mask of the image's shape: see `foreground_level`.
-
-    Example:
-        >>> image = torch.tensor([0.0, 1.0, 80.0, 100.0]).reshape(1, 1, 2, 2)
-        >>> foreground(image, zero_point(image)).flatten().tolist()
-        [False, False, True, True]
-    """
-    return image > foreground_level(image, zero)
-
-
-def foreground_level(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """Lower end of the foreground, (B, C, 1, ...): a tenth of the way from the zero point to the 99th percentile.
-
-    The percentile is taken over an even subgrid of 32 to 63 voxels along each axis, 180 to 359 in 2D; a shorter axis
-    counts in full.
-    """
-    side = 32 if image.ndim == 5 else 180
-    few = image
-    for axis in range(2, image.ndim):
-        step = max(1, image.shape[axis] // side)
-        few = few[(slice(None),) * axis + (slice(step // 2, None, step),)]
-    few = few.flatten(2)
-    high = few.kthvalue(1 + round(0.99 * (few.shape[-1] - 1))).values.reshape(zero.shape)
-    return zero + FOREGROUND * (high - zero)
-
-
-def foreground_mean(image: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """Mean signal above the zero point over the foreground, (B, C, 1, ...); 0 without foreground."""
-    mask = foreground(image, zero)
-    axes = tuple(range(2, image.ndim))
-    count = mask.sum(axes, keepdim=True).to(image.dtype)
-    total = torch.where(mask, image, zero).sub_(zero).sum(axes, keepdim=True)
-    return total / count.clamp_min(1)
 
 
 def index_polynomial(coefficients: Sequence[float], grid: VoxelGrid) -> np.ndarray:
@@ -109,7 +66,7 @@ def bias(image: torch.Tensor, coefficients: torch.Tensor, peak_to_peak: torch.Te
     """Multiply by exp(s (field - mean)), of geometric mean 1 and a given max - min over the foreground.
 
     Args:
-        image: (B, C, *spatial).
+        image: (B, C, *spatial) magnitudes.
         coefficients: (B, 4, 4, 4) of `index_polynomial`, of any scale.
         peak_to_peak: max - min of the factor over the foreground, broadcasts to (B, 1, ...).
 
@@ -117,8 +74,7 @@ def bias(image: torch.Tensor, coefficients: torch.Tensor, peak_to_peak: torch.Te
     """
     batch, channels = image.shape[:2]
     lines = image.reshape(batch, channels, -1, image.shape[-1]).contiguous()
-    zero = zero_point(image)
-    level = foreground_level(image, zero).flatten(1)
+    level = foreground_level(image).flatten(1)
     with one_thread():
         cubics, x = _row_cubics(coefficients, image.shape[2:])
         fields = cubics.to(image)
@@ -132,7 +88,7 @@ def bias(image: torch.Tensor, coefficients: torch.Tensor, peak_to_peak: torch.Te
         cubics[..., 0] -= mean.to(cubics)
         cubics *= scale.to(cubics)[:, None, None]
         fields = cubics.to(image)
-    return _multiplied(lines, zero.flatten(1), fields, x.to(image)).reshape(image.shape)
+    return _multiplied(lines, fields, x.to(image)).reshape(image.shape)
 
 
 def peak_scale(
@@ -185,18 +141,18 @@ def _field_statistics(lines: torch.Tensor, level: torch.Tensor, cubics: torch.Te
     return torch.stack(table)
 
 
-def _multiplied(lines: torch.Tensor, zero: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """``zero + (lines - zero) exp(field)``, exactly ``lines`` where the field is 0."""
+def _multiplied(lines: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """``lines exp(field)``, exactly ``lines`` where the field is 0."""
     out = torch.empty_like(lines)
     compiled = loops("mri._numba_coil", lines, cubics, dtypes=[torch.float32])
-    for sample, (image, base, cubic) in enumerate(zip(lines, zero, cubics, strict=True)):
+    for sample, (image, cubic) in enumerate(zip(lines, cubics, strict=True)):
         if compiled is not None:
-            fixed = (image.numpy(), base.numpy(), cubic.numpy(), x.numpy(), out[sample].numpy())
+            fixed = (image.numpy(), cubic.numpy(), x.numpy(), out[sample].numpy())
             over_rows(functools.partial(compiled.multiply_field, *fixed), len(cubic))
             continue
         for rows in _slabs(lines):
             part, gain = image[:, rows], torch.expm1(cubic[rows] @ _monomials(x).T)
-            out[sample, :, rows] = torch.addcmul(part, part - base[:, None, None], gain)
+            out[sample, :, rows] = torch.addcmul(part, part, gain)
     return out
 
 
@@ -209,14 +165,13 @@ def _slabs(lines: torch.Tensor) -> list[slice]:
 def magnitude_noise(image: torch.Tensor, sigma: torch.Tensor, real: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
     """Magnitude of the signal plus complex Gaussian noise: Rice distributed, or non-central chi.
 
-    ``sqrt((x + sigma n)² + sigma² rest)`` with x the signal above the zero point, to which it is added.
+    ``sqrt((x + sigma n)² + sigma² rest)``.
 
     Args:
-        image: (B, C, *spatial).
+        image: (B, C, *spatial) magnitudes x.
         sigma: of each component, broadcasts to (B, C, ...).
         real: standard normal n of the image's shape; overwritten.
         rest: the sum of the squares of the 2 L - 1 other components for L coils; overwritten.
     """
-    zero = zero_point(image)
-    real.mul_(sigma).add_(image - zero if image.device.type != "cpu" or bool((zero < 0).any()) else image)
-    return real.square_().add_(rest.mul_(sigma**2)).sqrt_().add_(zero)
+    real.mul_(sigma).add_(image)
+    return real.square_().add_(rest.mul_(sigma**2)).sqrt_()

@@ -14,7 +14,7 @@ import torch
 from scipy.linalg import circulant
 
 from monai_medaug.functional.geometry.resolution import along_axis
-from monai_medaug.functional.mri.coil import foreground_mean, zero_point
+from monai_medaug.functional.mri.signal import foreground_mean
 
 
 def line_positions(lines: int) -> np.ndarray:
@@ -46,22 +46,20 @@ def line_matrix(weights: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]
 
 
 def weight_lines(image: torch.Tensor, weights: Sequence[np.ndarray], axes: Sequence[int]) -> torch.Tensor:
-    """Magnitude of images after weighting their k-space lines along an axis; zero points are kept.
+    """Magnitude of images after weighting their k-space lines along an axis.
 
     Args:
         image: (B, C, *spatial).
         weights: of the lines, in the order of `line_positions`, one array per sample.
         axes: phase-encoding axis of each sample, 0 the first spatial one.
     """
-    zero = zero_point(image)
     out = torch.empty_like(image)
-    for x, z, w, axis, target in zip(image.split(1), zero.split(1), weights, axes, out.split(1), strict=True):
+    for x, w, axis, target in zip(image.split(1), weights, axes, out.split(1), strict=True):
         real, imaginary = line_matrix(w - 1)  # of the change, so that weights of 1 change nothing
-        x = x - z
         y = x + along_axis(x, real, axis)
         if imaginary is not None:
             y = torch.hypot(y, along_axis(x, imaginary, axis))
-        target.copy_(y.abs_().add_(z))
+        target.copy_(y.abs_())
     return out
 
 
@@ -112,7 +110,7 @@ def sampled_lines(lines: int, acceleration: float, centre_fraction: float, patte
 def spiked(image: torch.Tensor, amplitude: float, frequencies: np.ndarray, phases: np.ndarray) -> torch.Tensor:
     """Magnitude of an image with spikes in k-space: each adds a complex plane wave.
 
-    ``y = |x + a m sum_j exp(i (2 pi k_j · r + phi_j))|`` with the mean m of the foreground; the zero point is kept.
+    ``y = |x + a m sum_j exp(i (2 pi k_j · r + phi_j))|`` with the mean m of the foreground.
     k_j is the point of the image's k-space nearest to the frequency, so that the wave is periodic.
 
     Args:
@@ -121,8 +119,7 @@ def spiked(image: torch.Tensor, amplitude: float, frequencies: np.ndarray, phase
         frequencies: (J, spatial axes) in cycles per voxel, within ±0.5.
         phases: (J,) in radians.
     """
-    zero = zero_point(image[None])[0]
-    level = amplitude * foreground_mean(image[None], zero[None])[0]
+    level = amplitude * foreground_mean(image[None])[0]
     shape = image.shape[1:]
     wave = np.zeros(shape, np.complex64)
     for frequency, phase in zip(frequencies, phases, strict=True):
@@ -132,4 +129,4 @@ def spiked(image: torch.Tensor, amplitude: float, frequencies: np.ndarray, phase
             term = np.multiply.outer(term, np.exp(2j * math.pi * turns)).astype(np.complex64)
         wave += term
     real, imaginary = (torch.from_numpy(part).to(image) for part in (wave.real, wave.imag))
-    return torch.hypot(image - zero + level * real, level * imaginary) + zero
+    return torch.hypot(image + level * real, level * imaginary)

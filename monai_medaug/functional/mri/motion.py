@@ -11,7 +11,6 @@ from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.lattice import rotation_matrix
 from monai_medaug.functional.geometry.resolution import along_axis
 from monai_medaug.functional.geometry.warp import PullBack, warp
-from monai_medaug.functional.mri.coil import zero_point
 from monai_medaug.functional.mri.kspace import line_matrix, line_positions
 
 SEGMENTS = 8
@@ -81,7 +80,7 @@ def line_shares(image: torch.Tensor, axis: int) -> np.ndarray:
 def motion(
     image: torch.Tensor, poses: np.ndarray, pose_of_line: np.ndarray, axis: int, grid: VoxelGrid
 ) -> torch.Tensor:
-    """Magnitude image with each k-space line acquired in its own pose; the zero point is kept.
+    """Magnitude image with each k-space line acquired in its own pose.
 
     The mean of the poses, weighted by `line_shares`, is removed first: it would move the anatomy off its labels.
 
@@ -92,9 +91,7 @@ def motion(
         axis: phase-encoding axis.
         grid: of the image.
     """
-    zero = zero_point(image[None])[0]
-    x = image - zero
-    shares = line_shares(x, axis)
+    shares = line_shares(image, axis)
     placed = np.stack([pose_matrix(p, grid) for p in poses])
     held = np.bincount(pose_of_line, shares, len(poses))
     total = held.sum()
@@ -102,17 +99,17 @@ def motion(
         return image.clone()
     back = np.linalg.inv(_mean_pose(placed, held / total, grid))
     used = [k for k in np.argsort(-held, kind="stable") if (pose_of_line == k).any()]
-    first = _moved(x, placed[used[0]] @ back, grid)[None]
+    first = _moved(image, placed[used[0]] @ back, grid)[None]
     real, imaginary = first.clone(), None
     for k in used[1:]:
-        change = _moved(x, placed[k] @ back, grid)[None] - first
+        change = _moved(image, placed[k] @ back, grid)[None] - first
         a, b = line_matrix((pose_of_line == k).astype(float))
         real += along_axis(change, a, axis)
         if b is not None:
             part = along_axis(change, b, axis)
             imaginary = part if imaginary is None else imaginary.add_(part)
     magnitude = real.abs_() if imaginary is None else torch.hypot(real, imaginary)
-    return magnitude[0].add_(zero)
+    return magnitude[0]
 
 
 def _mean_pose(placed: np.ndarray, weights: np.ndarray, grid: VoxelGrid) -> np.ndarray:

@@ -17,7 +17,7 @@ from monai_medaug.functional.adversarial.field import bias_field_ascent, times_b
 from monai_medaug.functional.adversarial.gradient import Loss, class_probabilities
 from monai_medaug.functional.mri.coil import EXPONENTS
 from monai_medaug.transforms.adversarial.base import Network, NetworkAttack, attacked_loss, target_input
-from monai_medaug.transforms.mri.coil import MRImage
+from monai_medaug.transforms.mri.magnitude import MRImage
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class AdversarialBiasField(MRImage, NetworkAttack, Randomizable):
     `RandMRIBiasField`; the factor's maximum minus minimum over the foreground is at most ``peak_to_peak``. From a
     random field the coefficients take normalised steps that increase the loss, each followed by scaling to the bound.
     The record holds the coefficients, so that `replay` needs no network. Zeros stay zero; in an image with negative
-    values the minimum counts as zero, with a warning. The network is treated as by `FGSMAttack`. (The source models the
-    field by a B-spline lattice.)
+    values their 0.1th percentile counts as zero, with a notice. The network is treated as by `FGSMAttack`. (The source
+    models the field by a B-spline lattice.)
 
     Args:
         network: a module or another callable of (B, C, *spatial), see `FGSMAttack`.

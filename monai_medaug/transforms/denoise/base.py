@@ -15,7 +15,7 @@ from monai_medaug.core.operation import Operation
 from monai_medaug.core.tensors import affine_of, plain_tensor, require_finite, say_once
 from monai_medaug.functional.ct.slices import slice_axis
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.mri.coil import zero_point
+from monai_medaug.functional.mri.signal import zero_point
 from monai_medaug.functional.noise.correlation import correlated_noise
 from monai_medaug.functional.noise.level import mad_sigma
 from monai_medaug.functional.noise.level_rician import rician_sigma
@@ -24,7 +24,7 @@ from monai_medaug.functional.precision import computing_dtype
 from monai_medaug.transforms.ct.hu import require_hu
 
 NOISES = ("gaussian", "rician", "rician_squared", "ct")
-NEGATIVE_MAGNITUDES = "an image with Rician noise has negative values: its minimum counts as zero signal"
+NEGATIVE_MAGNITUDES = "an image with Rician noise has negative values: their 0.1th percentile counts as zero signal"
 THICK = 1.5
 """Slices from this times the finest spacing on count as thick: patches span fewer of them and more of the plane."""
 _FAINT = 0.5

@@ -10,55 +10,25 @@ import torch
 from monai_medaug.core.arguments import choice, span, whole_number
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
-from monai_medaug.core.operation import RandomOperation
-from monai_medaug.core.tensors import require_finite, say_once
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.acceleration import over_rows
-from monai_medaug.functional.mri.coil import (
-    EXPONENTS,
-    bias,
-    foreground_mean,
-    index_polynomial,
-    magnitude_noise,
-    zero_point,
-)
+from monai_medaug.functional.mri.coil import EXPONENTS, bias, index_polynomial, magnitude_noise
+from monai_medaug.functional.mri.signal import foreground_mean
 from monai_medaug.functional.noise.white import white_noise
+from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
 
 SIGNALS = ("foreground", "deviation")
-_UNSIGNED = (torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool)
 
 
-class MRImage:
-    """Mixin of the operations on magnitude images: their input check and example."""
-
-    modality = "mri"
-    differentiable = False
-
-    @classmethod
-    def check(cls, image: torch.Tensor, name: str) -> None:
-        require_finite(image, name)
-        if image.dtype not in _UNSIGNED and bool(image.amin() < 0):
-            say_once(
-                "an MR image with negative values: its minimum counts as zero signal; put MRI transforms before the "
-                "normalisation for exact signal statistics"
-            )
-
-    @classmethod
-    def example(cls, spatial_dims: int = 3) -> torch.Tensor:
-        """An ellipsoid of 50..150 with zeros around it, (1, *spatial)."""
-        axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (24, 21, 18)[:spatial_dims]], indexing="ij")
-        inside = torch.stack(axes).square().sum(0) < 0.7
-        return torch.where(inside, 100 + 50 * torch.sin(4 * axes[0]), torch.tensor(0.0))[None]
-
-
-class RandMRIBiasField(MRImage, RandomOperation):
+class RandMRIBiasField(MagnitudeOperation):
     """Smooth multiplicative shading of the receive coil.
 
     ``y = x exp(s (f - m))`` with a cubic polynomial f of the world position, relative to the image's centre and scaled
     by half its longest side, so that the field does not depend on the voxel size. m is the mean of f over the
     foreground, where the factor then has the geometric mean 1; s gives the factor the drawn maximum minus minimum over
     the foreground. All keys share the coefficients; each has its own foreground (above a tenth of the 99th percentile
-    in any channel). Zeros stay zero. In an image with negative values the minimum counts as zero, with a warning.
+    in any channel). Zeros stay zero. In an image with negative values their 0.1th percentile counts as zero signal,
+    with a notice; a masked background stays as it is.
 
     Args:
         peak_to_peak: range of maximum minus minimum of the factor, in [0, 2]; 0.2 and 0.4 are the 20 % and 40 % of
@@ -82,6 +52,7 @@ class RandMRIBiasField(MRImage, RandomOperation):
     gallery = GalleryEntry(({"peak_to_peak": (0.6, 0.8)},), "A field as strong as at 7 T.")
     phrases = {"peak_to_peak": "bias field, {:.0%} peak to peak"}
     identity = {"peak_to_peak": 0.0}
+    multiplies = True
 
     def __init__(self, peak_to_peak: float | Sequence[float] = (0.1, 0.4), prob: float = 0.8) -> None:
         super().__init__(prob)
@@ -94,26 +65,26 @@ class RandMRIBiasField(MRImage, RandomOperation):
         }
 
     @classmethod
-    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+    def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
         terms = [index_polynomial(c, g) for c, g in zip(call.drawn("coefficients"), call.grids, strict=True)]
-        return bias(image, torch.from_numpy(np.stack(terms)).to(image), call.column("peak_to_peak"))
+        return bias(magnitude, torch.from_numpy(np.stack(terms)).to(magnitude), call.column("peak_to_peak"))
 
 
 RandMRIBiasFieldd = dictionary_twin(RandMRIBiasField)
 RandMRIBiasFieldD = RandMRIBiasFieldDict = RandMRIBiasFieldd
 
 
-class RandMRINoise(MRImage, RandomOperation):
+class RandMRINoise(MagnitudeOperation):
     """Noise of a magnitude image: Rician for one coil, non-central chi for several.
 
     Each of L coils receives an equal share of the signal and complex Gaussian noise of standard deviation sigma in both
     parts: ``y = sqrt(sum_l |x / sqrt(L) + sigma (n_l + i m_l)|²)``. It is drawn in the equivalent form ``sqrt((x +
     sigma n)² + sigma² c)`` with c chi-square distributed with 2 L - 1 degrees of freedom. sigma is the signal divided
     by the SNR; the signal is each channel's mean over its foreground (above a tenth of the 99th percentile). Zeros
-    become the noise floor, of mean sigma sqrt(pi / 2) for one coil: mask a masked background again.
+    become the noise floor, of mean sigma sqrt(pi / 2) for one coil, unless they are a masked background.
 
-    In an image with negative values the minimum counts as zero signal, with a warning: it is subtracted before the
-    noise is applied and then added again. Put this transform before the normalisation if possible.
+    In an image with negative values their 0.1th percentile counts as zero signal, with a notice: it is subtracted
+    before the noise is applied and then added again. Put this transform before the normalisation if possible.
 
     Args:
         snr: range of signal / sigma, at least 0.1. The record holds its inverse, ``noise_to_signal``.
@@ -121,6 +92,8 @@ class RandMRINoise(MRImage, RandomOperation):
         signal: the signal in the SNR: ``"foreground"``, the foreground's mean, or ``"deviation"``, the standard
             deviation of the whole image.
         prob: probability of applying it.
+        keep_zeros: whether exact zeros stay; None keeps them where they are many and coherent, as the background of a
+            skull-stripped or padded image, with a notice.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -132,7 +105,7 @@ class RandMRINoise(MRImage, RandomOperation):
     Example:
         >>> import torch
         >>> image = torch.cat([torch.full((1, 64, 64), 100.0), torch.zeros(1, 64, 64)], dim=1)
-        >>> noisy = RandMRINoise(snr=20, prob=1.0).set_random_state(0)(image)
+        >>> noisy = RandMRINoise(snr=20, prob=1.0, keep_zeros=False).set_random_state(0)(image)
         >>> round(float(noisy[:, :64].std())), round(float(noisy[:, 64:].mean()) / 5, 1)
         (5, 1.2)
     """
@@ -148,8 +121,9 @@ class RandMRINoise(MRImage, RandomOperation):
         coils: int = 1,
         prob: float = 0.8,
         signal: str = "foreground",
+        keep_zeros: bool | None = None,
     ) -> None:
-        super().__init__(prob)
+        super().__init__(prob, keep_zeros)
         self.snr = span("snr", snr, 0.1)
         self.coils = whole_number("coils", coils, 1, 64)
         self.signal = choice("signal", signal, SIGNALS)
@@ -158,20 +132,20 @@ class RandMRINoise(MRImage, RandomOperation):
         return {"noise_to_signal": 1 / self.R.uniform(*self.snr), "seed": int(self.R.randint(2**31 - 1))}
 
     def settings(self) -> Params:
-        return {"coils": self.coils, "signal": self.signal}
+        return {"coils": self.coils, "signal": self.signal, **super().settings()}
 
     @classmethod
-    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        real, rest = torch.empty(image.shape, device=image.device), torch.empty(image.shape, device=image.device)
+    def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
+        real, rest = (torch.empty(magnitude.shape, device=magnitude.device) for _ in range(2))
         for i, seed in enumerate(call.seeds()):
             parts = np.random.SeedSequence(seed).generate_state(2 * call.settings["coils"], np.uint64) >> np.uint64(1)
             _normal_into((real[i], rest[i]), parts[:2].tolist())
             rest[i].square_()
             for part in parts[2:]:
-                more = white_noise(rest.shape[1:], [int(part)], image.device)[0]
+                more = white_noise(rest.shape[1:], [int(part)], magnitude.device)[0]
                 rest[i].addcmul_(more, more)
-        sigma = call.column("noise_to_signal") * _signal(image, call.settings["signal"])
-        return magnitude_noise(image, sigma, real.to(image), rest.to(image))
+        sigma = call.column("noise_to_signal") * _signal(magnitude, call.settings["signal"])
+        return magnitude_noise(magnitude, sigma, real.to(magnitude), rest.to(magnitude))
 
 
 RandMRINoised = dictionary_twin(RandMRINoise)
@@ -181,7 +155,7 @@ RandMRINoiseD = RandMRINoiseDict = RandMRINoised
 def _signal(image: torch.Tensor, kind: str) -> torch.Tensor:
     """The signal in the SNR, (B, C, 1, ...)."""
     if kind == "foreground":
-        return foreground_mean(image, zero_point(image))
+        return foreground_mean(image)
     return image.std(tuple(range(2, image.ndim)), correction=0, keepdim=True)
 
 

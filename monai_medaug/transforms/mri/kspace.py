@@ -10,16 +10,15 @@ import torch
 from monai_medaug.core.arguments import choice, number, span, whole_span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
-from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.mri.kspace import ghost_weights, sampled_lines, spiked, weight_lines
-from monai_medaug.transforms.mri.coil import MRImage
+from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
 from monai_medaug.transforms.mri.phase_axis import phase_axes, phase_axis_argument
 
 PATTERNS = ("variable_density", "partial_fourier")
 
 
-class RandMRIGhosting(MRImage, RandomOperation):
+class RandMRIGhosting(MagnitudeOperation):
     """Ghosts of pulsation or an unstable scanner: a periodic modulation of the phase-encoding lines.
 
     Every line of k-space whose distance from the centre is a multiple of ``ghosts``, except the centre, is scaled by
@@ -32,6 +31,8 @@ class RandMRIGhosting(MRImage, RandomOperation):
         centre_fraction: share of the lines, about the centre, without modulation; the centre line never has any.
         phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
         prob: probability of applying it.
+        keep_zeros: whether exact zeros stay; None keeps them where they are many and coherent, as the background of a
+            skull-stripped or padded image, with a notice.
 
     Raises:
         ValueError: an argument is out of its range, the image lacks the axis, or is not finite.
@@ -42,7 +43,7 @@ class RandMRIGhosting(MRImage, RandomOperation):
         >>> import torch
         >>> image = torch.zeros(1, 8, 4)
         >>> image[:, 2] = 1.0
-        >>> ghosted = RandMRIGhosting(ghosts=2, intensity=0.5, centre_fraction=0, phase_axis=0, prob=1.0)(image)
+        >>> ghosted = RandMRIGhosting(ghosts=2, intensity=0.5, centre_fraction=0, phase_axis=0, prob=1, keep_zeros=False)(image)
         >>> [round(v, 4) for v in ghosted[0, :, 0].tolist()]
         [0.0625, 0.0625, 0.8125, 0.0625, 0.0625, 0.0625, 0.1875, 0.0625]
     """
@@ -59,8 +60,9 @@ class RandMRIGhosting(MRImage, RandomOperation):
         centre_fraction: float = 0.02,
         phase_axis: int | None = None,
         prob: float = 0.3,
+        keep_zeros: bool | None = None,
     ) -> None:
-        super().__init__(prob)
+        super().__init__(prob, keep_zeros)
         self.ghosts = whole_span("ghosts", ghosts, 2, 1000)
         self.intensity = span("intensity", intensity, 0, 1)
         self.centre_fraction = number("centre_fraction", centre_fraction, 0, 1)
@@ -74,23 +76,23 @@ class RandMRIGhosting(MRImage, RandomOperation):
         }
 
     def settings(self) -> Params:
-        return {"centre_fraction": self.centre_fraction, "phase_axis": self.phase_axis}
+        return {"centre_fraction": self.centre_fraction, "phase_axis": self.phase_axis, **super().settings()}
 
     @classmethod
-    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+    def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
         axes, kept = phase_axes(call), call.settings["centre_fraction"]
         weights = [
-            ghost_weights(image.shape[2 + a], p["ghosts"], p["intensity"], kept)
+            ghost_weights(magnitude.shape[2 + a], p["ghosts"], p["intensity"], kept)
             for a, p in zip(axes, call.draws, strict=True)
         ]
-        return weight_lines(image, weights, axes)
+        return weight_lines(magnitude, weights, axes)
 
 
 RandMRIGhostingd = dictionary_twin(RandMRIGhosting)
 RandMRIGhostingD = RandMRIGhostingDict = RandMRIGhostingd
 
 
-class RandMRIUndersampling(MRImage, RandomOperation):
+class RandMRIUndersampling(MagnitudeOperation):
     """Undersampling of a faster scan: magnitude image with zeros in place of phase-encoding lines.
 
     Args:
@@ -101,6 +103,8 @@ class RandMRIUndersampling(MRImage, RandomOperation):
             which limits the acceleration to ``2 / (1 + centre_fraction)``.
         phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
         prob: probability of applying it.
+        keep_zeros: whether exact zeros stay; None keeps them where they are many and coherent, as the background of a
+            skull-stripped or padded image, with a notice.
 
     Raises:
         ValueError: an argument is out of its range, the image lacks the axis, or is not finite.
@@ -110,7 +114,7 @@ class RandMRIUndersampling(MRImage, RandomOperation):
 
     Example:
         >>> import torch
-        >>> image = torch.zeros(1, 64, 64)
+        >>> image = torch.full((1, 64, 64), 0.01)
         >>> image[:, 16:48, 16:48] = 1.0
         >>> fast = RandMRIUndersampling(acceleration=2, prob=1.0).set_random_state(0)(image)
         >>> bool((fast - image).abs().mean() > 0.01)
@@ -127,8 +131,9 @@ class RandMRIUndersampling(MRImage, RandomOperation):
         pattern: str = "variable_density",
         phase_axis: int | None = None,
         prob: float = 0.3,
+        keep_zeros: bool | None = None,
     ) -> None:
-        super().__init__(prob)
+        super().__init__(prob, keep_zeros)
         self.acceleration = span("acceleration", acceleration, 1)
         self.centre_fraction = number("centre_fraction", centre_fraction, 0, 1)
         self.pattern = choice("pattern", pattern, PATTERNS)
@@ -142,23 +147,28 @@ class RandMRIUndersampling(MRImage, RandomOperation):
         }
 
     def settings(self) -> Params:
-        return {"centre_fraction": self.centre_fraction, "pattern": self.pattern, "phase_axis": self.phase_axis}
+        return {
+            "centre_fraction": self.centre_fraction,
+            "pattern": self.pattern,
+            "phase_axis": self.phase_axis,
+            **super().settings(),
+        }
 
     @classmethod
-    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+    def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
         axes, kept, pattern = phase_axes(call), call.settings["centre_fraction"], call.settings["pattern"]
         weights = [
-            sampled_lines(image.shape[2 + a], p["acceleration"], kept, pattern, p["lines_seed"])
+            sampled_lines(magnitude.shape[2 + a], p["acceleration"], kept, pattern, p["lines_seed"])
             for a, p in zip(axes, call.draws, strict=True)
         ]
-        return weight_lines(image, weights, axes)
+        return weight_lines(magnitude, weights, axes)
 
 
 RandMRIUndersamplingd = dictionary_twin(RandMRIUndersampling)
 RandMRIUndersamplingD = RandMRIUndersamplingDict = RandMRIUndersamplingd
 
 
-class RandMRISpike(MRImage, RandomOperation):
+class RandMRISpike(MagnitudeOperation):
     """Spikes in k-space from sparks and bad contacts: a herringbone pattern over the image.
 
     A raised point k adds a plane wave, ``y = |x + a m sum_j exp(i (2 pi k_j · r + phi_j))|`` with the mean m of the
@@ -171,6 +181,8 @@ class RandMRISpike(MRImage, RandomOperation):
             at about 0.02, and at 0.2 an image is hard to read.
         spikes: range of the number of points, 1 to 10.
         prob: probability of applying it.
+        keep_zeros: whether exact zeros stay; None keeps them where they are many and coherent, as the background of a
+            skull-stripped or padded image, with a notice.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -194,8 +206,9 @@ class RandMRISpike(MRImage, RandomOperation):
         amplitude: float | Sequence[float] = (0.02, 0.1),
         spikes: int | Sequence[int] = (1, 3),
         prob: float = 0.2,
+        keep_zeros: bool | None = None,
     ) -> None:
-        super().__init__(prob)
+        super().__init__(prob, keep_zeros)
         self.amplitude = span("amplitude", amplitude, 0)
         self.spikes = whole_span("spikes", spikes, 1, 10)
 
@@ -208,9 +221,11 @@ class RandMRISpike(MRImage, RandomOperation):
         }
 
     @classmethod
-    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        waves = [(np.asarray(p["frequencies"])[:, : image.ndim - 2], np.asarray(p["phases"])) for p in call.draws]
-        return torch.stack([spiked(x, p["amplitude"], *w) for x, p, w in zip(image, call.draws, waves, strict=True)])
+    def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
+        waves = [(np.asarray(p["frequencies"])[:, : magnitude.ndim - 2], np.asarray(p["phases"])) for p in call.draws]
+        return torch.stack(
+            [spiked(x, p["amplitude"], *w) for x, p, w in zip(magnitude, call.draws, waves, strict=True)]
+        )
 
 
 RandMRISpiked = dictionary_twin(RandMRISpike)

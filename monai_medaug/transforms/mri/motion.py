@@ -10,17 +10,16 @@ import torch
 from monai_medaug.core.arguments import choice, span, whole_number
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
-from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.mri.motion import breathing_path, drift_path, motion, step_path
-from monai_medaug.transforms.mri.coil import MRImage
+from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
 from monai_medaug.transforms.mri.phase_axis import phase_axes, phase_axis_argument
 
 BREATHS = (5, 20)  # per scan
 TRAJECTORIES = ("step", "drift", "breathing")
 
 
-class RandMRIMotion(MRImage, RandomOperation):
+class RandMRIMotion(MagnitudeOperation):
     """Motion of the patient during the scan: different poses for the phase-encoding lines of k-space.
 
     Lines are acquired from one edge of k-space to the other. A pose is a translation in a random direction and a
@@ -38,6 +37,8 @@ class RandMRIMotion(MRImage, RandomOperation):
             ``"breathing"``: from rest to a pose and back as cos⁶, 5 to 20 breaths per scan. Drift and breathing are
             approximated by 8 poses.
         phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
+        keep_zeros: whether exact zeros stay; None keeps them where they are many and coherent, as the background of a
+            skull-stripped or padded image, with a notice.
 
     Raises:
         ValueError: an argument is out of its range, the image lacks the axis, or is not finite.
@@ -68,8 +69,9 @@ class RandMRIMotion(MRImage, RandomOperation):
         movements: int = 2,
         trajectory: str = "step",
         phase_axis: int | None = None,
+        keep_zeros: bool | None = None,
     ) -> None:
-        super().__init__(prob)
+        super().__init__(prob, keep_zeros)
         self.translate_mm = span("translate_mm", translate_mm, 0)
         self.rotate_degrees = span("rotate_degrees", rotate_degrees, 0, 90)
         self.movements = whole_number("movements", movements, 1, 20)
@@ -89,16 +91,16 @@ class RandMRIMotion(MRImage, RandomOperation):
         }
 
     def settings(self) -> Params:
-        return {"trajectory": self.trajectory, "phase_axis": self.phase_axis}
+        return {"trajectory": self.trajectory, "phase_axis": self.phase_axis, **super().settings()}
 
     @classmethod
-    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        out = torch.empty_like(image)
+    def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
+        out = torch.empty_like(magnitude)
         trajectory = call.settings["trajectory"]
-        for x, p, grid, axis, target in zip(image, call.draws, call.grids, phase_axes(call), out, strict=True):
+        for x, p, grid, axis, target in zip(magnitude, call.draws, call.grids, phase_axes(call), out, strict=True):
             shifts = p["translate_mm"] * np.asarray(p["directions"])
             knots = np.concatenate([shifts, p["rotate_degrees"] * np.asarray(p["axes"])], 1)
-            lines = image.shape[2 + axis]
+            lines = magnitude.shape[2 + axis]
             if trajectory == "step":
                 path = step_path(knots, np.asarray(p["times"]), lines)
             elif trajectory == "drift":

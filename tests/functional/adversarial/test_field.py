@@ -10,7 +10,8 @@ from monai_medaug.functional.adversarial.field import (
     times_bias_field,
 )
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.mri.coil import EXPONENTS, bias, foreground, index_polynomial, polynomial_field, zero_point
+from monai_medaug.functional.mri.coil import EXPONENTS, bias, index_polynomial, polynomial_field
+from monai_medaug.functional.mri.signal import foreground, zero_point
 
 
 def phantom(*shape: int) -> torch.Tensor:

@@ -26,7 +26,8 @@ from monai_medaug.core import tensors
 from monai_medaug.core.replay import replay
 from monai_medaug.core.report import augmentation_report
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.mri.coil import bias, foreground, index_polynomial, zero_point
+from monai_medaug.functional.mri.coil import bias, index_polynomial
+from monai_medaug.functional.mri.signal import foreground, zero_point
 from monai_medaug.transforms.adversarial.ball import FGSMAttack, FGSMAttackd, PGDAttack, PGDAttackd
 from monai_medaug.transforms.adversarial.field import AdversarialBiasField, AdversarialBiasFieldd
 from monai_medaug.transforms.mri.coil import RandMRIBiasField

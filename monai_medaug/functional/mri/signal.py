@@ -1,0 +1,135 @@
+"""The signal of an MR magnitude image: its zero point, its foreground, and voxels that hold no measurement."""
+
+from __future__ import annotations
+
+import torch
+
+FOREGROUND = 0.1
+"""Where foreground begins, as a share of the 99th percentile above the zero point."""
+
+_LOW = 1e-3
+"""The zero point of an image with negative values is this quantile: a few outliers don't move it."""
+_MANY = 0.01
+_COHERENT = 0.85
+"""Voxels of one value are a masked background if they are this share of the image, and if their next neighbour has that
+value too with this probability. (Skull-stripped brains: 0.6 and 0.98; zeros of a noisy background, rounded: up to 0.2
+and 0.2, and 0.85 behind a scanner's filter that leaves specks.)"""
+
+
+def zero_point(image: torch.Tensor) -> torch.Tensor:
+    """The value of no signal, (B, C, 1, ...): 0, or the 0.1th percentile where that is negative.
+
+    The percentile is taken over the subgrid of `foreground_level`.
+
+    Example:
+        >>> image = torch.arange(-50.0, 950.0).reshape(1, 1, 25, 40)
+        >>> image[0, 0, 0, 0] = -9999.0  # an outlier
+        >>> zero_point(image).item()
+        -49.0
+    """
+    few = _subgrid(image)
+    return few.kthvalue(1 + round(_LOW * (few.shape[-1] - 1))).values.reshape(_per_channel(image)).clamp_max(0)
+
+
+def foreground(image: torch.Tensor, zero: torch.Tensor | None = None) -> torch.Tensor:
+    """Where there is signal, a mask of the image's shape: see `foreground_level`.
+
+    Example:
+        >>> image = torch.tensor([0.0, 1.0, 80.0, 100.0]).reshape(1, 1, 2, 2)
+        >>> foreground(image, zero_point(image)).flatten().tolist()
+        [False, False, True, True]
+    """
+    return image > foreground_level(image, zero)
+
+
+def foreground_level(image: torch.Tensor, zero: torch.Tensor | None = None) -> torch.Tensor:
+    """Lower end of the foreground, (B, C, 1, ...): a tenth of the way from zero to the 99th percentile.
+
+    The percentile is taken over an even subgrid of 32 to 63 voxels along each axis, 180 to 359 in 2D; a shorter axis
+    counts in full.
+    """
+    few = _subgrid(image)
+    high = few.kthvalue(1 + round(0.99 * (few.shape[-1] - 1))).values.reshape(_per_channel(image))
+    return FOREGROUND * high if zero is None else zero + FOREGROUND * (high - zero)
+
+
+def foreground_mean(image: torch.Tensor, zero: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean signal above the zero point over the foreground, (B, C, 1, ...); 0 without foreground."""
+    mask = foreground(image, zero)
+    axes = tuple(range(2, image.ndim))
+    count = mask.sum(axes, keepdim=True).to(image.dtype)
+    signal = torch.where(mask, image, 0) if zero is None else torch.where(mask, image, zero).sub_(zero)
+    return signal.sum(axes, keepdim=True) / count.clamp_min(1)
+
+
+def magnitude_and_rest(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The magnitude above the zero point, and what added to it gives the image; None for one without negative values.
+
+    The rest holds the zero point and the values below it.
+
+    Example:
+        >>> image = torch.arange(-50.0, 950.0).reshape(1, 1, 25, 40)
+        >>> magnitude, rest = magnitude_and_rest(image)
+        >>> magnitude.min().item(), rest.min().item(), torch.equal(magnitude + rest, image)
+        (0.0, -50.0, True)
+    """
+    if not bool((image < 0).any()):
+        return image, None
+    zero = zero_point(image)
+    magnitude = (image - zero).clamp_min_(0)
+    return magnitude, image - magnitude
+
+
+def masked_background(image: torch.Tensor) -> torch.Tensor | None:
+    """Where an image was masked, as by skull stripping or padding, a mask of its shape; None if it was not.
+
+    In each channel these are the voxels of exactly 0, and of exactly the least value where that is negative, if they
+    are at least 1 % of the channel and coherent.
+
+    Example:
+        >>> brain = torch.zeros(1, 1, 8, 8).index_fill(2, torch.arange(1, 8), 90.0)
+        >>> masked_background(brain).sum().item()
+        8
+        >>> masked_background(brain.index_fill(3, torch.arange(0, 8, 2), 1.0)) is None  # zeros without a neighbour
+        True
+    """
+    lowest = image.flatten(2).amin(2).reshape(_per_channel(image))
+    found = _coherent(image == 0)
+    if bool((lowest < 0).any()):
+        least = _coherent(image == lowest)
+        found = least if found is None else found if least is None else found | least
+    return found
+
+
+def exact_background(image: torch.Tensor) -> torch.Tensor:
+    """The voxels of exactly 0, and of exactly the least value where that is negative, however many there are."""
+    lowest = image.flatten(2).amin(2).reshape(_per_channel(image))
+    return (image == 0) | ((image == lowest) & (lowest < 0))
+
+
+def _coherent(same: torch.Tensor) -> torch.Tensor | None:
+    """The mask (B, C, *spatial) without the channels in which it is small or scattered; None if nothing remains."""
+    axes = tuple(range(2, same.ndim))
+    many = same.sum(axes, keepdim=True) >= max(1, _MANY * same[0, 0].numel())
+    if not bool(many.any()):
+        return None
+    chosen = torch.zeros_like(many)
+    for axis in axes[-2:]:  # padding may be one voxel thick along one of them
+        first, second = (same.narrow(axis, i, same.shape[axis] - 1) for i in (0, 1))
+        pairs = (first & second).sum(axes, keepdim=True)
+        chosen |= pairs > _COHERENT * first.sum(axes, keepdim=True)
+    chosen &= many
+    return same & chosen if bool(chosen.any()) else None
+
+
+def _subgrid(image: torch.Tensor) -> torch.Tensor:
+    """Some voxels of each channel, (B, C, n), evenly spaced."""
+    side = 32 if image.ndim == 5 else 180
+    for axis in range(2, image.ndim):
+        step = max(1, image.shape[axis] // side)
+        image = image[(slice(None),) * axis + (slice(step // 2, None, step),)]
+    return image.flatten(2)
+
+
+def _per_channel(image: torch.Tensor) -> tuple[int, ...]:
+    return (*image.shape[:2], *[1] * (image.ndim - 2))

@@ -1,0 +1,86 @@
+"""What the operations on MR magnitude images share: negative values, and backgrounds that were masked."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+
+from monai_medaug.core.arguments import choice
+from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.operation import RandomOperation
+from monai_medaug.core.tensors import require_finite, say_once
+from monai_medaug.functional.mri.signal import exact_background, magnitude_and_rest, masked_background
+
+AUTOMATIC = "automatic"
+"""`MagnitudeOperation.keep_zeros` in the record of a call that decides by the image."""
+_UNSIGNED = (torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool)
+
+
+class MRImage:
+    """Mixin of the operations on magnitude images: their input check and example."""
+
+    modality = "mri"
+    differentiable = False
+
+    @classmethod
+    def check(cls, image: torch.Tensor, name: str) -> None:
+        require_finite(image, name)
+        if image.dtype not in _UNSIGNED and bool(image.amin() < 0):
+            say_once(
+                "an MR image with negative values: their 0.1th percentile counts as zero signal; put MRI transforms "
+                "before the normalisation for exact signal statistics"
+            )
+
+    @classmethod
+    def example(cls, spatial_dims: int = 3) -> torch.Tensor:
+        """An ellipsoid of 50..150 with a faint background around it, (1, *spatial)."""
+        axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (24, 21, 18)[:spatial_dims]], indexing="ij")
+        inside = torch.stack(axes).square().sum(0) < 0.7
+        return torch.where(inside, 100 + 50 * torch.sin(4 * axes[0]), 0.5 + 0.5 * torch.sin(50 * axes[1]))[None]
+
+
+class MagnitudeOperation(MRImage, RandomOperation):
+    """Base of the random operations on magnitudes; `changed` is their kernel call.
+
+    A masked background (skull-stripped, padded) holds no measurement: it is kept, since the normalisation of what is
+    not zero would else count it as tissue.
+
+    Args:
+        prob: probability of applying it.
+        keep_zeros: whether voxels of exactly 0 (in an image with negative values also of exactly its minimum) stay;
+            None keeps them where they are a masked background: at least 1 % of a channel, and coherent.
+    """
+
+    abstract = True
+    multiplies: ClassVar[bool] = False
+    """Whether a magnitude of 0 stays 0, so that only images with negative values have zeros to keep."""
+
+    def __init__(self, prob: float, keep_zeros: bool | None = None) -> None:
+        super().__init__(prob)
+        self.keep_zeros = choice("keep_zeros", keep_zeros, (True, False, None))
+
+    def settings(self) -> Params:
+        return {"keep_zeros": AUTOMATIC if self.keep_zeros is None else self.keep_zeros}
+
+    @classmethod
+    def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
+        """The kernel call, on magnitudes (B, C, *spatial)."""
+        raise NotImplementedError
+
+    @classmethod
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        kept = call.settings.get("keep_zeros", False)  # records of the first version lack it
+        magnitude, rest = magnitude_and_rest(image)
+        background = None
+        if kept and not (cls.multiplies and rest is None):
+            background = masked_background(image) if kept == AUTOMATIC else exact_background(image)
+            if kept == AUTOMATIC and background is not None:
+                say_once(
+                    "an MR image with a masked background, as after skull stripping: its exact zeros stay as they are; "
+                    "keep_zeros=False changes them too"
+                )
+        out = cls.changed(magnitude, call)
+        if rest is not None:
+            out += rest
+        return out if background is None else torch.where(background, image, out)
