@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,11 +16,13 @@ from monai_medaug.core.entry import (
     Entry,
     further_inputs,
     grid_of,
+    has_equal_channels,
     key_call,
     plain_grid,
     require_inputs,
     require_one_batch,
     require_one_shape,
+    say_if_labels,
     share_affines,
 )
 from monai_medaug.core.tensors import (
@@ -32,6 +35,8 @@ from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.precision import computing_dtype
 
 _HALF = torch.finfo(torch.float16).max
+_ALIKE = 0.25
+"""Values of a quarter of an image's range may be that image, changed since; those of predictions have far less."""
 _LARGE = 64 << 20  # bytes of a batch from which memory counts more than calls
 ABSENT: Any = object()
 """The draw of a sample that takes no part: it stays unchanged and, unlike a skipped one, gets no record."""
@@ -77,6 +82,8 @@ def run_operation(
     require_inputs(cls, entries[0])
     for entry in entries:
         cls.check(entry.tensor, entry.name)
+        if not (cls.geometric or cls.takes_batches):
+            say_if_labels(cls.__name__, entry)
     share_affines(entries, cls.geometric)
     first = entries[0]
     call = Call(
@@ -112,19 +119,29 @@ def run_operation(
 def _applied(
     cls: type[OperationContract], entry: Entry, samples: Sequence[int], call: Call, plan: Any
 ) -> tuple[torch.Tensor, list[Params]]:
-    """The kernel's result for the samples of a key, and its notes; a large batch goes in pieces to bound memory."""
+    """The kernel's result for the samples of a key, and its notes; a large batch goes in pieces to bound memory.
+
+    Equal channels, as of a radiograph stored in colour, are one image: it is processed once, with one noise.
+    """
     count = len(samples)
     at_once = count if entry.tensor.nbytes <= _LARGE else max(1, count // cls.memory)
+    single = [not (cls.geometric or cls.takes_batches or entry.given) and has_equal_channels(entry, s) for s in samples]
+    if len(set(single)) > 1:
+        at_once = 1
     whole: Any = None
     notes: list[Params] = []
     for start in range(0, count, at_once):
         some = samples[start : start + at_once]
         own = key_call(entry, some, call)
+        if single[start]:
+            own.image = own.image[:, :1].contiguous()
         own.draws, own.plan, own.notes = call.draws[start : start + at_once], plan, notes
         own.inputs = call.inputs if cls.plans_by_image else further_inputs(cls, entry, some)
         image = own.image if cls.differentiable else own.image.detach()
         result = cls.apply(image, own)
         _require_shape(cls, result, own)
+        if single[start]:
+            result = result.repeat_interleave(entry.channels, 1)
         if result.dtype == image.dtype != entry.out_dtype:
             if entry.out_dtype == torch.float16:
                 result = result.clamp(-_HALF, _HALF)  # not to infinity
@@ -206,11 +223,36 @@ def _finished(
         info |= {n: g.key for n, g in entry.given.items() if cls.inputs[n].kind != "any"}
         if cls.geometric:
             info |= {"mode": entry.mode, "padding": entry.padding}
+            if s in records and not isinstance(entry.padding, str) and entry.mode != "nearest":
+                info["values"] = _extremes(out[s] if entry.batched else out)
         if cls.changes_grid and s in records:
             info["own_grid"] = plain_grid(entry.grid(s))
         found.append(new_record(name, s in records, entry.shape, info))
     push_batch_records(result, found) if entry.batched else push_record(result, found[0])
     return result
+
+
+def _extremes(image: torch.Tensor) -> list[float]:
+    """Least and greatest value."""
+    return [float(v) for v in torch.aminmax(image.detach().float())]
+
+
+def _padding_of(extra: Params, mode: str, tensor: torch.Tensor, inverse: bool) -> str | float:
+    """What a record's operation fills in. An inverse fills with a number only the image that was filled with it.
+
+    `Invertd` hands over the record of an image with a prediction in its place: of labels, then the mode is nearest, or
+    of values far narrower than those of the image.
+    """
+    padding = extra.get("padding", "border")
+    if isinstance(padding, str) or not inverse:
+        return padding
+    if mode == "nearest":
+        return 0.0
+    low, high = extra.get("values", (-math.inf, math.inf))
+    found = _extremes(tensor)
+    width = high - low if math.isfinite(high - low) else 0.0
+    alike = found[1] - found[0] >= _ALIKE * width and found[0] <= high and found[1] >= low
+    return padding if alike else 0.0
 
 
 def apply_record(
@@ -248,5 +290,5 @@ def apply_record(
     call.resources, call.keys = resources or {}, [call]
     call.plan = cls.plan(call)
     call.grids, call.index, call.mode = [grid], extra.get("key", 0), mode
-    call.padding = changes.get("padding", extra.get("padding", "border"))
+    call.padding = changes["padding"] if "padding" in changes else _padding_of(extra, mode, tensor, inverse)
     return cls.apply(x, call)[0].to(dtype)

@@ -14,6 +14,10 @@ from monai_medaug.core.tensors import affine_of, image_dtype, plain_tensor, requ
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.precision import computing_dtype
 
+_SAME_PLACE = 0.25
+"""Distance in voxels from which grids of one shape differ: headers round."""
+_ENOUGH, _MOST_LABELS = 4096, 64
+
 
 class Given(NamedTuple):
     """A further input of a call, unchanged."""
@@ -66,6 +70,10 @@ class Entry:
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.tensor.shape[2 if self.batched else 1 :])
+
+    @property
+    def channels(self) -> int:
+        return int(self.tensor.shape[1 if self.batched else 0])
 
     @property
     def out_dtype(self) -> torch.dtype:
@@ -122,7 +130,7 @@ def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int]
         data = data[:, None] if entry.batched else data[None]
     tensor = plain_tensor(data, what, entry.batched, entry.accepts_complex)
     whole = tensor if entry.batched else tensor[None]
-    count = channels or entry.tensor.shape[1 if entry.batched else 0]
+    count = channels or entry.channels
     wanted = [len(entry.tensor) if entry.batched else 1, count, *entry.shape]
     if list(whole.shape) not in (wanted, [wanted[0], 1, *wanted[2:]]):
         shown = wanted if entry.batched else wanted[1:]
@@ -177,6 +185,43 @@ def share_affines(entries: Sequence[Entry], geometric: bool) -> None:
             entry.affine = next((e.affine for e in entries if e.affine is not None and e.shape == entry.shape), None)
         if entry.affine is None and geometric:
             say_once("an image has no affine: its voxels count as 1 mm")
+        differs = geometric and entry.affine != entries[0].affine and entry.shape == entries[0].shape
+        if differs and entry.grid(0).displaced_from(entries[0].grid(0)) > _SAME_PLACE:
+            say_once(
+                f"{entry.name} has the shape of {entries[0].name} and another affine: each is moved where its own "
+                "affine places it"
+            )
+
+
+def has_equal_channels(entry: Entry, sample: int) -> bool:
+    """Whether a sample has several channels, all equal."""
+    if entry.channels == 1:
+        return False
+    image = entry.tensor[sample] if entry.batched else entry.tensor
+    first = image[0].reshape(-1)
+    some = slice(None, None, max(1, len(first) // 1024))
+    return all(
+        torch.equal(other.reshape(-1)[some], first[some]) and torch.equal(other, image[0]) for other in image[1:]
+    )
+
+
+def say_if_labels(operation: str, entry: Entry) -> None:
+    """Notice that an image looks like a label map: some thousand voxels hold few different whole numbers."""
+    values = entry.tensor.detach().reshape(-1)
+    if len(values) < _ENOUGH:
+        return
+    for count in (_ENOUGH // 16, 4 * _ENOUGH):
+        some = values[:: max(1, len(values) // count)].to(torch.float64)
+        if not bool((some == some.round()).all()):
+            return
+        labels = len(some.unique())
+        if labels > _MOST_LABELS:
+            return
+    if labels > 1:
+        say_once(
+            f"{entry.name} looks like a label map, with {labels} different whole numbers, and {operation} changes "
+            "intensities: masks move along, and must not be among the keys of such a step"
+        )
 
 
 def plain_grid(grid: VoxelGrid) -> dict[str, Any]:

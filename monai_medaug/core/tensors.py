@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data.meta_obj import get_track_meta
+from monai.data.meta_obj import get_track_meta, set_track_meta
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.functional.precision import computing_dtype
 
 _said: set[str] = set()
+_tracking_lock = threading.Lock()
+_tracking, _tracked_before = 0, True
+
+
+def _leave_other_threads() -> None:
+    """In a forked child: the threads that held the lock, or were tracking, are not here."""
+    global _tracking_lock, _tracking
+    _tracking_lock = threading.Lock()
+    if _tracking:
+        _tracking = 0
+        set_track_meta(_tracked_before)
+
+
+os.register_at_fork(after_in_child=_leave_other_threads)
 
 
 class Notice(UserWarning):
@@ -29,6 +47,33 @@ def say_once(message: str) -> None:
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("monai_medaug."):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, Notice, stacklevel=level)
+
+
+@contextlib.contextmanager
+def tracking() -> Iterator[None]:
+    """Within this block MONAI tracks meta data, whatever the global setting: some results are judged by their trace.
+
+    The setting is that of all threads: the last one to leave restores it.
+    """
+    global _tracked_before, _tracking
+    with _tracking_lock:
+        if _tracking == 0:
+            _tracked_before = get_track_meta()
+            set_track_meta(True)
+        _tracking += 1
+    try:
+        yield
+    finally:
+        with _tracking_lock:
+            _tracking -= 1
+            if _tracking == 0:
+                set_track_meta(_tracked_before)
+
+
+def meta_is_tracked() -> bool:
+    """MONAI's global setting, outside of `tracking`."""
+    with _tracking_lock:
+        return _tracked_before if _tracking else get_track_meta()
 
 
 def plain_tensor(data: Any, name: str, batch: bool = False, accepts_complex: bool = False) -> torch.Tensor:

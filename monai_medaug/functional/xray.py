@@ -16,6 +16,7 @@ THICKNESS_CLASSES = 4
 WIDTH_GROWTH = (0.6, 1.4)
 """Width of the scatter kernel of the thinnest and of the thickest class, as a share of the mean width."""
 
+_RANGE_PIXELS, _TAIL = 1 << 15, 1e-3
 _LAST_PHASE = 4.0  # frequencies at which a scatter kernel is below exp(-4² / 2) = 0.03 % are left out
 
 
@@ -61,6 +62,29 @@ class DisplayScale:
         if not bool((self.linear > 0).any()):
             return out
         return torch.where(self.linear > 0, torch.addcmul(image, image - self.low, torch.expm1(-change)), out)
+
+
+def robust_range(image: torch.Tensor) -> torch.Tensor:
+    """Minimum and maximum of each sample (B, C, *spatial) without outliers, (B, 2).
+
+    An end that lies farther than a tenth of the range from the 0.1th or 99.9th percentile is an outlier, such as dead
+    pixels and burnt-in letters, and gives way to it. The percentiles are over 2^15 to 2^16 pixels.
+
+    Example:
+        >>> image = torch.arange(10000.0).reshape(1, 1, 100, 100)
+        >>> image[..., 0, 0] = -50000.0
+        >>> robust_range(image).tolist()
+        [[10.0, 9999.0]]
+    """
+    values = image.flatten(1)
+    low, high = torch.aminmax(values, dim=1)
+    values = values[:, :: max(1, values.shape[1] // _RANGE_PIXELS)]
+    places = (1 + round(share * (values.shape[1] - 1)) for share in (_TAIL, 1 - _TAIL))
+    least, greatest = (values.kthvalue(k, dim=1).values for k in places)
+    slack = 0.1 * (greatest - least)
+    return torch.stack(
+        [torch.where(low < least - slack, least, low), torch.where(high > greatest + slack, greatest, high)], 1
+    )
 
 
 def exposure_change(

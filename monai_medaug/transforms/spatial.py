@@ -42,7 +42,9 @@ class RandAffineElastic(RandomOperation):
         elastic_unit: unit of alpha and sigma: ``"voxel"``, the finest spacing of the reference grid, or ``"mm"``.
         min_jacobian: least determinant, in (0, 1); the elastic part alone also stays below its reciprocal.
         mode: ``"bilinear"`` (trilinear in 3D) for images, ``"nearest"`` marks a mask, whose labels are only copied.
-        padding_mode: ``"border"``, ``"zeros"``, ``"reflection"`` or a number, such as -1000 for HU.
+        padding_mode: ``"border"``, ``"zeros"``, ``"reflection"`` or a number, such as -1000 for HU. A one-hot mask gets
+            its first class outside, which is the background, where others get 0. An inverse fills with a number only
+            the image that was filled with it; predictions and masks get 0.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -147,13 +149,24 @@ class RandAffineElastic(RandomOperation):
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        return call.plan.warp(image, call.grids, call.mode, call.padding)
+        out = call.plan.warp(image, call.grids, call.mode, call.padding)
+        if call.mode == "nearest" and call.padding in ("zeros", 0) and _is_one_hot(image):
+            out[:, 0].masked_fill_((out == 0).all(1), 1)  # outside is background
+        return out
 
     @classmethod
     def move_points(
         cls, params: Params, known: Params, grid: VoxelGrid, world: np.ndarray, inverse: bool
     ) -> np.ndarray:
         return moved_points(params, known, grid, world, inverse)
+
+
+def _is_one_hot(masks: torch.Tensor) -> bool:
+    """Whether each voxel of masks (B, C, *spatial) has exactly one class, 1 in its channel."""
+    if masks.shape[1] == 1:
+        return False
+    member = masks == 1
+    return bool((member.sum(1) == 1).all() and (member == (masks != 0)).all())
 
 
 RandAffineElasticd = dictionary_twin(RandAffineElastic)

@@ -12,12 +12,14 @@ from monai_medaug.core.arguments import flag, number, span, wide_span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
+from monai_medaug.core.tensors import say_once
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.noise.white import white_noise
 from monai_medaug.functional.xray import (
     DisplayScale,
     collimation_change,
     exposure_change,
+    robust_range,
     scatter_change,
     scatter_share,
 )
@@ -60,7 +62,8 @@ class Radiograph:
 
 def display_scale(image: torch.Tensor, call: Call) -> DisplayScale:
     """The scale of each sample, from the given range or that of its own values."""
-    ends = [torch.stack(torch.aminmax(x)) for x in image]
+    _require_grey(image, call.name)
+    ends = list(robust_range(image))
     for i, p in enumerate(call.draws):
         if "value_range" in p:
             ends[i] = ends[i].new_tensor(p["value_range"])
@@ -69,6 +72,22 @@ def display_scale(image: torch.Tensor, call: Call) -> DisplayScale:
     low, high = (e.reshape(-1, *[1] * (image.ndim - 1)) for e in torch.stack(ends, 1))
     constants = (call.settings[n] for n in ("max_attenuation", "inverted", "linear"))
     return DisplayScale(low, high, *(call.spread([float(c)] * len(image)) for c in constants))
+
+
+def _require_grey(image: torch.Tensor, name: str) -> None:
+    """Refuse an alpha channel; notice several channels that differ, of which each counts as a radiograph."""
+    channels = image.shape[1]
+    if channels == 1:
+        return
+    last = image[:, -1].flatten(1)
+    if channels in (2, 4) and bool((last == last[:, :1]).all()):
+        raise ValueError(
+            f"{name} must be greyscale, got {channels} channels, of which the last is constant, as opacity"
+        )
+    say_once(
+        f"{name} has {channels} different channels: each counts as a radiograph of its own, with its own noise; "
+        "convert one stored in colour to grey"
+    )
 
 
 def photon_span(name: str, value: float | Sequence[float]) -> tuple[float, float] | None:
@@ -116,7 +135,7 @@ class RandXRayExposure(Radiograph, RandomOperation):
             noise differs.
         max_attenuation: attenuation of the brightest value, in natural log units; 4 is 1:55, a chest radiograph.
         inverted: bright means little attenuation: stored values of MONOCHROME1, or unprocessed log images.
-        value_range: (low, high) of the display scale; None takes each image's own minimum and maximum.
+        value_range: (low, high) of the display scale; None takes each image's own, without outliers.
         linear: values are photon counts (raw detector data, the open field brightest), not their logarithm.
         prob: probability of applying it.
 

@@ -13,7 +13,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_medaug.core.batch import Batched
-from monai_medaug.transforms.xray import RandXRayCollimation, RandXRayExposure, RandXRayScatter
+from monai_medaug.transforms.xray import Radiograph, RandXRayCollimation, RandXRayExposure, RandXRayScatter
 
 DEPTH = 4.0
 
@@ -70,7 +70,7 @@ def test_counts_are_those_of_poisson():
     for mean in (6, 20, 100):
         image = torch.zeros(1, 700, 700)
         image[0, 0, 0] = DEPTH
-        out = exposed(image, photons=mean, read_noise=0).double().numpy().ravel()[1:]
+        out = exposed(image, photons=mean, read_noise=0, value_range=(0, DEPTH)).double().numpy().ravel()[1:]
         counts = mean * np.exp(-out)
         assert counts.mean() == pytest.approx(mean, rel=0.005)
         assert counts.var() == pytest.approx(mean, rel=0.02)
@@ -187,11 +187,16 @@ def test_spatial_metadata_survives():
 
 
 def scattered(data: Any, seed: int = 0, **arguments: Any) -> Any:
-    return seeded(RandXRayScatter, data, seed, **{"photons": math.inf, "fwhm_mm": 30.0, **arguments})
+    return seeded(RandXRayScatter, data, seed, **{"photons": math.inf, "fwhm_mm": 30.0, **scale(data), **arguments})
+
+
+def scale(data: Any) -> dict[str, Any]:
+    """The scale of a phantom with a pixel of the full depth, which alone is an outlier."""
+    return {"value_range": (0, DEPTH)} if float(np.asarray(data).max()) == DEPTH else {}
 
 
 def discs(*attenuations: float, size: int = 160) -> torch.Tensor:
-    """Discs of these attenuations side by side in an open field, one pixel that fixes the scale at 4."""
+    """Discs of these attenuations side by side in an open field, one pixel of depth 4, see `scale`."""
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     disc = (((y - size / 2) ** 2 + (x - size / 2) ** 2) < (size / 5) ** 2).float()
     image = torch.cat([a * disc for a in attenuations], 1)[None]
@@ -286,7 +291,7 @@ def test_scatter_of_a_batch_is_that_of_its_samples():
 
 def collimated(data: Any, seed: int = 0, **arguments: Any) -> Any:
     settings = {"share": 0.1, "rotate_degrees": 0.0, "edge_mm": 2.0, "leakage": 0.05}
-    return seeded(RandXRayCollimation, data, seed, **{**settings, **arguments})
+    return seeded(RandXRayCollimation, data, seed, **{**settings, **scale(data), **arguments})
 
 
 def test_edges_lie_where_they_should():
@@ -374,3 +379,44 @@ def test_half_the_exposure_is_half_the_photons():
     photons = 100 + 900 * torch.rand(1, 16, 16)
     half = RandXRayExposure(factor=0.5, photons=math.inf, linear=True, prob=1.0)(photons)
     torch.testing.assert_close(half, photons / 2)
+
+
+# ---- the scale and the channels ------------------------------------------------------------------------------
+
+
+OPERATIONS = (RandXRayExposure, RandXRayScatter, RandXRayCollimation)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("value", [-9000.0, 60000.0])
+def test_one_hot_pixel_changes_little_else(operation, value):
+    image = Radiograph.example(2).repeat(1, 4, 4)
+    hot = image.clone()
+    hot[0, 5, 5] = value
+    runs = [seeded(operation, x) for x in (image, hot)]
+    change = (runs[1] - runs[0]).abs()
+    change[0, 5, 5] = 0
+    assert float(change.max()) < 20  # of 4000; with the pixel's range it is some hundred
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_a_radiograph_stored_in_colour_gets_one_noise(operation, dtype):
+    grey = (Radiograph.example(2) / 16).to(dtype)
+    out = seeded(operation, grey.repeat(3, 1, 1))
+    assert torch.equal(out, seeded(operation, grey).repeat(3, 1, 1))
+    batch = torch.stack([grey.repeat(3, 1, 1), torch.cat([grey, grey.flip(1), grey])])
+    together = Batched(operation(prob=1.0)).set_random_state(0)(batch)
+    alone = operation(prob=1.0).set_random_state(0)
+    assert all(torch.equal(a, alone(b)) for a, b in zip(together, batch, strict=True))
+    assert torch.equal(together[0, 0], together[0, 2])
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_opacity_is_refused_and_other_channels_are_said(operation, monkeypatch):
+    grey = Radiograph.example(2)
+    with pytest.raises(ValueError, match="last is constant"):
+        seeded(operation, torch.cat([grey, grey, grey, torch.full_like(grey, 255.0)]))
+    monkeypatch.setattr("monai_medaug.core.tensors._said", set())
+    with pytest.warns(UserWarning, match="different channels"):
+        seeded(operation, torch.cat([grey, grey.flip(1)]))

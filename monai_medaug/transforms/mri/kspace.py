@@ -43,8 +43,8 @@ class RandMRIGhosting(MagnitudeOperation):
         >>> import torch
         >>> image = torch.zeros(1, 8, 4)
         >>> image[:, 2] = 1.0
-        >>> ghosted = RandMRIGhosting(ghosts=2, intensity=0.5, centre_fraction=0, phase_axis=0, prob=1, keep_zeros=False)(image)
-        >>> [round(v, 4) for v in ghosted[0, :, 0].tolist()]
+        >>> ghost = RandMRIGhosting(2, 0.5, centre_fraction=0, phase_axis=0, prob=1.0, keep_zeros=False)
+        >>> [round(v, 4) for v in ghost(image)[0, :, 0].tolist()]
         [0.0625, 0.0625, 0.8125, 0.0625, 0.0625, 0.0625, 0.1875, 0.0625]
     """
 

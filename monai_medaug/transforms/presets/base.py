@@ -169,6 +169,8 @@ def build_preset(
     sample_key: Any = None,
     seed: int = 0,
     preset: type[AugmentationPreset] = AugmentationPreset,
+    padding_mode: str | float = "border",
+    ignore: float | None = None,
 ) -> AugmentationPreset:
     """Build a preset: geometry for all keys, other steps for the images, checked if there is a label or lesion.
 
@@ -182,6 +184,8 @@ def build_preset(
         sample_key: key of the sample's id, or None.
         seed: of the experiment, with ``sample_key``.
         preset: class of the result.
+        padding_mode: what the geometry fills in from outside, in images and masks alike.
+        ignore: value of the masks there instead; None for none.
     """
     images, masks = ensure_tuple(keys), ensure_tuple(mask_keys)
     lesions = () if lesion_key is None or lesion_key in masks else (lesion_key,)
@@ -190,12 +194,15 @@ def build_preset(
     built: list[Any] = []
     for step, share, arguments in steps:
         if step is RandAffineElasticd:
+            outside = 0.0 if padding_mode == "zeros" or not isinstance(padding_mode, str) else padding_mode
             arguments = {
                 "mode": ["bilinear"] * len(images) + ["nearest"] * flat,
-                "padding_mode": ["border"] * len(images) + ["zeros"] * flat,
+                "padding_mode": [padding_mode] * len(images) + [outside if ignore is None else ignore] * flat,
                 **arguments,
             }
         built.append(step(moving if step is RandAffineElasticd else images, prob=settings["prob"] * share, **arguments))
+    settings = {**settings, **({} if padding_mode == "border" else {"padding_mode": padding_mode})}
+    settings |= {} if ignore is None else {"ignore": ignore}
     seeds = None if sample_key is None else SampleSeeds(sample_key, seed)
     if masks or lesion_key is not None:
         built = [PreservingCompose(built, masks or None, lesion_key)]

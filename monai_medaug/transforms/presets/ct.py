@@ -100,6 +100,8 @@ def ct_augmentation(
     prob: float = 0.8,
     sample_key: str | None = None,
     seed: int = 0,
+    padding_mode: str | float = "border",
+    ignore: float | None = None,
 ) -> AugmentationPreset:
     """Augmentation of CT images in HU, in physical order: patient, scan, slice, noise.
 
@@ -132,6 +134,9 @@ def ct_augmentation(
         sample_key: key of the sample's id. The draws then depend on ``seed``, the id and the epoch alone, not on the
             workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
+        padding_mode: what the geometry fills in from outside the image: ``"border"`` repeats the edge, in images and
+            masks alike; a number (-1000 for air) fills the images, and masks get 0.
+        ignore: value of the masks there, such as 255, for a loss that ignores it; None for none.
 
     Returns:
         A MONAI Compose.
@@ -151,5 +156,15 @@ def ct_augmentation(
     steps = chosen_strength(_CT_STEPS, strength)
     settings = {"strength": strength, "prob": prob}
     return build_preset(
-        "ct_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed, CTAugmentationPreset
+        "ct_augmentation",
+        steps,
+        keys,
+        mask_keys,
+        lesion_key,
+        settings,
+        sample_key=sample_key,
+        seed=seed,
+        preset=CTAugmentationPreset,
+        padding_mode=padding_mode,
+        ignore=ignore,
     )

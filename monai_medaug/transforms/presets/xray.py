@@ -9,6 +9,7 @@ import torch
 from monai.config import KeysCollection
 
 from monai_medaug.core.seeded import random_operations
+from monai_medaug.functional.xray import robust_range
 from monai_medaug.transforms.presets.base import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
 from monai_medaug.transforms.spatial import RandAffineElasticd
 from monai_medaug.transforms.xray import Radiograph, RandXRayCollimationd, RandXRayExposured, RandXRayScatterd
@@ -52,7 +53,7 @@ class XRayAugmentationPreset(AugmentationPreset):
     def before_call(self, image: torch.Tensor) -> None:
         if "value_range" in self.settings:
             return
-        low, high = (float(v) for v in torch.aminmax(image.float()))
+        low, high = robust_range(image[None].float())[0].tolist()
         for operation in random_operations(self.transforms):
             if isinstance(operation, Radiograph):
                 operation.value_range = (0.0 if operation.linear else low, high) if low < high else None
@@ -69,6 +70,8 @@ def xray_augmentation(
     linear: bool = False,
     sample_key: str | None = None,
     seed: int = 0,
+    padding_mode: str | float = "border",
+    ignore: float | None = None,
 ) -> AugmentationPreset:
     """Augmentation of radiographs, in physical order: patient, collimator, scatter, exposure.
 
@@ -92,12 +95,15 @@ def xray_augmentation(
         strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, which leaves the geometry alone.
         prob: probability to which the steps' shares refer.
         inverted: bright means little attenuation: stored values of MONOCHROME1.
-        value_range: (low, high) of the display scale, such as (0, 4095); None takes the range of the first image, which
-            depends on outliers.
+        value_range: (low, high) of the display scale, such as (0, 4095); None takes that of the first image,
+            without outliers.
         linear: values are photon counts (raw detector data), not their logarithm.
         sample_key: key of the sample's id. The draws then depend on ``seed``, the id and the epoch alone, not on the
             workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
+        padding_mode: what the geometry fills in from outside the image: ``"border"`` repeats the edge, in images and
+            masks alike; a number (as behind a collimator) fills the images, and masks get 0.
+        ignore: value of the masks there, such as 255, for a loss that ignores it; None for none.
 
     Returns:
         A MONAI Compose.
@@ -125,5 +131,15 @@ def xray_augmentation(
     if value_range is not None:
         settings["value_range"] = [float(v) for v in value_range]
     return build_preset(
-        "xray_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed, XRayAugmentationPreset
+        "xray_augmentation",
+        steps,
+        keys,
+        mask_keys,
+        lesion_key,
+        settings,
+        sample_key=sample_key,
+        seed=seed,
+        preset=XRayAugmentationPreset,
+        padding_mode=padding_mode,
+        ignore=ignore,
     )

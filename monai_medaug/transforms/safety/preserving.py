@@ -15,7 +15,7 @@ from monai.utils import ensure_tuple
 
 from monai_medaug.core.arguments import choice, number
 from monai_medaug.core.seeded import SeededContainer, keys_of, map_transforms, random_operations, seed_children
-from monai_medaug.core.tensors import affine_of, plain_tensor, say_once
+from monai_medaug.core.tensors import affine_of, meta_is_tracked, plain_tensor, say_once, tracking
 from monai_medaug.transforms.safety.verdict import Limits, judge
 
 _STRENGTHS = (1.0, 0.6, 0.35, 0.2, 0.1, 0.0)
@@ -103,13 +103,21 @@ class PreservingCompose(SeededContainer, MapTransform):
         for key in (*self.label_keys, *([] if self.lesion_key is None else [self.lesion_key])):
             if key not in data and not self.allow_missing_keys:
                 raise KeyError(f"key {key!r} of PreservingCompose is missing in the data")
+        tracked = meta_is_tracked()
+        with tracking():
+            out = self._judged(data, seed)
+        return _without_trace(out, data, self.keys, tracked)
+
+    def _judged(self, data: Mapping, seed: int) -> dict:
+        """The result as MetaTensors, with the verdict in their trace."""
         wrapped = _with_trace(data, self.keys)
         operations = list(random_operations(self.transforms))
+        traced = [operation.tracing for operation in operations]
         strengths = _STRENGTHS if self.on_violation == "shrink" else (1.0,)
         try:
             for strength in strengths:
                 for operation in operations:
-                    operation.strength = strength
+                    operation.strength, operation.tracing = strength, True
                 seed_children(self.transforms, seed)
                 out = execute_compose(wrapped, self.transforms)
                 if not isinstance(out, dict):
@@ -121,8 +129,8 @@ class PreservingCompose(SeededContainer, MapTransform):
                 if not verdict["violations"]:
                     break
         finally:
-            for operation in operations:
-                operation.strength = 1.0
+            for operation, before in zip(operations, traced, strict=True):
+                operation.strength, operation.tracing = 1.0, before
         violated = bool(verdict["violations"])
         rejected = violated and self.on_violation != "warn"
         if strength == 0 and operations:
@@ -130,8 +138,7 @@ class PreservingCompose(SeededContainer, MapTransform):
         if violated and not rejected:
             warnings.warn("PreservingCompose: " + "; ".join(verdict["violations"]), UserWarning, stacklevel=2)
         info = {"seed": seed, "strength": strength, "rejected": rejected, "verdict": verdict}
-        out = self.with_records(wrapped if rejected else out, not rejected, dict.fromkeys(self.keys, info))
-        return _without_trace(out, data, self.keys)
+        return self.with_records(wrapped if rejected else out, not rejected, dict.fromkeys(self.keys, info))
 
 
 def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
@@ -147,10 +154,11 @@ def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
     return out
 
 
-def _without_trace(out: dict, data: Mapping, keys: Sequence[Any]) -> dict:
-    """The results with bare arrays in the kind of the input."""
+def _without_trace(out: dict, data: Mapping, keys: Sequence[Any], tracked: bool) -> dict:
+    """The results in the kind of the input; all bare unless MONAI tracks meta data."""
     for key in keys:
-        if key in data and not isinstance(data[key], MetaTensor) and isinstance(out[key], torch.Tensor):
+        bare = key in data and not (tracked and isinstance(data[key], MetaTensor))
+        if bare and isinstance(out[key], torch.Tensor):
             tensor = plain_tensor(out[key], repr(key))
             out[key] = tensor if isinstance(data[key], torch.Tensor) else tensor.numpy()
     return out

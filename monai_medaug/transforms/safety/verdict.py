@@ -23,6 +23,7 @@ from monai_medaug.functional.preservation import (
     ring_around,
 )
 
+_UNLIKE = 0.01  # greatest share of the labels that are padded unlike the image
 _VISIBLE_CONTRAST = 0.1  # the contrast to noise of a lesion below this is not checked
 
 
@@ -49,7 +50,7 @@ def judge(
         ``anatomy`` and ``pathology``: "yes", "no" or "not checked"; ``violations``: sentences; ``checks``: figures.
     """
     checks: dict[str, Any] = {}
-    anatomy = [_judge_label(before, after, key, limits, checks) for key in label_keys if key in before]
+    anatomy = [_judge_label(before, after, key, image_keys, limits, checks) for key in label_keys if key in before]
     lesions = [lesion_key] if lesion_key is not None and lesion_key in before else []
     pathology = [_judge_lesion(before, after, key, image_keys, limits, checks) for key in lesions]
     return {
@@ -83,6 +84,15 @@ class _Passage:
     grid: VoxelGrid
     only_ours: bool
 
+    @property
+    def known(self) -> torch.Tensor:
+        """Where the result is not filled with a number, such as a value to ignore."""
+        numbers = [p for p in (_padding(r) for r in self.steps) if not isinstance(p, str) and p != 0]
+        if not numbers:
+            return torch.ones_like(self.covered)
+        filled = torch.stack([(self.result == n).all(0) for n in numbers]).any(0)
+        return self.covered | ~filled
+
 
 def _passage(before: MetaTensor, after: MetaTensor) -> _Passage | None:
     """Follow a label map through the records of the call; None without a trace."""
@@ -115,11 +125,48 @@ def _passage(before: MetaTensor, after: MetaTensor) -> _Passage | None:
     )
 
 
+def _padding(record: Record) -> str | float:
+    """What a step filled in from outside: a number, ``"border"`` or ``"reflection"``."""
+    padding = record["extra_info"].get("padding", "border")
+    return 0.0 if padding == "zeros" else padding
+
+
+def _unlike_padding(passage: _Passage, image: Any) -> float | None:
+    """The share of the labels that differ from those an image shows outside the field of view before the call.
+
+    An image that repeats its border shows the labels there repeated, one filled with a number shows none. None if the
+    steps fill both alike, or can't be followed, or if the label map gets a number of its own there, to ignore.
+    """
+    if not passage.only_ours or not isinstance(image, MetaTensor) or not passage.steps:
+        return None
+    own = {r["extra_info"]["uid"]: r for r in image.applied_operations if is_ours(r)}
+    seen = [own.get(r["extra_info"]["uid"]) for r in passage.steps]
+    pairs = [(_padding(r), _padding(s)) for r, s in zip(passage.steps, seen, strict=True) if s is not None]
+    if len(pairs) < len(seen) or not any(_differ(*pair) for pair in pairs):
+        return None
+    shown = passage.source
+    for record, (_, padding) in zip(passage.steps, pairs, strict=True):
+        fill = padding if isinstance(padding, str) else 0.0
+        shown = apply_record(record, shown, passage.grid, mode="nearest", padding=fill)
+    outside = ~passage.covered & ((shown != 0) | (passage.result != 0)).any(0)
+    wrong = outside & (shown != passage.result).any(0)
+    return float(wrong.sum() / (passage.result != 0).any(0).sum().clamp_min(1))
+
+
+def _differ(label: str | float, image: str | float) -> bool:
+    """Whether a label map and an image are filled differently; a number other than 0 in a label map says nothing."""
+    if isinstance(label, str):
+        return label != image
+    return label == 0 and isinstance(image, str)
+
+
 def _through(record: Record, inside: torch.Tensor, grid: VoxelGrid, inverse: bool) -> torch.Tensor:
     return apply_record(record, inside[None].to(torch.uint8), grid, inverse, mode="nearest", padding=0.0)[0] > 0
 
 
-def _judge_label(before: Mapping, after: Mapping, key: Any, limits: Limits, checks: dict[str, Any]) -> list[str] | None:
+def _judge_label(
+    before: Mapping, after: Mapping, key: Any, image_keys: Sequence[Any], limits: Limits, checks: dict[str, Any]
+) -> list[str] | None:
     passage = _passage(before[key], after[key])
     if passage is None or not bool(passage.source.any()):
         return None
@@ -139,7 +186,15 @@ def _judge_label(before: Mapping, after: Mapping, key: Any, limits: Limits, chec
                 f"{key}: volume of label {name} changed by {change:+.1%}, allowed ±{limits.max_volume_change:.1%}"
             )
     checks[f"{key}: volume change"] = changes
-    invented = sorted(set(label_counts(passage.result)) - set(label_counts(passage.source)))
+    for image in image_keys:
+        if image in after and (share := _unlike_padding(passage, after[image])) is not None:
+            checks[f"{key}: labels padded unlike {image}"] = share
+            if share > _UNLIKE:
+                violations.append(
+                    f"{key}: {share:.1%} of its labels beside the border differ from what {image} shows there: both "
+                    "need the same padding_mode"
+                )
+    invented = sorted(set(label_counts(passage.result, passage.known)) - set(label_counts(passage.source)))
     if invented:
         violations.append(f"{key}: new labels {', '.join(invented[:5])}: masks need mode 'nearest'")
     if passage.determinants:
@@ -159,7 +214,7 @@ def _judge_lesion(
     violations = []
     if len(passage.source) != 1:
         raise ValueError(f"{key!r} must have one channel to be a lesion mask, got {len(passage.source)}")
-    first, last = passage.source[0] != 0, passage.result[0] != 0
+    first, last = passage.source[0] != 0, (passage.result[0] != 0) & passage.known
     inside = float((first & passage.kept).sum() / first.sum())
     # of the part inside, unrecorded steps and MONAI's may have removed some
     if passage.only_ours:
@@ -178,7 +233,7 @@ def _judge_lesion(
     made_up = float((last & ~passage.covered).sum() / last.sum().clamp_min(1))
     checks["lesion share made up by padding"] = made_up
     if made_up > 1 - limits.min_lesion_kept:
-        violations.append(f"{key}: {made_up:.0%} of the lesion is padding: its mask needs padding_mode 'zeros'")
+        violations.append(f"{key}: {made_up:.0%} of the lesion is padding: it repeats the image's border")
     topology = [lesion_topology(m) for m in (first, last)]
     checks["lesion topology before"], checks["lesion topology after"] = topology
     for name in ("components", "cavities"):

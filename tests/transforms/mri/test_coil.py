@@ -213,7 +213,9 @@ def test_a_jump_of_whole_voxels_against_the_fourier_transform():
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_ghosts_against_the_fourier_transform(ghosts, axis):
     image = phantom(24, 21, 18)
-    transform = RandMRIGhosting(ghosts=ghosts, intensity=0.4, centre_fraction=0, phase_axis=axis, prob=1.0, keep_zeros=False)
+    transform = RandMRIGhosting(
+        ghosts=ghosts, intensity=0.4, centre_fraction=0, phase_axis=axis, prob=1.0, keep_zeros=False
+    )
     out = transform(image)[0].numpy()
     k = np.round(np.fft.fftfreq(image.shape[1 + axis]) * image.shape[1 + axis]).astype(int)
     weights = np.where((k % ghosts == 0) & (k != 0), 0.6, 1)
@@ -227,7 +229,9 @@ def test_undersampling_loses_detail_and_keeps_the_mean_of_a_line():
     image = phantom(64, 64)
     errors = []
     for acceleration in (1, 2, 4):
-        out = RandMRIUndersampling(acceleration=acceleration, phase_axis=0, prob=1.0, keep_zeros=False).set_random_state(0)(image)
+        out = RandMRIUndersampling(
+            acceleration=acceleration, phase_axis=0, prob=1.0, keep_zeros=False
+        ).set_random_state(0)(image)
         errors.append(float((out - image).abs().mean()))
         assert out.sum() >= 0.999 * image.sum()  # the magnitude of a complex image of that mean
     assert errors[0] < 1e-4 < errors[1] < errors[2]

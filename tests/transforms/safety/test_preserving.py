@@ -1,9 +1,11 @@
 """PreservingCompose: verdicts that are computed, violations that are eased, rejected or said."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, get_track_meta, set_track_meta
 from monai.transforms import (
     Affined,
     CenterSpatialCropd,
@@ -14,6 +16,7 @@ from monai.transforms import (
     RandSpatialCropSamplesd,
 )
 
+from monai_medaug.core.tensors import meta_is_tracked, tracking
 from monai_medaug.transforms import (
     PreservingCompose,
     RandAffineElastic,
@@ -267,3 +270,51 @@ def test_replay_repeats_what_followed_a_rejected_call():
     data = body()
     out = chain.set_random_state(0)(data)
     assert torch.equal(replay(data, augmentation_report(out))["image"].as_tensor(), out["image"].as_tensor())
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_the_guard_judges_without_meta_data_too(bare):
+    """MONAI's tutorials switch them off; the lesion at the border is then eased by the same share."""
+    data = body()
+    data["lesion"] = torch.roll(data["lesion"], 14, 1)
+    push = deform(elastic_alpha=0, translate_fraction=(0.15, 0.2), rotate_degrees=0, scale_fraction=0, padding_mode=0)
+    guard = PreservingCompose([push], "label", "lesion")
+    expected = guard.set_random_state(0)(data)
+    assert verdict_of(expected)["strength"] < 1
+    given = {k: v.as_tensor() for k, v in data.items()} if bare else data
+    set_track_meta(False)
+    try:
+        out = guard.set_random_state(0)(given)
+        assert get_track_meta() is False
+    finally:
+        set_track_meta(True)
+    assert all(torch.equal(out[k], expected[k].as_tensor()) for k in data)
+    assert not any(isinstance(v, MetaTensor) for v in out.values())
+
+
+def test_the_guard_judges_without_tracing_too():
+    data = body()
+    data["lesion"] = torch.roll(data["lesion"], 14, 1)
+    push = deform(elastic_alpha=0, translate_fraction=(0.15, 0.2), rotate_degrees=0, scale_fraction=0, padding_mode=0)
+    guard = PreservingCompose([push], "label", "lesion")
+    expected = guard.set_random_state(0)(data)
+    push.tracing = False
+    out = guard.set_random_state(0)(data)
+    assert torch.equal(out["lesion"], expected["lesion"])
+    assert push.tracing is False
+
+
+def test_meta_data_are_off_again_when_all_threads_are_done():
+    set_track_meta(False)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(_track_twice, range(200)))
+        assert get_track_meta() is False
+    finally:
+        set_track_meta(True)
+
+
+def _track_twice(_: int) -> None:
+    with tracking(), tracking():
+        assert get_track_meta()
+        assert not meta_is_tracked()
