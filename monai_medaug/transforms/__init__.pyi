@@ -39,6 +39,7 @@ from monai_medaug.transforms.mixing.twin import MixingDictionary
 from monai_medaug.transforms.mri.coil import RandMRIBiasField as RandMRIBiasField
 from monai_medaug.transforms.mri.coil import RandMRINoise as RandMRINoise
 from monai_medaug.transforms.mri.kspace import RandMRIGhosting as RandMRIGhosting
+from monai_medaug.transforms.mri.kspace import RandMRIGibbs as RandMRIGibbs
 from monai_medaug.transforms.mri.kspace import RandMRISpike as RandMRISpike
 from monai_medaug.transforms.mri.kspace import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.mri.motion import RandMRIMotion as RandMRIMotion
@@ -146,6 +147,10 @@ __all__ = [
     "RandMRIGhostingD",
     "RandMRIGhostingDict",
     "RandMRIGhostingd",
+    "RandMRIGibbs",
+    "RandMRIGibbsD",
+    "RandMRIGibbsDict",
+    "RandMRIGibbsd",
     "RandMRIMotion",
     "RandMRIMotionD",
     "RandMRIMotionDict",
@@ -524,6 +529,20 @@ class RandMRIGhostingd(RandomDictionaryOperation):
         centre_fraction: float = 0.02,
         phase_axis: int | None = None,
         prob: float = 0.3,
+        keep_zeros: bool | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandMRIGibbsd(RandomDictionaryOperation):
+    """Dictionary version of `RandMRIGibbs`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        kept: float | Sequence[float] = (0.6, 0.9),
+        phase_axis: int | None = None,
+        prob: float = 0.3,
+        keep_zeros: bool | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -539,6 +558,7 @@ class RandMRIMotiond(RandomDictionaryOperation):
         movements: int = 2,
         trajectory: str = "step",
         phase_axis: int | None = None,
+        keep_zeros: bool | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -552,6 +572,7 @@ class RandMRINoised(RandomDictionaryOperation):
         coils: int = 1,
         prob: float = 0.8,
         signal: str = "foreground",
+        keep_zeros: bool | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -564,6 +585,7 @@ class RandMRISpiked(RandomDictionaryOperation):
         amplitude: float | Sequence[float] = (0.02, 0.1),
         spikes: int | Sequence[int] = (1, 3),
         prob: float = 0.2,
+        keep_zeros: bool | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -578,6 +600,7 @@ class RandMRIUndersamplingd(RandomDictionaryOperation):
         pattern: str = "variable_density",
         phase_axis: int | None = None,
         prob: float = 0.3,
+        keep_zeros: bool | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -707,6 +730,8 @@ RandMRIBiasFieldD = RandMRIBiasFieldd
 RandMRIBiasFieldDict = RandMRIBiasFieldd
 RandMRIGhostingD = RandMRIGhostingd
 RandMRIGhostingDict = RandMRIGhostingd
+RandMRIGibbsD = RandMRIGibbsd
+RandMRIGibbsDict = RandMRIGibbsd
 RandMRIMotionD = RandMRIMotiond
 RandMRIMotionDict = RandMRIMotiond
 RandMRINoiseD = RandMRINoised

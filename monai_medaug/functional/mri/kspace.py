@@ -63,6 +63,16 @@ def weight_lines(image: torch.Tensor, weights: Sequence[np.ndarray], axes: Seque
     return out
 
 
+def central_lines(lines: int, kept: float) -> np.ndarray:
+    """Weight 1 for the lines up to ``kept`` of the greatest distance from the centre, 0 for those beyond.
+
+    Example:
+        >>> central_lines(8, 0.5).tolist()
+        [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]
+    """
+    return (np.abs(line_positions(lines)) <= kept * lines / 2).astype(float)
+
+
 def ghost_weights(lines: int, ghosts: int, intensity: float, centre_fraction: float) -> np.ndarray:
     """Weight 1 - intensity for lines whose distance from the centre is a multiple of ``ghosts``, but not the centre.
 

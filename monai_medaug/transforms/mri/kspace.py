@@ -1,4 +1,4 @@
-"""MR artefacts simulated in k-space: ghosts, undersampling and spikes."""
+"""MR artefacts simulated in k-space: ghosts, undersampling, Gibbs ringing and spikes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monai_medaug.core.arguments import choice, number, span, whole_span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.twin import dictionary_twin
-from monai_medaug.functional.mri.kspace import ghost_weights, sampled_lines, spiked, weight_lines
+from monai_medaug.functional.mri.kspace import central_lines, ghost_weights, sampled_lines, spiked, weight_lines
 from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
 from monai_medaug.transforms.mri.phase_axis import phase_axes, phase_axis_argument
 
@@ -166,6 +166,65 @@ class RandMRIUndersampling(MagnitudeOperation):
 
 RandMRIUndersamplingd = dictionary_twin(RandMRIUndersampling)
 RandMRIUndersamplingD = RandMRIUndersamplingDict = RandMRIUndersamplingd
+
+
+class RandMRIGibbs(MagnitudeOperation):
+    """Gibbs ringing of a smaller acquisition matrix, interpolated to the image's by zeros.
+
+    The phase-encoding lines beyond a share of the greatest distance from the centre of k-space are missing, so that
+    edges across them ring by up to 9 % of their height, with a period of ``2 / kept`` voxels; the magnitude is taken.
+    Noise in the image loses the same lines, as in a scan that was interpolated so.
+
+    Args:
+        kept: range of the share of the lines that are acquired, in (0, 1]; 1 omits none.
+        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
+        prob: probability of applying it.
+        keep_zeros: whether exact zeros stay; None keeps them where they are many and coherent, as the background of a
+            skull-stripped or padded image, with a notice.
+
+    Raises:
+        ValueError: an argument is out of its range, the image lacks the axis, or is not finite.
+
+    Source: L. F. Czervionke et al., Characteristic features of MR truncation artifacts, Am. J. Neuroradiol. 1988.
+    Protocols acquire 60 to 90 % of the lines of the displayed matrix.
+
+    Example:
+        >>> import torch
+        >>> image = torch.full((1, 64, 8), 10.0).index_fill(1, torch.arange(16, 48), 110.0)
+        >>> ringing = RandMRIGibbs(kept=0.5, phase_axis=0, prob=1.0)(image)
+        >>> round(float(ringing.max() - 110), 1)
+        6.9
+    """
+
+    phrases = {"kept": "Gibbs ringing, {:.0%} of the lines"}
+    identity = {"kept": 1.0}
+
+    def __init__(
+        self,
+        kept: float | Sequence[float] = (0.6, 0.9),
+        phase_axis: int | None = None,
+        prob: float = 0.3,
+        keep_zeros: bool | None = None,
+    ) -> None:
+        super().__init__(prob, keep_zeros)
+        self.kept = span("kept", kept, 0.01, 1)
+        self.phase_axis = phase_axis_argument(phase_axis)
+
+    def draw(self) -> Params:
+        return {"kept": self.R.uniform(*self.kept), "any_axis": self.R.uniform()}
+
+    def settings(self) -> Params:
+        return {"phase_axis": self.phase_axis, **super().settings()}
+
+    @classmethod
+    def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
+        axes = phase_axes(call)
+        weights = [central_lines(magnitude.shape[2 + a], p["kept"]) for a, p in zip(axes, call.draws, strict=True)]
+        return weight_lines(magnitude, weights, axes)
+
+
+RandMRIGibbsd = dictionary_twin(RandMRIGibbs)
+RandMRIGibbsD = RandMRIGibbsDict = RandMRIGibbsd
 
 
 class RandMRISpike(MagnitudeOperation):

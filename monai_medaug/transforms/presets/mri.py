@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from monai.config import KeysCollection
-from monai.transforms.intensity.dictionary import RandGibbsNoised
 
 from monai_medaug.transforms.mri.coil import RandMRIBiasFieldd, RandMRINoised
 from monai_medaug.transforms.mri.kspace import (
     RandMRIGhostingd,
+    RandMRIGibbsd,
     RandMRISpiked,
     RandMRIUndersamplingd,
 )
@@ -35,7 +35,7 @@ _MRI_STEPS: dict[str, Steps] = {
         (RandMRIUndersamplingd, 0.1, {"acceleration": (1.2, 2)}),
         (RandMRINoised, 1, {"snr": (10, 40)}),
         (RandMRISpiked, 0.05, {"amplitude": (0.01, 0.05)}),
-        (RandGibbsNoised, 0.1, {"alpha": (0.2, 0.5)}),
+        (RandMRIGibbsd, 0.1, {"kept": (0.7, 0.9)}),
     ],
     "strong": [
         (
@@ -50,7 +50,7 @@ _MRI_STEPS: dict[str, Steps] = {
         (RandMRIUndersamplingd, 0.2, {}),
         (RandMRINoised, 1, {"snr": (5, 25)}),
         (RandMRISpiked, 0.1, {}),
-        (RandGibbsNoised, 0.2, {"alpha": (0.2, 0.65)}),
+        (RandMRIGibbsd, 0.2, {"kept": (0.5, 0.8)}),
     ],
     "source": [
         (RandMRIBiasFieldd, 1, {"peak_to_peak": 0.4}),  # an amplitude of 0.2 to either side
@@ -87,8 +87,7 @@ def mri_augmentation(
     ====================  =====  ========  ======  =========================================
 
     Each step is applied on its own with the table's share of ``prob``. Put the preset before the normalisation: noise
-    is Rician only if 0 means zero signal. Gibbs ringing is MONAI's `RandGibbsNoised`, which may make values negative,
-    does not accept half precision, and leaves no trace, so that `replay` needs the preset.
+    is Rician only if 0 means zero signal. A masked background, as after skull stripping, stays as it is, with a notice.
 
     Args:
         keys: magnitude images of any scale, 2D or 3D. They share the draws: co-registered contrasts stay aligned.

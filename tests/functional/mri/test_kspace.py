@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from monai_medaug.functional.mri.kspace import line_matrix, line_positions, sampled_lines, spiked, weight_lines
+from monai_medaug.functional.mri.kspace import (
+    central_lines,
+    line_matrix,
+    line_positions,
+    sampled_lines,
+    spiked,
+    weight_lines,
+)
 
 RANDOM = np.random.default_rng(0)
 
@@ -43,6 +50,16 @@ def test_the_line_matrix_is_the_transform_there_and_back(lines):
 def test_weights_of_one_change_nothing():
     image = torch.rand(1, 2, 7, 8) * 100
     torch.testing.assert_close(weight_lines(image, [np.ones(8)], [1]), image)
+
+
+@pytest.mark.parametrize("lines", [32, 33, 128])
+@pytest.mark.parametrize("kept", [0.3, 0.75, 1])
+def test_the_central_lines_are_those_of_the_fourier_transform(lines, kept):
+    image = 1 + torch.rand(1, 1, lines, 5, dtype=torch.float64)
+    out = weight_lines(image, [central_lines(lines, kept)], [0])
+    spectrum = np.fft.fft(image[0, 0].numpy(), axis=0)
+    spectrum[np.abs(np.fft.fftfreq(lines)) > kept / 2 + 1e-9] = 0
+    np.testing.assert_allclose(out[0, 0].numpy(), np.abs(np.fft.ifft(spectrum, axis=0)), atol=1e-9)
 
 
 @pytest.mark.parametrize("lines", [16, 33, 128])
