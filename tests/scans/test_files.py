@@ -106,8 +106,11 @@ def test_sagittal_folder(tmp_path):
         (lambda f: dicom_folder(f) and dicom_slice(f / "x", (0, 0, 99), PixelSpacing=[1, 1]), "different"),
         (lambda f: dicom_folder(f) and dicom_slice(f / "x", ImagePositionPatient=None), "without a position"),
         (lambda f: dicom_slice(f / "x", NumberOfFrames=2), "several frames"),
-        (lambda f: dicom_folder(f) and dicom_slice(f / "x", PixelData=None), "an image without pixels"),
-        (lambda f: dicom_folder(f) and (f / "IM9.DCM").write_text("cut short"), "a broken DICOM file"),
+        (
+            lambda f: dicom_folder(f) and dicom_slice(f / "x", PixelData=None),
+            "1 of 7 images are cut short or without pixels",
+        ),
+        (lambda f: dicom_folder(f) and (f / "IM9.DCM").write_text("cut short"), "1 of 7 files that are broken"),
         (lambda f: dicom_slice(f / "x", PixelData=b"12"), "broken"),
         (lambda f: f.mkdir(), "holds no DICOM"),
     ],
