@@ -17,7 +17,7 @@ from monai_medaug.commands.sample import MODALITIES, modality_preset, require_mo
 def _add_augment_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT", help=".nii, .nii.gz, a DICOM file, or a folder of them")
     parser.add_argument("--modality", choices=list(MODALITIES), required=True, help="what it is; CT in HU")
-    parser.add_argument("--series", type=int, metavar="N", help="of a folder with several DICOM series, from 1")
+    parser.add_argument("--series", type=int, metavar="N", help="which DICOM series of a folder with several, from 1")
     parser.add_argument("--mask", type=Path, help="labels that move along and must be preserved (NIfTI)")
     parser.add_argument("--lesion", type=Path, help="lesion that moves along and must be preserved (NIfTI)")
     parser.add_argument(

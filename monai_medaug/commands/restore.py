@@ -17,7 +17,7 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     from monai_medaug.transforms.denoise.base import NOISES
 
     parser.add_argument("input", type=Path, metavar="INPUT", help=".nii, .nii.gz, a DICOM file, or a folder of them")
-    parser.add_argument("--series", type=int, metavar="N", help="of a folder with several DICOM series, from 1")
+    parser.add_argument("--series", type=int, metavar="N", help="which DICOM series of a folder with several, from 1")
     methods = list(RESTORATIONS)
     parser.add_argument("--method", choices=methods, required=True, metavar="METHOD", help=", ".join(methods))
     parser.add_argument(

@@ -105,7 +105,7 @@ def test_sagittal_folder(tmp_path):
         (lambda f: dicom_folder(f, [(0, 0, z) for z in (0, 2, 4, 8, 10)]), "missing or unevenly spaced"),
         (lambda f: dicom_folder(f) and dicom_slice(f / "x", (0, 0, 99), PixelSpacing=[1, 1]), "different"),
         (lambda f: dicom_folder(f) and dicom_slice(f / "x", ImagePositionPatient=None), "without a position"),
-        (lambda f: dicom_slice(f / "x", NumberOfFrames=2), "several frames"),
+        (lambda f: dicom_slice(f / "x", NumberOfFrames=2, PixelData=bytes(65536)), "several frames"),
         (
             lambda f: dicom_folder(f) and dicom_slice(f / "x", PixelData=None),
             "1 of 7 images are cut short or without pixels",

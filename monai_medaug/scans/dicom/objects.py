@@ -27,6 +27,9 @@ _OTHER_TYPES = (
 """Files that lie beside exported images; one of them that is DICOM all the same is read."""
 
 _IMAGE_CLASSES = "1.2.840.10008.5.1.4."
+_FIRST_GROUPS = (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08")
+"""Groups 2 and 8 in both byte orders, of which the first element of a file without a preamble is."""
+
 _SCREENS = frozenset({"SCREEN SAVE", "SCREENSHOT", "DOSE_INFO", "CSA BLACK IMAGE"})
 _DRAWN = frozenset({"DRW", "SD"})
 """Conversion types of secondary captures that are drawings or scanned documents."""
@@ -80,7 +83,7 @@ def object_kind(dataset: Any) -> str:
     return LOCALIZER if "LOCALIZER" in types else IMAGE
 
 
-def whole_number(dataset: Any, name: str) -> int | None:
+def whole_element(dataset: Any, name: str) -> int | None:
     """An element as a whole number; None where it is missing or malformed."""
     try:
         return int(dataset.get(name))
@@ -95,7 +98,7 @@ def _is_grey(dataset: Any) -> bool:
     photometric = str(dataset.get("PhotometricInterpretation") or "MONOCHROME2").strip().upper()
     drawn = str(dataset.get("PixelPresentation") or "MONOCHROME").strip().upper()
     grey = photometric in ("MONOCHROME1", "MONOCHROME2") and drawn in ("MONOCHROME", "TRUE_COLOR")
-    return grey and (whole_number(dataset, "SamplesPerPixel") or 1) == 1
+    return grey and (whole_element(dataset, "SamplesPerPixel") or 1) == 1
 
 
 def _parts(value: Any) -> list[Any]:
@@ -130,6 +133,9 @@ def _read_object(file: Path) -> Any:
         try:
             dataset = pydicom.dcmread(file)
         except pydicom.errors.InvalidDicomError:  # older devices write no preamble
+            with file.open("rb") as opened:  # an archive is not read whole to find out
+                if opened.read(2) not in _FIRST_GROUPS:
+                    return None
             dataset = pydicom.dcmread(file, force=True)
             if not str(dataset.get("SOPClassUID") or "").startswith(_IMAGE_CLASSES):
                 return None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from monai_medaug.scans.dicom.error import ScanError
-from monai_medaug.scans.dicom.objects import whole_number
+from monai_medaug.scans.dicom.objects import whole_element
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Plane:
     @property
     def number(self) -> int | None:
         """The instance number of a classic image; None for a frame."""
-        return whole_number(self.source, "InstanceNumber") if self.groups is None else None
+        return whole_element(self.source, "InstanceNumber") if self.groups is None else None
 
     def values(self) -> np.ndarray:
         """The voxels (row, column) after slope and intercept, in the decoder's or in double precision."""
@@ -51,7 +51,7 @@ def image_planes(image: Any, what: str) -> list[Plane]:
     Raises:
         ScanError: its frames do not say where they lie, or are fewer than their descriptions.
     """
-    frames = whole_number(image, "NumberOfFrames") or 1
+    frames = whole_element(image, "NumberOfFrames") or 1
     shared, own = (image.get(f"{which}FunctionalGroupsSequence") for which in ("Shared", "PerFrame"))
     if not shared and not own:
         if frames > 1:
@@ -72,7 +72,7 @@ def _is_incomplete(image: Any) -> bool:
         return True
     if image.file_meta.TransferSyntaxUID.is_encapsulated:
         return False  # the decoder tells
-    frames = whole_number(image, "NumberOfFrames") or 1
+    frames = whole_element(image, "NumberOfFrames") or 1
     return len(image.PixelData) * 8 < image.Rows * image.Columns * image.BitsAllocated * frames
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_medaug.scans.dicom.error import ScanError
 from monai_medaug.scans.dicom.gaps import numbering_gaps
-from monai_medaug.scans.dicom.objects import CAPTURE, dicom_objects, object_kind, whole_number
+from monai_medaug.scans.dicom.objects import CAPTURE, dicom_objects, object_kind, whole_element
 from monai_medaug.scans.dicom.planes import Plane, image_planes, incomplete_images
 from monai_medaug.scans.dicom.series import chosen_series, greyscale_images, said_counts
 from monai_medaug.scans.dicom.stack import stack_order
@@ -89,7 +89,7 @@ def _said_notices(objects: list[Any], slices: list[Plane], passed: Counter[str],
         said.append(f"{what} holds more than the images that are read: {said_counts(passed)} passed over")
     used = {id(plane.source) for plane in slices}
     beside = [o for o in objects if id(o) not in used and o.get("SeriesInstanceUID") == first.get("SeriesInstanceUID")]
-    numbers = [n for o in beside if (n := whole_number(o, "InstanceNumber")) is not None]
+    numbers = [n for o in beside if (n := whole_element(o, "InstanceNumber")) is not None]
     if doubt := numbering_gaps(slices, numbers):
         said.append(f"the instance numbers of the slices in {what} {doubt}")
     if object_kind(first) == CAPTURE:

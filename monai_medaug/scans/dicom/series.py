@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from monai_medaug.scans.dicom.error import ScanError
-from monai_medaug.scans.dicom.objects import CAPTURE, IMAGE, LOCALIZER, object_kind, whole_number
+from monai_medaug.scans.dicom.objects import CAPTURE, IMAGE, LOCALIZER, object_kind, whole_element
 
 _KNOWN_MODALITIES = frozenset(
     ("CR", "CT", "DX", "IO", "MG", "MR", "NM", "OCT", "OT", "PT", "PX", "RF", "RG", "RTIMAGE", "SC", "US", "XA")
@@ -49,7 +49,7 @@ def chosen_series(images: list[Any], series: int | None, what: str) -> list[Any]
         groups.setdefault(str(image.get("SeriesInstanceUID") or ""), []).append(image)
 
     def rank(uid: str) -> tuple[int, float, str]:
-        number = whole_number(groups[uid][0], "SeriesNumber")
+        number = whole_element(groups[uid][0], "SeriesNumber")
         return -_slice_count(groups[uid]), float("inf") if number is None else number, uid
 
     ordered = [groups[uid] for uid in sorted(groups, key=rank)]
@@ -74,13 +74,13 @@ def said_counts(counts: Counter[str]) -> str:
 
 
 def _slice_count(images: list[Any]) -> int:
-    return sum(whole_number(image, "NumberOfFrames") or 1 for image in images)
+    return sum(whole_element(image, "NumberOfFrames") or 1 for image in images)
 
 
 def _said_series(images: list[Any]) -> str:
     """A series by what identifies nobody."""
     modality = str(images[0].get("Modality") or "")
-    sizes = {(whole_number(image, "Columns"), whole_number(image, "Rows")) for image in images}
+    sizes = {(whole_element(image, "Columns"), whole_element(image, "Rows")) for image in images}
     size = "{} x {}".format(*next(iter(sizes))) if len(sizes) == 1 else "several sizes"
     known = modality if modality in _KNOWN_MODALITIES else "unknown modality"
     return f"{known}, {_slice_count(images)} slice(s) of {size}"
