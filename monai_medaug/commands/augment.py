@@ -17,6 +17,7 @@ from monai_medaug.commands.sample import MODALITIES, modality_preset, require_mo
 def _add_augment_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT", help=".nii, .nii.gz, a DICOM file, or a folder of them")
     parser.add_argument("--modality", choices=list(MODALITIES), required=True, help="what it is; CT in HU")
+    parser.add_argument("--series", type=int, metavar="N", help="which DICOM series of a folder with several, from 1")
     parser.add_argument("--mask", type=Path, help="labels that move along and must be preserved (NIfTI)")
     parser.add_argument("--lesion", type=Path, help="lesion that moves along and must be preserved (NIfTI)")
     parser.add_argument(
@@ -47,7 +48,7 @@ def _run_augment(arguments: argparse.Namespace) -> None:
 
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ValueError("--out must be a folder, and is a file")
-    scans = {"image": read_scan(arguments.input)}
+    scans = {"image": read_scan(arguments.input, series=arguments.series)}
     require_modality(scans["image"], arguments.modality)
     for key, path in (("mask", arguments.mask), ("lesion", arguments.lesion)):
         if path is not None:

@@ -17,6 +17,7 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     from monai_medaug.transforms.denoise.base import NOISES
 
     parser.add_argument("input", type=Path, metavar="INPUT", help=".nii, .nii.gz, a DICOM file, or a folder of them")
+    parser.add_argument("--series", type=int, metavar="N", help="which DICOM series of a folder with several, from 1")
     methods = list(RESTORATIONS)
     parser.add_argument("--method", choices=methods, required=True, metavar="METHOD", help=", ".join(methods))
     parser.add_argument(
@@ -43,7 +44,7 @@ def _run_restore(arguments: argparse.Namespace) -> None:
         raise ValueError("--out must be a file, and is a folder")
     if out.exists() and arguments.input.exists() and out.samefile(arguments.input):
         raise ValueError("--out is the input: choose another file")
-    scan = read_scan(arguments.input)
+    scan = read_scan(arguments.input, series=arguments.series)
     is_ct = scan.modality == "CT" or (scan.modality is None and float(scan.image.min()) < _CT_BELOW_HU)
     noise = arguments.noise or ("ct" if is_ct else "gaussian")
     restored, level = restored_scan(scan.image, arguments.method, arguments.sigma, noise, progress=True)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
+from monai_medaug.core.tensors import say_once
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.scans.dicom import ScanError, read_dicom
 
@@ -48,19 +49,24 @@ class Scan:
     inverted: bool = False
 
 
-def read_scan(path: str | os.PathLike, labels: bool = False, what: str = "the input file") -> Scan:
-    """Read a NIfTI file, a DICOM file, or a folder with the slices of one DICOM series.
+def read_scan(
+    path: str | os.PathLike, labels: bool = False, what: str = "the input file", series: int | None = None
+) -> Scan:
+    """Read a NIfTI file, a DICOM file (enhanced CT and MR too), or a folder with the slices of a DICOM series.
 
     Slices are ordered by position along the normal; a tilted gantry gives a sheared affine. Padding values outside the
-    reconstructed circle stay unchanged.
+    reconstructed circle stay unchanged. In a folder, what is no image of the series is passed over with a notice:
+    reports, plans, segmentations, localizers, screenshots, duplicates.
 
     Args:
         path: ``.nii`` or ``.nii.gz``; any other name is read as DICOM.
         labels: read a mask: whole numbers, in the file's integer type.
         what: name of the file for error messages.
+        series: which DICOM series of a folder with several, from 1; an error lists them.
 
     Raises:
-        ScanError: missing, broken, not a greyscale image of 2 or 3 axes, several series, or uneven slices.
+        ScanError: missing, broken, not a greyscale image of 2 or 3 axes, several series and none chosen, no such
+            series, uneven slices, or a file of the folder that can't be read.
 
     Example:
         >>> from pydicom.data import get_testdata_file
@@ -69,14 +75,19 @@ def read_scan(path: str | os.PathLike, labels: bool = False, what: str = "the in
         ('CT', (1, 128, 128), -896.0, 1167.0)
     """
     path = Path(path)
+    notices: tuple[str, ...] = ()
     try:
         with _discreet():
             if not path.exists():
                 raise ScanError(f"{what} does not exist")
             if path.name.lower().endswith((".nii", ".nii.gz")):
+                if series is not None:
+                    raise ScanError(f"series chooses among DICOM series, and {what} is NIfTI")
                 (array, header, affine), modality, inverted = _from_nifti(path, what), None, False
             else:
-                array, header, affine, modality, inverted = read_dicom(path, what)
+                dicom = read_dicom(path, what, series)
+                array, header, affine, notices = dicom.array, dicom.header, dicom.affine, dicom.notices
+                modality, inverted = dicom.modality, dicom.inverted
             if labels:
                 array = _whole_numbers(array, what)
             elif array.dtype != np.float32:
@@ -89,6 +100,8 @@ def read_scan(path: str | os.PathLike, labels: bool = False, what: str = "the in
         ) from None
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-12:
         raise ScanError(f"{what} has no usable geometry: its affine is singular or not finite")
+    for notice in notices:
+        say_once(notice)
     shape = array.shape
     spatial = shape[:2] if all(n == 1 for n in shape[2:]) else shape[:3]
     image = torch.from_numpy(np.ascontiguousarray(array).reshape(1, *spatial))

@@ -1,0 +1,9 @@
+"""DICOM as a stack of slices, by pydicom.
+
+MONAI's reader sorts slices by number instead of position, mixes the series of a folder, and names paths in warnings.
+"""
+
+from monai_medaug.scans.dicom.error import ScanError
+from monai_medaug.scans.dicom.reader import DicomImage, read_dicom
+
+__all__ = ["DicomImage", "ScanError", "read_dicom"]
