@@ -65,7 +65,7 @@ def doubt_about_window(image: torch.Tensor, low_hu: float, high_hu: float) -> bo
     """Whether an image is not one whose values 0 and 1 mean two given HU, but HU itself, for example.
 
     What it then means in HU would reach beyond [-4096, 32767], which holds padding and metal on an extended scale, or
-    average above 1000 HU and the window, like no crop.
+    average above 1000 HU and the window, like no crop. NaN and Inf raise no doubt.
 
     Example:
         >>> hu = torch.tensor([-1000.0, -80.0, 40.0, 300.0])
@@ -74,6 +74,8 @@ def doubt_about_window(image: torch.Tensor, low_hu: float, high_hu: float) -> bo
     """
     values = image.detach().float()
     low, high = _limits(values)
+    if not math.isfinite(high - low):
+        return False
     width = high_hu - low_hu
     mean = low_hu + width * float(values.mean(dtype=torch.float64))
     return low_hu + width * low < -4096 or low_hu + width * high > 32767 or mean > max(1000.0, high_hu) + 1e-3 * width

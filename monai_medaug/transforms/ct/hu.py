@@ -80,7 +80,8 @@ class HUWindow(CTImage, Operation):
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         own = call.settings
-        return hu_window(image, own["center_hu"], own["width_hu"], *own["out_range"], own.get("clip", True))
+        low, high = own["out_range"]
+        return hu_window(image, own["center_hu"], own["width_hu"], low, high, own.get("clip", True))
 
 
 HUWindowd = dictionary_twin(HUWindow)
@@ -119,7 +120,7 @@ class HUFromWindow(Operation):
 
     @classmethod
     def check_units(cls, image: torch.Tensor, name: str, settings: Params) -> None:
-        require_window(image, *settings["window_hu"], name)
+        require_window(image, settings["window_hu"], name)
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:

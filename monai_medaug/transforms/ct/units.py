@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -46,17 +46,18 @@ def require_hu(image: torch.Tensor, name: str, remedy: str = BEFORE_SCALING) -> 
             raise ValueError(f"{name} must be in Hounsfield units, got values within [{low:.5g}, {high:.5g}], {why}")
 
 
-def require_window(image: torch.Tensor, low_hu: float, high_hu: float, name: str) -> None:
+def require_window(image: torch.Tensor, window: Sequence[float], name: str) -> None:
     """Raise unless each channel can be an image whose values 0 and 1 mean two given HU.
 
     Raises:
         ValueError: see `doubt_about_window`.
 
     Example:
-        >>> require_window(torch.full((1, 8, 8), -1000.0), -57, 164, "image")
+        >>> require_window(torch.full((1, 8, 8), -1000.0), (-57, 164), "image")
         Traceback (most recent call last):
         ValueError: image must be scaled so that 0 and 1 mean -57 and 164 HU, got ... already in HU: leave window out
     """
+    low_hu, high_hu = window
     for channel in image.detach():
         if doubt_about_window(channel, low_hu, high_hu):
             low, high = (float(v) for v in (channel.double().amin(), channel.double().amax()))

@@ -69,7 +69,7 @@ class CTAugmentationPreset(AugmentationPreset):
 
     def check_image(self, image: torch.Tensor, name: str) -> None:
         if "window" in self.settings:
-            require_window(image, *self.settings["window"], name)
+            require_window(image, self.settings["window"], name)
         else:
             require_hu(image, name, "put the preset before intensity scaling, or state it by window=(low, high)")
 
@@ -143,10 +143,10 @@ def ct_augmentation(
     needs that, append ``HUWindowd(keys, center=0, width=2000, out_range=(-1000, 1000))``, or `RandHUWindowd` for a
     random display window, whose defaults are the source's.
 
-    In a pipeline the preset stands after spacing and cropping and before intensity scaling. A pipeline with
-    ``ScaleIntensityRanged(keys, a_min=low, a_max=high, b_min=0, b_max=1)`` may also keep its order: the preset then goes
-    to the end with ``window=(low, high)``, works in HU inside (`HUFromWindow`, `HUWindow`) and returns the pipeline's
-    scale. What the scaling clipped is unknown: the sinogram steps take air for the window's low end. A result may leave
+    In a pipeline the preset stands after spacing and cropping and before intensity scaling. One that scales first, by
+    ``ScaleIntensityRanged(keys, a_min=low, a_max=high, b_min=0, b_max=1)``, may keep its order: the preset then goes to
+    the end with ``window=(low, high)``, works in HU inside (`HUFromWindow`, `HUWindow`) and returns the same scale.
+    What the scaling clipped is unknown: the sinogram steps take air for the window's low end. A result may leave
     [0, 1]; ``ScaleIntensityRanged(keys, 0, 1, 0, 1, clip=True)`` clips it.
 
     Args:

@@ -84,9 +84,10 @@ def mri_augmentation(
     Gibbs ringing                1/10      1/5
     ====================  =====  ========  ======  =========================================
 
-    Each step is applied on its own with the table's share of ``prob``. Put the preset before the normalisation: noise
-    is Rician only if 0 means zero signal. Gibbs ringing is MONAI's `RandGibbsNoised`, which may make values negative,
-    does not accept half precision, and leaves no trace, so that `replay` needs the preset.
+    Each step is applied on its own with the table's share of ``prob``. Put the preset before the normalisation
+    (`NormalizeIntensityd`, `ScaleIntensityd`): noise is Rician only if 0 means zero signal. Gibbs ringing is MONAI's
+    `RandGibbsNoised`, which may make values negative, does not accept half precision, and leaves no trace, so that
+    `replay` needs the preset.
 
     Args:
         keys: magnitude images of any scale, 2D or 3D. They share the draws: co-registered contrasts stay aligned.
