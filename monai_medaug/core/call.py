@@ -72,11 +72,15 @@ def run_operation(
         known: in a replay, the figures of the original call, one per sample.
         resources: see `OperationContract.resources`.
     """
+    if entries and entries[0].batched:
+        require_one_batch(entries)
+    for entry in entries:
+        for s, draw in enumerate(draws):
+            if draw is not ABSENT:
+                cls.check_units(entry.tensor[s] if entry.batched else entry.tensor, entry.name, settings)
     samples = [s for s, p in enumerate(draws) if p is not None and p is not ABSENT]
     if not samples or not entries:
         return Outcome([_finished(cls, name, e, e.tensor, draws, {}, uid) for e in entries], None)
-    if entries[0].batched:
-        require_one_batch(entries)
     if cls.joins_keys:
         require_one_shape(entries)
     require_inputs(cls, entries[0])

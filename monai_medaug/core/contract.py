@@ -223,6 +223,14 @@ class OperationContract:
         require_finite(image, name)
 
     @classmethod
+    def check_units(cls, image: torch.Tensor, name: str, settings: Params) -> None:
+        """Raise a ValueError with the key's name if the values of a sample (C, *spatial) are in another unit.
+
+        Unlike `check` it also runs in skipped calls, so that a wrong image does not stop a training at a random
+        iteration; so it must be cheap.
+        """
+
+    @classmethod
     def plan(cls, call: Call) -> Any:
         """Expensive results that all keys share; may hold tensors and never enters the trace."""
         return None

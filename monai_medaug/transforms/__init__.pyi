@@ -20,6 +20,7 @@ from monai_medaug.transforms.ct.acquisition import RandCTBeamHardening as RandCT
 from monai_medaug.transforms.ct.acquisition import RandCTMotion as RandCTMotion
 from monai_medaug.transforms.ct.acquisition import RandCTRing as RandCTRing
 from monai_medaug.transforms.ct.dose import RandCTDose as RandCTDose
+from monai_medaug.transforms.ct.hu import HUFromWindow as HUFromWindow
 from monai_medaug.transforms.ct.hu import HUWindow as HUWindow
 from monai_medaug.transforms.ct.hu import RandHUContrast as RandHUContrast
 from monai_medaug.transforms.ct.hu import RandHUWindow as RandHUWindow
@@ -89,6 +90,10 @@ __all__ = [
     "GaussianDenoiseD",
     "GaussianDenoiseDict",
     "GaussianDenoised",
+    "HUFromWindow",
+    "HUFromWindowD",
+    "HUFromWindowDict",
+    "HUFromWindowd",
     "HUWindow",
     "HUWindowD",
     "HUWindowDict",
@@ -328,6 +333,16 @@ class GaussianDenoised(DictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+class HUFromWindowd(DictionaryOperation):
+    """Dictionary version of `HUFromWindow`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        window: Sequence[float],
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
 class HUWindowd(DictionaryOperation):
     """Dictionary version of `HUWindow`."""
 
@@ -338,6 +353,7 @@ class HUWindowd(DictionaryOperation):
         width: float | None = None,
         preset: str | None = None,
         out_range: Sequence[float] = (0, 1),
+        clip: bool = True,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -702,6 +718,8 @@ FGSMAttackD = FGSMAttackd
 FGSMAttackDict = FGSMAttackd
 GaussianDenoiseD = GaussianDenoised
 GaussianDenoiseDict = GaussianDenoised
+HUFromWindowD = HUFromWindowd
+HUFromWindowDict = HUFromWindowd
 HUWindowD = HUWindowd
 HUWindowDict = HUWindowd
 MedianDenoiseD = MedianDenoised

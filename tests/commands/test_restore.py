@@ -73,3 +73,12 @@ def test_what_is_wrong_is_one_line(tmp_path, capfd):
     assert run("restore", path, "--method", "median", "--out", tmp_path / "y.nii") == 2
     assert "1 NaN or Inf" in capfd.readouterr().err
     assert not (tmp_path / "y.nii").exists()
+
+
+def test_ct_noise_of_a_scan_that_is_not_in_hu_is_refused_in_words(tmp_path, capfd):
+    hu = ct_volume((48, 48, 10)).astype(np.float32)
+    for wrong in ((hu - hu.mean()) / hu.std(), hu + 32768):
+        path = write_nifti(tmp_path / "in.nii.gz", wrong)
+        assert run("restore", path, "--method", "wavelet", "--noise", "ct", "--out", tmp_path / "a.nii") == 2
+        assert "must be in Hounsfield units" in capfd.readouterr().err
+        assert not (tmp_path / "a.nii").exists()

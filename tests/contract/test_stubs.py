@@ -54,10 +54,11 @@ def snippet() -> tuple[str, set[int]]:
             wrong.add(len(lines))
 
     for case in CASES:
-        literal = ", ".join(f"{k}={v!r}" for k, v in case.arguments.items() if isinstance(v, (str, int, float, bool)))
+        plain = (str, int, float, bool, tuple)
+        literal = ", ".join(f"{k}={v!r}" for k, v in case.arguments.items() if isinstance(v, plain))
         for ending in ("d", "D", "Dict"):
             call = f"transforms.{case.cls.__name__}{ending}"
-            add(f"{call}(['a', 'b'], allow_missing_keys=True)({{'a': 1}})['a']", False)
+            add(f"{call}(['a', 'b'], {literal + ', ' * bool(literal)}allow_missing_keys=True)({{'a': 1}})['a']", False)
             add(f"{call}('a', {literal})", False)
             add(f"{call}('a', no_such_argument=1)", True)
             add(f"{call}({literal})", True)

@@ -25,15 +25,18 @@ def hu_window(
     width: torch.Tensor | float,
     low: torch.Tensor | float,
     high: torch.Tensor | float,
+    clip: bool = True,
 ) -> torch.Tensor:
-    """Map [center - width / 2, center + width / 2] linearly to [low, high] and clip. All broadcast to ``image``.
+    """Map [center - width / 2, center + width / 2] linearly to [low, high]. All broadcast to ``image``.
 
     Example:
         >>> t = torch.tensor
         >>> hu_window(t([-200.0, 40.0, 140.0, 900.0]), t(40.0), t(400.0), t(0.0), t(1.0))
         tensor([0.0000, 0.5000, 0.7500, 1.0000])
     """
-    share = (image - (center - width / 2)).div_(width).clamp_(0, 1)
+    share = (image - (center - width / 2)).div_(width)
+    if clip:
+        share = share.clamp_(0, 1)
     return share.mul_(high - low).add_(low)
 
 

@@ -16,7 +16,7 @@ from monai_medaug.functional.ct.acquisition import apparent_shift, beam_hardenin
 from monai_medaug.functional.ct.hu import PADDING_HU
 from monai_medaug.functional.ct.projection import ParallelBeam
 from monai_medaug.functional.ct.slices import SliceStack, change_slices
-from monai_medaug.transforms.ct.hu import CTImage
+from monai_medaug.transforms.ct.units import CTImage
 
 WINDOW = "cosine"
 TRAJECTORIES = ("sinusoid", "step", "drift")

@@ -21,7 +21,7 @@ from monai_medaug.functional.ct.hu import (
     half_spectrum_shape,
 )
 from monai_medaug.functional.ct.slices import SliceStack, change_slices, slice_stacks
-from monai_medaug.transforms.ct.hu import CTImage
+from monai_medaug.transforms.ct.units import CTImage
 
 _WINDOWS = {"soft": "hann", "standard": "cosine", "sharp": "ramp"}
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
-from monai_medaug.core.arguments import choice, number, span
+from monai_medaug.core.arguments import choice, flag, number, span, wide_span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import Operation, RandomOperation
-from monai_medaug.core.tensors import require_finite
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.ct.hu import hu_contrast, hu_window
+from monai_medaug.transforms.ct.units import CTImage, require_window
 
 HU_PRESETS = {
     "lung": (-600.0, 1500.0),
@@ -26,45 +25,11 @@ HU_PRESETS = {
 """Centre and width in HU of common display windows."""
 
 
-_RESIDUE_HU = 1e-2  # up to this range an image counts as constant
-
-
-def require_hu(image: torch.Tensor, name: str) -> None:
-    """Raise unless the values can be HU: finite, and not a normalised image (not constant, all within [-1, 1])."""
-    low, high = (v.item() for v in torch.aminmax(image if image.dtype not in _NO_MINMAX else image.to(torch.int64)))
-    if not (np.isfinite(low) and np.isfinite(high)):
-        require_finite(image, name)
-    if high - low > _RESIDUE_HU and low >= -1 and high <= 1:
-        raise ValueError(
-            f"{name} must be in Hounsfield units, got values within [{low:.3g}, {high:.3g}], as if normalised: put CT "
-            "transforms before intensity scaling"
-        )
-
-
-_NO_MINMAX = (torch.uint16, torch.uint32, torch.uint64, torch.bool)
-
-
-class CTImage:
-    """Mixin of the operations on HU: their input check and example."""
-
-    modality = "ct"
-
-    @classmethod
-    def check(cls, image: torch.Tensor, name: str) -> None:
-        require_hu(image, name)
-
-    @classmethod
-    def example(cls, spatial_dims: int = 3) -> torch.Tensor:
-        """A water disc of -20..60 HU in air, (1, *spatial)."""
-        axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (24, 21, 18)[:spatial_dims]], indexing="ij")
-        inside = torch.stack(axes).square().sum(0) < 0.7
-        return torch.where(inside, 20 + 40 * torch.sin(4 * axes[0]), torch.tensor(-1000.0))[None]
-
-
 class HUWindow(CTImage, Operation):
     """Display window: HU mapped linearly to ``out_range`` and clipped.
 
     ``y = low + (high - low) * clip((HU - (center - width / 2)) / width, 0, 1)``, in floating point without rounding.
+    `HUFromWindow` is the way back.
 
     Args:
         center: centre of the window in HU.
@@ -72,6 +37,7 @@ class HUWindow(CTImage, Operation):
         preset: instead of centre and width: lung -600/1500, mediastinum 50/350, soft_tissue 40/400, liver 30/150,
             brain 40/80, bone 400/1800.
         out_range: (low, high) of the result.
+        clip: False keeps values outside the window, beyond ``out_range``.
 
     Raises:
         ValueError: neither or both of a preset and a window are given, or the image cannot be in HU.
@@ -92,6 +58,7 @@ class HUWindow(CTImage, Operation):
         width: float | None = None,
         preset: str | None = None,
         out_range: Sequence[float] = (0, 1),
+        clip: bool = True,
     ) -> None:
         super().__init__()
         if preset is not None:
@@ -104,17 +71,70 @@ class HUWindow(CTImage, Operation):
         self.center = number("center", center)
         self.width = number("width", width, 1e-6)
         self.out_range = span("out_range", out_range)
+        self.clip = flag("clip", clip)
 
     def settings(self) -> Params:
-        return {"center_hu": self.center, "width_hu": self.width, "out_range": list(self.out_range)}
+        window = {"center_hu": self.center, "width_hu": self.width, "out_range": list(self.out_range)}
+        return {**window, "clip": self.clip}
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        return hu_window(image, call.settings["center_hu"], call.settings["width_hu"], *call.settings["out_range"])
+        own = call.settings
+        low, high = own["out_range"]
+        return hu_window(image, own["center_hu"], own["width_hu"], low, high, own.get("clip", True))
 
 
 HUWindowd = dictionary_twin(HUWindow)
 HUWindowD = HUWindowDict = HUWindowd
+
+
+class HUFromWindow(Operation):
+    """HU of a scaled image, so that operations on HU may follow: ``HU = low + (high - low) v``.
+
+    The way back from ``ScaleIntensityRanged(keys, a_min=low, a_max=high, b_min=0, b_max=1)``, up to rounding. What that
+    clipped stays at the window's ends. ``HUWindow((low + high) / 2, high - low, clip=False)`` scales again.
+
+    Args:
+        window: (low, high), the HU of the values 0 and 1. After another scale give those all the same: after [-1, 1]
+            they are the window's centre and high end.
+
+    Raises:
+        ValueError: the window is not a pair of two values, or the image is not scaled: its HU would be impossible.
+
+    Example:
+        >>> import torch
+        >>> HUFromWindow(window=(-175, 250))(torch.tensor([[[0.0, 0.5, 1.0]]]))
+        tensor([[[-175.0000,   37.5000,  250.0000]]])
+    """
+
+    modality = "ct"
+    phrases = {"window_hu": "0 and 1 are {:.0f} and {:.0f} HU"}
+    headline = ()
+
+    def __init__(self, window: Sequence[float]) -> None:
+        super().__init__()
+        self.window = wide_span("window", window)
+
+    def settings(self) -> Params:
+        return {"window_hu": list(self.window)}
+
+    @classmethod
+    def check_units(cls, image: torch.Tensor, name: str, settings: Params) -> None:
+        require_window(image, settings["window_hu"], name)
+
+    @classmethod
+    def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
+        low, high = call.settings["window_hu"]
+        return image * (high - low) + low
+
+    @classmethod
+    def example(cls, spatial_dims: int = 3) -> torch.Tensor:
+        """A water disc in air, scaled from [-175, 250] HU, (1, *spatial)."""
+        return hu_window(CTImage.example(spatial_dims), 37.5, 425, 0, 1)
+
+
+HUFromWindowd = dictionary_twin(HUFromWindow)
+HUFromWindowD = HUFromWindowDict = HUFromWindowd
 
 
 class RandHUWindow(CTImage, RandomOperation):

@@ -17,7 +17,7 @@ from monai_medaug.functional.ct.acquisition import METALS, metal_artefact
 from monai_medaug.functional.ct.hu import PADDING_HU
 from monai_medaug.functional.ct.slices import SliceStack, change_slices, slice_axis, slice_stacks
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.transforms.ct.hu import CTImage
+from monai_medaug.transforms.ct.units import CTImage
 
 _REACH = 0.25  # greatest distance of a rod from the centre, as a share of the field of view
 _WINDOW = "cosine"

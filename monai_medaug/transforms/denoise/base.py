@@ -21,7 +21,7 @@ from monai_medaug.functional.noise.level import mad_sigma
 from monai_medaug.functional.noise.level_rician import rician_sigma
 from monai_medaug.functional.noise.rician import rician_bias_removed, rician_stabilised, rician_unstabilised
 from monai_medaug.functional.precision import computing_dtype
-from monai_medaug.transforms.ct.hu import require_hu
+from monai_medaug.transforms.ct.units import require_hu
 
 NOISES = ("gaussian", "rician", "rician_squared", "ct")
 NEGATIVE_MAGNITUDES = "an image with Rician noise has negative values: their 0.1th percentile counts as zero signal"
@@ -114,6 +114,7 @@ class NoiseRemoval(Operation):
             5
         """
         flat = plain_tensor(image, "image")[None]
+        self.check_units(flat[0], "image", self.settings())
         require_finite(flat[0], "image")
         grid = VoxelGrid(tuple(flat.shape[2:]), affine_of(image))
         single, across = _single_channels(flat.to(computing_dtype(flat.dtype)), [grid])
@@ -125,6 +126,11 @@ class NoiseRemoval(Operation):
         constants = {"noise": self.noise, **known, **self.filter_settings()}
         sigma = "estimated" if self.sigma is None else self.sigma
         return {"sigma": sigma, **constants} if self.needs_sigma(constants) else constants
+
+    @classmethod
+    def check_units(cls, image: torch.Tensor, name: str, settings: Params) -> None:
+        if settings["noise"] == "ct" and cls.needs_sigma(settings) and not _is_fitted(settings):
+            require_hu(image, name, "noise='ct' needs a CT before intensity scaling")
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
@@ -213,8 +219,7 @@ def _noise_of(
     correlations: list[Any] = [params.get("correlation")] * len(flat)
     estimated = params["sigma"] == "estimated"
     level = flat.new_zeros(len(flat)) if estimated else flat.new_full((len(flat),), float(params["sigma"]))
-    if params["noise"] == "ct" and (estimated or correlations[0] is None):
-        require_hu(single, "the image for noise='ct'")
+    if params["noise"] == "ct" and not _is_fitted(params):
         for n, (image, axis) in enumerate(zip(single[:, 0], across, strict=True)):
             found = correlated_noise(image, axis)
             if found is None and float(image.max()) > float(image.min()):
@@ -232,6 +237,11 @@ def _noise_of(
                 "removed: if neighbouring voxels were interpolated or filtered, give sigma (or noise='ct' for HU)"
             )
     return level, correlations
+
+
+def _is_fitted(settings: Params) -> bool:
+    """Whether level and correlation of the noise are known, so that slabs need not show them."""
+    return settings["sigma"] != "estimated" and settings.get("correlation") is not None
 
 
 def _notes(sigma: torch.Tensor, correlations: Sequence[list[list[float]] | None], channels: int) -> list[Params]:

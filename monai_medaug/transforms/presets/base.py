@@ -23,15 +23,15 @@ from monai_medaug.transforms.spatial import RandAffineElasticd
 STRENGTHS = ("light", "standard", "strong", "source")
 SMOOTH: dict[str, Any] = {"elastic_sigma": 20, "elastic_unit": "mm"}  # organs move, bones keep their shape
 
-# a step: its dictionary transform, its share of the preset's probability, its arguments
-Steps = Sequence[tuple[type, float, dict[str, Any]]]
+# a step: its dictionary transform, its share of the preset's probability (None: always applied), its arguments
+Steps = Sequence[tuple[type, float | None, dict[str, Any]]]
 
 
 class AugmentationPreset(SeededContainer, Compose):
     """A Compose that draws one seed per call and records it with its settings.
 
-    Made by `ct_augmentation`, `mri_augmentation` and `xray_augmentation`. Subclasses override `before_call` and
-    `findings` if their modality needs it.
+    Made by `ct_augmentation`, `mri_augmentation` and `xray_augmentation`. Subclasses override `check_image`,
+    `before_call` and `findings` if their modality needs it.
 
     Args:
         name: for the record.
@@ -58,6 +58,9 @@ class AugmentationPreset(SeededContainer, Compose):
         SeededContainer.__init__(self)
 
     # ---- hooks of the modalities -----------------------------------------------------------------------------
+
+    def check_image(self, image: torch.Tensor, name: str) -> None:
+        """Raise a ValueError with the key's name if an image (C, *spatial) is not what the steps need."""
 
     def before_call(self, image: torch.Tensor) -> None:
         """Prepare the steps for the first image (C, *spatial) of a call, before they draw."""
@@ -135,6 +138,9 @@ class AugmentationPreset(SeededContainer, Compose):
         return out
 
     def _prepare(self, data: Mapping, sample: int | None, seed: int) -> None:
+        for key in self.image_keys:
+            if key in data:
+                self.check_image(_image_of_sample(data, key, sample), repr(key))
         first = next((k for k in self.image_keys if k in data), None)
         if first is not None:
             self.before_call(_image_of_sample(data, first, sample))
@@ -200,7 +206,9 @@ def build_preset(
                 "padding_mode": [padding_mode] * len(images) + [outside if ignore is None else ignore] * flat,
                 **arguments,
             }
-        built.append(step(moving if step is RandAffineElasticd else images, prob=settings["prob"] * share, **arguments))
+        if share is not None:
+            arguments = {"prob": settings["prob"] * share, **arguments}
+        built.append(step(moving if step is RandAffineElasticd else images, **arguments))
     settings = {**settings, **({} if padding_mode == "border" else {"padding_mode": padding_mode})}
     settings |= {} if ignore is None else {"ignore": ignore}
     seeds = None if sample_key is None else SampleSeeds(sample_key, seed)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from monai.config import KeysCollection
 
+from monai_medaug.core.arguments import wide_span
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.ct.hu import PADDING_HU
 from monai_medaug.transforms.ct.acquisition import RandCTBeamHardeningd, RandCTMotiond, RandCTRingd
 from monai_medaug.transforms.ct.dose import RandCTDosed
-from monai_medaug.transforms.ct.hu import RandHUContrastd
+from monai_medaug.transforms.ct.hu import HUFromWindowd, HUWindowd, RandHUContrastd
 from monai_medaug.transforms.ct.metal import RandCTMetald
+from monai_medaug.transforms.ct.units import require_hu, require_window, units_known
 from monai_medaug.transforms.presets.base import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
 from monai_medaug.transforms.resolution import RandThickSliced
 from monai_medaug.transforms.spatial import RandAffineElasticd
@@ -62,9 +65,26 @@ _CT_STEPS: dict[str, Steps] = {
 
 
 class CTAugmentationPreset(AugmentationPreset):
-    """The preset of `ct_augmentation`, which checks the HU range of its results."""
+    """The preset of `ct_augmentation`, which checks the unit of its images and the HU range of its results."""
+
+    def check_image(self, image: torch.Tensor, name: str) -> None:
+        if "window" in self.settings:
+            require_window(image, self.settings["window"], name)
+        else:
+            require_hu(image, name, "put the preset before intensity scaling, or state it by window=(low, high)")
+
+    def run_seeded(self, data: Mapping, seed: int) -> dict:
+        with units_known():
+            return super().run_seeded(data, seed)
+
+    def run_batch(self, data: Any, draws: Sequence[Any], run: Any) -> Any:
+        with units_known():
+            return super().run_batch(data, draws, run)
 
     def findings(self, image: torch.Tensor, name: str) -> dict[str, Any]:
+        if "window" in self.settings:
+            low, high = self.settings["window"]
+            image = image * (high - low) + low
         return {"range_check": range_check(image, name)}
 
 
@@ -102,6 +122,7 @@ def ct_augmentation(
     seed: int = 0,
     padding_mode: str | float = "border",
     ignore: float | None = None,
+    window: Sequence[float] | None = None,
 ) -> AugmentationPreset:
     """Augmentation of CT images in HU, in physical order: patient, scan, slice, noise.
 
@@ -124,8 +145,14 @@ def ct_augmentation(
     needs that, append ``HUWindowd(keys, center=0, width=2000, out_range=(-1000, 1000))``, or `RandHUWindowd` for a
     random display window, whose defaults are the source's.
 
+    In a pipeline the preset stands after spacing and cropping and before intensity scaling. One that scales first, by
+    ``ScaleIntensityRanged(keys, a_min=low, a_max=high, b_min=0, b_max=1)``, may keep its order: the preset then goes to
+    the end with ``window=(low, high)``, works in HU inside (`HUFromWindow`, `HUWindow`) and returns the same scale.
+    What the scaling clipped is unknown: the sinogram steps take air for the window's low end. A result may leave
+    [0, 1]; ``ScaleIntensityRanged(keys, 0, 1, 0, 1, clip=True)`` clips it.
+
     Args:
-        keys: CT images in HU, 2D or 3D.
+        keys: CT images in HU, or scaled as ``window`` says, 2D or 3D.
         mask_keys: label maps that move along and must be preserved.
         lesion_key: lesion mask that moves along and must be preserved.
         strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, with a patient's motion in place of the
@@ -135,14 +162,15 @@ def ct_augmentation(
             workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
         padding_mode: what the geometry fills in from outside the image: ``"border"`` repeats the edge, in images and
-            masks alike; a number (-1000 for air) fills the images, and masks get 0.
+            masks alike; a number of HU (-1000 for air) fills the images, and masks get 0.
         ignore: value of the masks there, such as 255, for a loss that ignores it; None for none.
+        window: (low, high), the HU of the values 0 and 1 of scaled images; for another scale see `HUFromWindow`.
 
     Returns:
         A MONAI Compose.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or in a call an image can't be in HU, or not scaled by the window.
 
     Example:
         >>> import torch
@@ -154,7 +182,11 @@ def ct_augmentation(
         seed             209652396
     """
     steps = chosen_strength(_CT_STEPS, strength)
-    settings = {"strength": strength, "prob": prob}
+    settings: dict[str, Any] = {"strength": strength, "prob": prob}
+    if window is not None:
+        low, high = settings["window"] = list(wide_span("window", window))
+        to_window = {"center": (low + high) / 2, "width": high - low, "clip": False}
+        steps = [(HUFromWindowd, None, {"window": (low, high)}), *steps, (HUWindowd, None, to_window)]
     return build_preset(
         "ct_augmentation",
         steps,

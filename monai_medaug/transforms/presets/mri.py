@@ -86,8 +86,9 @@ def mri_augmentation(
     Gibbs ringing                1/10      1/5
     ====================  =====  ========  ======  =========================================
 
-    Each step is applied on its own with the table's share of ``prob``. Put the preset before the normalisation: noise
-    is Rician only if 0 means zero signal. A masked background, as after skull stripping, stays as it is, with a notice.
+    Each step is applied on its own with the table's share of ``prob``. Put the preset before the normalisation
+    (`NormalizeIntensityd`, `ScaleIntensityd`): noise is Rician only if 0 means zero signal. A masked background, as
+    after skull stripping, stays as it is, with a notice.
 
     Args:
         keys: magnitude images of any scale, 2D or 3D. They share the draws: co-registered contrasts stay aligned.

@@ -85,7 +85,8 @@ def xray_augmentation(
     ====================  =====  ========  ======  =========================================
 
     Each step is applied on its own with the table's share of ``prob``. Values may leave the original range, as in
-    another exposure.
+    another exposure. Put the preset before `NormalizeIntensityd` or `ScaleIntensityd`: noise and scatter follow from
+    the display scale.
 
     Args:
         keys: display images of the attenuation (C, rows, columns), of any bit depth; a stack along a third axis is

@@ -1,0 +1,101 @@
+"""The unit of a CT judged by its values: what can't be Hounsfield units.
+
+The rules are made for crops, since presets run after cropping. A false alarm stops a training at a random iteration, so
+what could be a crop of a real scan, clipped to a window or not, counts as HU.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+CONSTANT_HU = 1e-2
+"""Up to this range an image is constant, and says nothing about its unit."""
+
+STORED_HU = 3100.0
+"""No crop lies above it throughout, but all stored values with an offset of 32768 do."""
+
+_NORMALISED = 10.0  # z-scores and images scaled to [0, 1] or [-1, 1] lie within, HU / 1000 too
+_OUTLIERS, _SPREAD = 100.0, 2.0  # z-scores with outliers; noise alone spreads HU further
+_ZERO, _MOSTLY = 0.02, 0.9  # HU clipped at 0: nearly all voxels are 0, and few reach more than any scaled image
+_ABOVE_ONE, _UNDERSHOOT = 1.5, 0.25  # an image scaled to [0, 1], and a clipped one, after interpolation
+_OFFSET_LOOKS = 200.0
+_SAMPLES = 4096
+
+
+def doubt_about_hu(image: torch.Tensor) -> str:
+    """What speaks against HU: ``"normalised"``, ``"offset"``, ``"display"``, ``"no air"``, or ``""``.
+
+    - ``"normalised"``: all values within 10, or within 100 with a mean within 10 and a standard deviation below 2.
+      Whole numbers, and zeros with a few voxels above 1.5, are HU that were clipped at 0 or near;
+    - ``"offset"``: all values from 3100 up, stored values that miss the offset of -32768;
+    - ``"display"``: from 0 to 255 exactly, an 8 bit picture;
+    - ``"no air"``: nothing below 0 but values from 200 up, as with a missing offset of -1024. Bone looks like that too.
+
+    Voxels on a coarse grid are looked at first: where they span a range that only HU have, the rest is not read.
+
+    Args:
+        image: of one channel and any number of axes and any real type. A constant passes, as does one with NaN or Inf.
+
+    Example:
+        >>> hu = torch.tensor([-1000.0, -80.0, 40.0, 300.0])
+        >>> [doubt_about_hu(x) for x in (hu, (hu - hu.mean()) / hu.std(), hu + 32768, hu + 1000)]
+        ['', 'normalised', 'offset', 'no air']
+    """
+    image = image.detach()
+    step = max(1, math.floor((image.numel() / _SAMPLES) ** (1 / max(1, image.ndim))))
+    low, high = _limits(image[(slice(None, None, step),) * image.ndim])
+    if low < 0 and max(-low, high) > _OUTLIERS:
+        return ""
+    if step > 1:
+        low, high = _limits(image)
+    if not CONSTANT_HU < high - low < math.inf:
+        return ""
+    if max(-low, high) <= _OUTLIERS:
+        return "normalised" if _is_normalised(image, low, high) else ""
+    if low >= STORED_HU:
+        return "offset"
+    if low == 0 and high == 255:
+        return "display"
+    return "no air" if low >= 0 and high >= _OFFSET_LOOKS else ""
+
+
+def doubt_about_window(image: torch.Tensor, low_hu: float, high_hu: float) -> bool:
+    """Whether an image is not one whose values 0 and 1 mean two given HU, but HU itself, for example.
+
+    What it then means in HU would reach beyond [-4096, 32767], which holds padding and metal on an extended scale, or
+    average above 1000 HU and the window, like no crop. NaN and Inf raise no doubt.
+
+    Example:
+        >>> hu = torch.tensor([-1000.0, -80.0, 40.0, 300.0])
+        >>> doubt_about_window(hu, -57, 164), doubt_about_window((hu + 57) / 221, -57, 164)
+        (True, False)
+    """
+    values = image.detach().float()
+    low, high = _limits(values)
+    if not math.isfinite(high - low):
+        return False
+    width = high_hu - low_hu
+    mean = low_hu + width * float(values.mean(dtype=torch.float64))
+    return low_hu + width * low < -4096 or low_hu + width * high > 32767 or mean > max(1000.0, high_hu) + 1e-3 * width
+
+
+def _limits(image: torch.Tensor) -> tuple[float, float]:
+    """The least and the greatest value; NaN if there is one."""
+    if image.dtype in (torch.uint16, torch.uint32, torch.uint64, torch.bool):
+        image = image.to(torch.int64)
+    low, high = torch.stack(torch.aminmax(image)).tolist()
+    return float(low), float(high)
+
+
+def _is_normalised(image: torch.Tensor, low: float, high: float) -> bool:
+    values, most = image.float(), max(-low, high)
+    if most > _NORMALISED:
+        variance, mean = (float(v) for v in torch.var_mean(values, correction=0))
+        if variance >= _SPREAD**2 or abs(mean) > _NORMALISED:
+            return False
+    if most > 1 and bool((values == values.round()).all()):
+        return False
+    clipped = high > _ABOVE_ONE and low > -_UNDERSHOOT * high
+    return not (clipped and float((values.abs() <= _ZERO).float().mean()) >= _MOSTLY)
