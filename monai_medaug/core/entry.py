@@ -12,6 +12,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai_medaug.core.contract import Call, Input, OperationContract, Params
 from monai_medaug.core.tensors import affine_of, image_dtype, plain_tensor, require_finite, say_once
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.labels import near_whole
 from monai_medaug.functional.precision import computing_dtype
 
 
@@ -134,7 +135,7 @@ def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int]
         whole = whole[list(samples)]
     whole = whole.to(entry.tensor.device)
     if declared.kind == "mask":
-        return whole != 0
+        return near_whole(whole) != 0
     require_finite(tensor, what)
     return whole.to(computing_dtype(whole.dtype)).contiguous()
 
