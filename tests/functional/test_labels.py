@@ -67,7 +67,7 @@ def test_the_verdict_counts_labels_and_the_result_keeps_the_values(off):
     label[:, 20:28, 20:28] = 2 - off
     lesion = torch.full((1, 48, 48), off / 10)
     lesion[:, 16:32, 16:32] = 1 + off
-    data = {"image": MetaTensor(100 * (lesion > 0.5) + torch.rand(1, 48, 48)), "label": MetaTensor(label)}
+    data = {"image": MetaTensor(100 * (lesion > 0.5) + 40 * torch.rand(1, 48, 48)), "label": MetaTensor(label)}
     data["lesion"] = MetaTensor(lesion)
     modes = ["bilinear", "nearest", "nearest"]
     deform = RandAffineElasticd(["image", "label", "lesion"], prob=1.0, elastic_alpha=0, scale_fraction=0, mode=modes)
