@@ -6,10 +6,12 @@ Errors are one line and exit code 2; no line, log or file that leaves here names
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from monai_medaug.commands.command import found_commands
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from monai_medaug.core.tensors import Notice
 
     try:
-        with warnings.catch_warnings():
+        with _printable_streams(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # libraries quote values and paths in theirs
             warnings.simplefilter("always", Notice)
             warnings.showwarning = lambda message, *_: print(f"monai-medaug: note: {message}", file=sys.stderr)
@@ -48,6 +50,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = f"cannot write the results: {error.strerror or type(error).__name__}"
     print(f"monai-medaug: error: {message}", file=sys.stderr)
     return 2
+
+
+@contextlib.contextmanager
+def _printable_streams() -> Iterator[None]:
+    """Let every character be printed: as "?" where the console lacks it, and to nowhere where there is no stream."""
+    with contextlib.ExitStack() as stack:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:  # a windowed program of Windows
+                nowhere = stack.enter_context(open(os.devnull, "w"))
+                stack.callback(setattr, sys, name, None)
+                setattr(sys, name, nowhere)
+            elif hasattr(stream, "reconfigure"):
+                stack.callback(stream.reconfigure, errors=stream.errors)
+                stream.reconfigure(errors="replace")
+        yield
 
 
 class _Arguments(argparse.ArgumentParser):

@@ -11,7 +11,8 @@ import pytest
 import torch
 from monai.transforms import LoadImage
 
-from monai_medaug.scans.files import ScanError, read_scan, require_same_place, staged, write_scan
+from monai_medaug.scans.files import ScanError, read_scan, staged, write_scan
+from monai_medaug.scans.place import require_same_place
 from tests.scan_files import (
     AFFINE,
     CT_SMALL,
