@@ -18,6 +18,23 @@ from monai_medaug.commands.command import found_commands
 from monai_medaug.version import __version__
 
 
+@contextlib.contextmanager
+def _printable_streams() -> Iterator[None]:
+    """Let every character be printed: as "?" where the console lacks it, and to nowhere where there is no stream."""
+    with contextlib.ExitStack() as stack:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:  # a windowed program of Windows
+                nowhere = stack.enter_context(open(os.devnull, "w"))
+                stack.callback(setattr, sys, name, None)
+                setattr(sys, name, nowhere)
+            elif hasattr(stream, "reconfigure"):
+                stack.callback(stream.reconfigure, errors=stream.errors)
+                stream.reconfigure(errors="replace")
+        yield
+
+
+@_printable_streams()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -34,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from monai_medaug.core.tensors import Notice
 
     try:
-        with _printable_streams(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # libraries quote values and paths in theirs
             warnings.simplefilter("always", Notice)
             warnings.showwarning = lambda message, *_: print(f"monai-medaug: note: {message}", file=sys.stderr)
@@ -50,22 +67,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = f"cannot write the results: {error.strerror or type(error).__name__}"
     print(f"monai-medaug: error: {message}", file=sys.stderr)
     return 2
-
-
-@contextlib.contextmanager
-def _printable_streams() -> Iterator[None]:
-    """Let every character be printed: as "?" where the console lacks it, and to nowhere where there is no stream."""
-    with contextlib.ExitStack() as stack:
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
-            if stream is None:  # a windowed program of Windows
-                nowhere = stack.enter_context(open(os.devnull, "w"))
-                stack.callback(setattr, sys, name, None)
-                setattr(sys, name, nowhere)
-            elif hasattr(stream, "reconfigure"):
-                stack.callback(stream.reconfigure, errors=stream.errors)
-                stream.reconfigure(errors="replace")
-        yield
 
 
 class _Arguments(argparse.ArgumentParser):

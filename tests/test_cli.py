@@ -93,19 +93,20 @@ def test_streams_come_back_as_they_were_and_may_be_of_any_kind(tmp_path, monkeyp
         "        tqdm.write('0.9 \\u00d7 0.9', file=sys.stdout)\n"
         "    print('\\u00d7')\n"
         "    print('\\u00d7', file=sys.stderr)\n"
+        "    raise ValueError('\\u00d7')\n"
         "COMMAND = Command('say it', lambda p: None, run)\n"
     )
     monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
     out, err = Narrow(), Narrow()
     monkeypatch.setattr("sys.stdout", out)
     monkeypatch.setattr("sys.stderr", err)
-    assert cli.main(["say-times"]) == 0
+    assert cli.main(["say-times"]) == 2
     assert out.buffer.getvalue().split() == [b"0.9", b"?", b"0.9", b"?"]
-    assert err.buffer.getvalue().endswith(b"?\n")
+    assert err.buffer.getvalue().endswith(b"?\nmonai-medaug: error: ?\n")
     assert (out.errors, err.errors) == ("strict", "strict")
     assert (sys.stdout, sys.stderr) == (out, err)
     for stream in (io.StringIO(), None):
         monkeypatch.setattr("sys.stdout", stream)
         monkeypatch.setattr("sys.stderr", stream)
-        assert cli.main(["say-times"]) == 0
+        assert cli.main(["say-times"]) == 2
         assert sys.stdout is sys.stderr is stream

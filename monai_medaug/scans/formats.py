@@ -16,6 +16,9 @@ META_IMAGES = (".mha", ".mhd")
 NRRDS = (".nrrd", ".nhdr")
 
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_MODES = ("1", "F", "I", "L", "P", "RGB")
+"""How Pillow's modes that may be grey begin: bits, floats, integers, luminance, palettes, channels."""
+
 _WHITE_IS_ZERO = 0
 _PHOTOMETRIC_TAG = 262
 
@@ -34,6 +37,8 @@ def read_picture(path: Path, what: str, labels: bool) -> FileContent:
             raise ScanError(f"{what} holds {picture.n_frames} pages or frames: give a file with one")
         if labels and picture.format in ("JPEG", "MPO"):
             raise ScanError(f"{what} is a JPEG, whose compression changes labels: give a PNG")
+        if not picture.mode.startswith(_MODES):
+            raise ScanError(f"{what} must be greyscale, got {picture.mode} colours")
         inverted = picture.mode.startswith("I;16") and _photometric(picture) == _WHITE_IS_ZERO
         array = _one_channel(_pixels(picture, path, labels), what)
     if array.dtype == bool:
