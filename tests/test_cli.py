@@ -22,6 +22,8 @@ from tests.scan_files import ct_files
         ["augment", "/data/ct.nii", "--modality", "ct", "--out", "x", "--seed", "Mueller"],
         ["augment", "/data/ct.nii", "--modality", "ct", "--out", "x", "--seed", "-1"],
         ["augment", "/data/ct.nii", "--modality", "ct", "--out", "x", "--count", "0"],
+        ["augment", "/data/ct.nii", "--modality", "ct", "--out", "x", "--volume", "Mueller"],
+        ["augment", "/data/ct.nii", "--modality", "ct", "--out", "x", "--nan-as", "Mueller"],
         ["augment", "/data/ct.nii", "--modality", "ct", "--out", "x", "--strength", "Mueller's 'x' one"],
     ],
 )

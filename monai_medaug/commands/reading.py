@@ -45,14 +45,20 @@ def whole_number_from(least: int) -> Callable[[str], int]:
     """The type of an argument that is a whole number from ``least`` on."""
 
     def number(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be {least} or more")
-        return int(text)
+        try:
+            if int(text) >= least:
+                return int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError("must be a whole number") from None
+        raise argparse.ArgumentTypeError(f"must be {least} or more")
 
     return number
 
 
 def _finite_number(text: str) -> float:
-    if not math.isfinite(float(text)):
-        raise argparse.ArgumentTypeError("must be finite")
-    return float(text)
+    try:
+        if math.isfinite(float(text)):
+            return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a number") from None
+    raise argparse.ArgumentTypeError("must be finite")

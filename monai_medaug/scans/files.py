@@ -93,7 +93,9 @@ def read_scan(
                 raise ScanError(f"{what} does not exist")
             content = _read(path, what, labels, volume)
             array, affine = content.array, content.affine
-            array = _labels(array, nan_as, what) if labels else _finite(array.astype(np.float32), nan_as, what)
+            array = (
+                _labels(array, nan_as, what) if labels else _finite(array.astype(np.float32, copy=False), nan_as, what)
+            )
     except ScanError:
         raise
     except (
@@ -186,8 +188,8 @@ def _discreet() -> Iterator[None]:
 
 def _read(path: Path, what: str, labels: bool, volume: int | None) -> FileContent:
     """The content of a file, by the reader that its name asks for."""
-    suffix = path.suffix.lower()
-    if is_nifti(path):
+    suffix = "" if path.is_dir() else path.suffix.lower()
+    if suffix and is_nifti(path):
         return read_nifti(path, what, labels, volume)
     if suffix in META_IMAGES:
         return read_meta_image(path, what, labels, volume)

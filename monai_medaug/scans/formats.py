@@ -65,7 +65,7 @@ def _pixels(picture: Any, path: Path, labels: bool) -> np.ndarray:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode in ("P", "PA") and not labels:
         picture = picture.convert("RGBA")
-    return np.asarray(picture)
+    return np.array(picture)
 
 
 def _one_channel(array: np.ndarray, what: str) -> np.ndarray:

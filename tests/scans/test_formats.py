@@ -11,7 +11,7 @@ from PIL import Image
 from monai_medaug.core import tensors
 from monai_medaug.scans import ScanError, placed_labels, read_scan, write_scan
 from tests.commands.command_line import files, run
-from tests.scan_files import AFFINE, ct_volume, write_nifti
+from tests.scan_files import AFFINE, ct_volume, dicom_folder, write_nifti
 
 LPS = np.diag([-1.0, -1, 1, 1])
 GREY = np.add.outer(np.arange(30), 5 * np.arange(40)).astype(np.uint8)  # 30 rows, 40 columns
@@ -190,6 +190,11 @@ def test_a_grey_picture_is_column_and_row_with_its_values(tmp_path, name, array,
     assert (scan.modality, scan.inverted, scan.placement) == (None, False, "none")
     write_scan(scan.image, scan, tmp_path / "out.nii")
     np.testing.assert_array_equal(nib.load(tmp_path / "out.nii").affine, LPS)
+
+
+def test_a_folder_is_dicom_whatever_its_name(tmp_path):
+    for name in ("a.png", "a.nii", "a.mha"):
+        assert read_scan(dicom_folder(tmp_path / name)).image.shape == (1, 128, 128, 6)
 
 
 def test_one_bit_and_a_jpeg(tmp_path):

@@ -67,6 +67,13 @@ def test_an_equal_shape_with_another_header_is_said_with_what_differs(tmp_path, 
     assert re.search(differs, said), said
 
 
+def test_a_lost_header_near_the_origin_is_accepted_and_said(tmp_path):
+    scan = image_of(tmp_path, np.diag([0.9, 0.9, 0.9, 1]))
+    labels = read_scan(write_nifti(tmp_path / "m.nii", sphere(), np.eye(4)), labels=True)
+    with pytest.warns(tensors.Notice, match=r"another header \(voxels of 1 × 1 × 1 mm, not 0\.9 × 0\.9 × 0\.9; centre"):
+        require_same_place(scan, labels)
+
+
 def test_rounding_of_a_header_is_no_difference(tmp_path):
     near = AFFINE.copy()
     near[0, 0] += 0.2 * 0.9 / 40  # a fifth of a voxel at the far end
