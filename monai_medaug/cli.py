@@ -6,16 +6,35 @@ Errors are one line and exit code 2; no line, log or file that leaves here names
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from monai_medaug.commands.command import found_commands
 from monai_medaug.version import __version__
 
 
+@contextlib.contextmanager
+def _printable_streams() -> Iterator[None]:
+    """Let every character be printed: as "?" where the console lacks it, and to nowhere where there is no stream."""
+    with contextlib.ExitStack() as stack:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:  # a windowed program of Windows
+                nowhere = stack.enter_context(open(os.devnull, "w"))
+                stack.callback(setattr, sys, name, None)
+                setattr(sys, name, nowhere)
+            elif hasattr(stream, "reconfigure"):
+                stack.callback(stream.reconfigure, errors=stream.errors)
+                stream.reconfigure(errors="replace")
+        yield
+
+
+@_printable_streams()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 

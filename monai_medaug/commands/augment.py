@@ -5,56 +5,50 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from monai_medaug.commands.command import Command
+from monai_medaug.commands.reading import add_input_arguments, read_input, read_labels, whole_number_from
 from monai_medaug.commands.sample import MODALITIES, modality_preset, require_modality, write_sample
 
 
 def _add_augment_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, metavar="INPUT", help=".nii, .nii.gz, a DICOM file, or a folder of them")
+    add_input_arguments(parser)
     parser.add_argument("--modality", choices=list(MODALITIES), required=True, help="what it is; CT in HU")
-    parser.add_argument("--series", type=int, metavar="N", help="which DICOM series of a folder with several, from 1")
-    parser.add_argument("--mask", type=Path, help="labels that move along and must be preserved (NIfTI)")
-    parser.add_argument("--lesion", type=Path, help="lesion that moves along and must be preserved (NIfTI)")
+    for name, what in (
+        ("--mask", "labels that move along and must be"),
+        ("--lesion", "lesion that moves along and must be"),
+    ):
+        where = "placed by its header, or pixel by pixel without one"
+        parser.add_argument(name, type=Path, metavar="FILE", help=f"{what} preserved; {where}")
     parser.add_argument(
-        "--seed", type=_whole_number_from(0), help="repeats a run; drawn and printed where it is not given"
+        "--seed", type=whole_number_from(0), metavar="N", help="repeats a run; drawn and printed where it is not given"
     )
-    parser.add_argument("--count", type=_whole_number_from(1), default=1, help="number of samples (default: 1)")
+    parser.add_argument(
+        "--count", type=whole_number_from(1), metavar="N", default=1, help="number of samples (default: 1)"
+    )
     strengths = ["light", "standard", "strong", "source"]
     parser.add_argument("--strength", choices=strengths, default="standard", help="default: standard")
     parser.add_argument(
         "--inverted", action="store_true", help="xray: bright means little attenuation; DICOM tells (MONOCHROME1)"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results, made where it is missing")
-
-
-def _whole_number_from(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be {least} or more")
-        return int(text)
-
-    return number
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="for the results, NIfTI; made where it is missing"
+    )
 
 
 def _run_augment(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from monai_medaug.scans.files import read_scan, require_same_place
-
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ValueError("--out must be a folder, and is a file")
-    scans = {"image": read_scan(arguments.input, series=arguments.series)}
+    scans = {"image": read_input(arguments)}
     require_modality(scans["image"], arguments.modality)
-    for key, path in (("mask", arguments.mask), ("lesion", arguments.lesion)):
-        if path is not None:
-            what = f"the {key} file"
-            scans[key] = read_scan(path, labels=True, what=what)
-            require_same_place(scans["image"], scans[key], what)
+    for key in ("mask", "lesion"):
+        if getattr(arguments, key) is not None:
+            scans[key] = read_labels(arguments, key, scans["image"])
     seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
     print(f"seed {seed}")
     inputs = [path for path in (arguments.input, arguments.mask, arguments.lesion) if path is not None]
@@ -84,5 +78,5 @@ def _seed_of_sample(seed: int, number: int) -> int:
 
 
 COMMAND = Command(
-    "augment a scan: NIfTI, a DICOM file, or the folder of a series", _add_augment_arguments, _run_augment
+    "augment a scan or radiograph: NIfTI, DICOM, NRRD, MetaImage, PNG, ...", _add_augment_arguments, _run_augment
 )

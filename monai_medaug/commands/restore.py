@@ -7,17 +7,17 @@ import re
 from pathlib import Path
 
 from monai_medaug.commands.command import Command
+from monai_medaug.commands.reading import add_input_arguments, read_input
 
 _CT_BELOW_HU = -500.0
-"""A NIfTI file doesn't state its modality: one with lower values is taken for a CT."""
+"""Only DICOM states its modality: another file with lower values is taken for a CT."""
 
 
 def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     from monai_medaug.scans.restore import RESTORATIONS
     from monai_medaug.transforms.denoise.base import NOISES
 
-    parser.add_argument("input", type=Path, metavar="INPUT", help=".nii, .nii.gz, a DICOM file, or a folder of them")
-    parser.add_argument("--series", type=int, metavar="N", help="which DICOM series of a folder with several, from 1")
+    add_input_arguments(parser)
     methods = list(RESTORATIONS)
     parser.add_argument("--method", choices=methods, required=True, metavar="METHOD", help=", ".join(methods))
     parser.add_argument(
@@ -25,7 +25,7 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
         choices=list(NOISES),
         help="rician: magnitude MR; ct: correlated, in HU (default: ct for a CT, else gaussian)",
     )
-    parser.add_argument("--sigma", type=float, help="noise level in the image's units; else estimated")
+    parser.add_argument("--sigma", type=float, metavar="S", help="noise level in the image's units; else estimated")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help=".nii or .nii.gz; a picture goes beside"
     )
@@ -33,7 +33,7 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run_restore(arguments: argparse.Namespace) -> None:
     from monai_medaug.figures import restoration_figure
-    from monai_medaug.scans import read_scan, staged, write_scan
+    from monai_medaug.scans import staged, write_scan
     from monai_medaug.scans.restore import restored_scan
 
     out = arguments.out
@@ -44,7 +44,7 @@ def _run_restore(arguments: argparse.Namespace) -> None:
         raise ValueError("--out must be a file, and is a folder")
     if out.exists() and arguments.input.exists() and out.samefile(arguments.input):
         raise ValueError("--out is the input: choose another file")
-    scan = read_scan(arguments.input, series=arguments.series)
+    scan = read_input(arguments)
     is_ct = scan.modality == "CT" or (scan.modality is None and float(scan.image.min()) < _CT_BELOW_HU)
     noise = arguments.noise or ("ct" if is_ct else "gaussian")
     restored, level = restored_scan(scan.image, arguments.method, arguments.sigma, noise, progress=True)
@@ -58,5 +58,5 @@ def _run_restore(arguments: argparse.Namespace) -> None:
 
 
 COMMAND = Command(
-    "denoise a scan: NIfTI, a DICOM file, or the folder of a series", _add_restore_arguments, _run_restore
+    "denoise a scan or radiograph: NIfTI, DICOM, NRRD, MetaImage, PNG, ...", _add_restore_arguments, _run_restore
 )

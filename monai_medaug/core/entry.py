@@ -12,6 +12,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai_medaug.core.contract import Call, Input, OperationContract, Params
 from monai_medaug.core.tensors import affine_of, image_dtype, plain_tensor, require_finite, say_once
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.labels import near_whole
 from monai_medaug.functional.precision import computing_dtype
 
 _SAME_PLACE = 0.25
@@ -142,7 +143,7 @@ def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int]
         whole = whole[list(samples)]
     whole = whole.to(entry.tensor.device)
     if declared.kind == "mask":
-        return whole != 0
+        return near_whole(whole) != 0
     require_finite(tensor, what)
     return whole.to(computing_dtype(whole.dtype)).contiguous()
 
@@ -186,7 +187,7 @@ def share_affines(entries: Sequence[Entry], geometric: bool) -> None:
         if entry.affine is None and geometric:
             say_once("an image has no affine: its voxels count as 1 mm")
         differs = geometric and entry.affine != entries[0].affine and entry.shape == entries[0].shape
-        if differs and entry.grid(0).displaced_from(entries[0].grid(0)) > _SAME_PLACE:
+        if differs and (entry.grid(0).displaced_from(entries[0].grid(0)) > _SAME_PLACE).any():
             say_once(
                 f"{entry.name} has the shape of {entries[0].name} and another affine: each is moved where its own "
                 "affine places it"

@@ -9,6 +9,7 @@ import numpy as np
 
 from monai_medaug.core.tensors import affine_of, plain_tensor
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.labels import near_whole
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class DisplayPlane:
 
     def resampled(self, mask: Any) -> np.ndarray:
         """The labels of a mask, on any grid, at the pixels of this slice."""
-        labels = plain_tensor(mask, "mask")[0].cpu().numpy()
+        labels = near_whole(plain_tensor(mask, "mask")[0]).cpu().numpy()
         own = VoxelGrid(
             labels.shape, affine_of(mask) or (self.grid.affine if labels.shape == self.grid.shape else None)
         )
@@ -94,7 +95,7 @@ def _fullest_slice(grid: VoxelGrid, axis: int, mask: Any) -> int:
     middle = grid.shape[axis] // 2
     if mask is None:
         return middle
-    labels = plain_tensor(mask, "mask")[0]
+    labels = near_whole(plain_tensor(mask, "mask")[0])
     own = VoxelGrid(tuple(labels.shape), affine_of(mask) or grid.affine)
     normal = grid.matrix[:3, axis] / grid.spacing[axis]
     across = int(np.abs(normal @ own.matrix[:3, :3] / np.asarray(own.spacing)).argmax())

@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from monai_medaug.functional.labels import near_whole
+
 _RING_VOXELS = 4
 _SPECK_SHARE = 0.01  # of the lesion: smaller parts depend on the sampling
 
 
 def label_counts(labels: torch.Tensor, region: torch.Tensor | None = None) -> dict[str, int]:
     """Voxels of each non-zero label of (C, *spatial) in a region, by value, with several channels "channel:value".
+
+    Values within 0.03 of a whole number count as that number.
 
     Example:
         >>> label_counts(torch.tensor([[[0, 1, 1, 7]]]))
@@ -19,11 +23,11 @@ def label_counts(labels: torch.Tensor, region: torch.Tensor | None = None) -> di
     counts = {}
     for channel, values in enumerate(labels):
         inside = values if region is None else values[region]
-        found, numbers = torch.unique(inside.to(torch.float64), return_counts=True)
+        found, numbers = torch.unique(near_whole(inside).to(torch.float64), return_counts=True)
         for value, number in zip(found.tolist(), numbers.tolist(), strict=True):
             if value != 0:
-                name = f"{value:g}" if len(labels) == 1 else f"{channel}:{value:g}"
-                counts[name] = number
+                shown = str(int(value)) if value.is_integer() else f"{value:g}"
+                counts[shown if len(labels) == 1 else f"{channel}:{shown}"] = number
     return counts
 
 

@@ -1,4 +1,4 @@
-"""Scans on disk: NIfTI and DICOM in, NIfTI out with the same geometry and without a patient's data."""
+"""Scans on disk: NIfTI, DICOM and others in, NIfTI out with the same geometry and without a patient's data."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
+from monai_medaug.core.arguments import number, whole_number
 from monai_medaug.core.tensors import say_once
-from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.scans.dicom import ScanError, read_dicom
+from monai_medaug.functional.labels import whole_labels
+from monai_medaug.scans.content import FileContent, one_volume
+from monai_medaug.scans.dicom import read_dicom
+from monai_medaug.scans.error import ScanError
+from monai_medaug.scans.formats import META_IMAGES, NRRDS, PICTURES, read_meta_image, read_nrrd, read_picture
+from monai_medaug.scans.nifti import is_nifti, read_nifti
 
-__all__ = ["Scan", "ScanError", "read_scan", "require_same_place", "staged", "write_scan"]
-
-_GEOMETRY_FIELDS = (
-    *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
-    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
-)
+__all__ = ["Scan", "ScanError", "read_scan", "staged", "write_scan"]
+_FLOAT32 = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,11 @@ class Scan:
             (HU for CT: slope and intercept are applied), or whole numbers for a mask. A single slice is 2D.
         header: a new NIfTI header with the geometry alone.
         shape: shape in the file, where a single slice has a third axis of 1.
-        modality: DICOM modality, "CT", "MR", "DX", ...; None for NIfTI.
+        modality: DICOM modality, "CT", "MR", "DX", ...; None for other formats.
         inverted: whether low values are bright (MONOCHROME1).
+        placement: how sure the affine is: ``"stated"``; ``"disputed"``, if sform and qform of a NIfTI disagree;
+            ``"guessed"``, if both have code 0, or an NRRD doesn't say how the patient lies; ``"none"`` for a PNG, JPEG,
+            TIFF or BMP.
     """
 
     image: MetaTensor
@@ -47,26 +51,39 @@ class Scan:
     shape: tuple[int, ...]
     modality: str | None = None
     inverted: bool = False
+    placement: str = "stated"
 
 
 def read_scan(
-    path: str | os.PathLike, labels: bool = False, what: str = "the input file", series: int | None = None
+    path: str | os.PathLike,
+    labels: bool = False,
+    what: str = "the input file",
+    volume: int | None = None,
+    nan_as: float | None = None,
+    series: int | None = None,
 ) -> Scan:
-    """Read a NIfTI file, a DICOM file (enhanced CT and MR too), or a folder with the slices of a DICOM series.
+    """Read a NIfTI file, a DICOM file, a folder with the slices of a DICOM series, or a file of another format.
 
     Slices are ordered by position along the normal; a tilted gantry gives a sheared affine. Padding values outside the
     reconstructed circle stay unchanged. In a folder, what is no image of the series is passed over with a notice:
-    reports, plans, segmentations, localizers, screenshots, duplicates.
+    reports, plans, segmentations, localizers, screenshots, duplicates. Pictures are (column, row), as DICOM images, in
+    pixels of 1 mm.
 
     Args:
-        path: ``.nii`` or ``.nii.gz``; any other name is read as DICOM.
-        labels: read a mask: whole numbers, in the file's integer type.
+        path: NIfTI (``.nii``, ``.nii.gz``, ``.hdr`` beside ``.img``), NRRD (``.nrrd``, needs pynrrd), MetaImage
+            (``.mha``, ``.mhd``, needs itk), or a greyscale picture (``.png``, ``.jpg``, ``.tif``, ``.bmp``); any other
+            name is read as DICOM.
+        labels: read a mask: whole numbers, in the file's integer type. Floats may lie up to 0.03 off.
         what: name of the file for error messages.
+        volume: which volume of a file with several, from 1. A mask of one serves every volume.
+        nan_as: finite value that replaces NaN; None refuses them.
         series: which DICOM series of a folder with several, from 1; an error lists them.
 
     Raises:
-        ScanError: missing, broken, not a greyscale image of 2 or 3 axes, several series and none chosen, no such
-            series, uneven slices, or a file of the folder that can't be read.
+        ScanError: missing, broken, not a greyscale image of 2 or 3 axes, several series or volumes and none chosen, no
+            such one, uneven slices, a file of the folder that can't be read, values that are not finite, or the package
+            for its format isn't installed.
+        ValueError: ``volume`` or ``nan_as`` is not such a number.
 
     Example:
         >>> from pydicom.data import get_testdata_file
@@ -75,63 +92,32 @@ def read_scan(
         ('CT', (1, 128, 128), -896.0, 1167.0)
     """
     path = Path(path)
-    notices: tuple[str, ...] = ()
+    volume = None if volume is None else whole_number("volume", volume, 1)
+    nan_as = None if nan_as is None else number("nan_as", nan_as, *_FLOAT32)
     try:
         with _discreet():
             if not path.exists():
                 raise ScanError(f"{what} does not exist")
-            if path.name.lower().endswith((".nii", ".nii.gz")):
-                if series is not None:
-                    raise ScanError(f"series chooses among DICOM series, and {what} is NIfTI")
-                (array, header, affine), modality, inverted = _from_nifti(path, what), None, False
-            else:
-                dicom = read_dicom(path, what, series)
-                array, header, affine, notices = dicom.array, dicom.header, dicom.affine, dicom.notices
-                modality, inverted = dicom.modality, dicom.inverted
-            if labels:
-                array = _whole_numbers(array, what)
-            elif array.dtype != np.float32:
-                array = array.astype(np.float32)
+            content = _read(path, what, labels, volume, series)
+            array, affine = content.array, content.affine
+            array = (
+                _labels(array, nan_as, what) if labels else _finite(array.astype(np.float32, copy=False), nan_as, what)
+            )
     except ScanError:
         raise
-    except Exception as error:  # nibabel, pydicom, zlib and numpy raise many kinds, whose messages name the path
+    except Exception as error:  # the readers raise many kinds, whose messages name the path
         raise ScanError(
             f"{what} cannot be read: it is broken, incomplete or unreadable ({type(error).__name__})"
         ) from None
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-12:
         raise ScanError(f"{what} has no usable geometry: its affine is singular or not finite")
-    for notice in notices:
+    for notice in content.notices:
         say_once(notice)
     shape = array.shape
     spatial = shape[:2] if all(n == 1 for n in shape[2:]) else shape[:3]
     image = torch.from_numpy(np.ascontiguousarray(array).reshape(1, *spatial))
-    return Scan(MetaTensor(image, affine=torch.from_numpy(affine)), header, shape, modality, inverted)
-
-
-def require_same_place(scan: Scan, labels: Scan, what: str = "the mask file") -> None:
-    """Raise if most labels lie outside the image, since they belong to another scan or lack their affine.
-
-    Args:
-        scan: the image.
-        labels: read with ``labels=True``; the grid may differ from the image's.
-        what: name of the labels for the error message.
-
-    Raises:
-        ScanError: the numbers of axes differ, or more than half of the labelled voxels lie outside.
-    """
-    if labels.image.ndim != scan.image.ndim:
-        raise ScanError(f"{what} must have {scan.image.ndim - 1} axes as the input has, got {labels.image.ndim - 1}")
-    index = labels.image[0].as_tensor().nonzero().numpy()
-    if len(index) == 0:
-        return
-    grid, own = (VoxelGrid(tuple(s.image.shape[1:]), s.image.affine.tolist()) for s in (scan, labels))
-    to_image = (np.linalg.inv(grid.matrix) @ own.matrix)[-index.shape[1] - 1 : -1, -index.shape[1] - 1 :]
-    position = index @ to_image[:, :-1].T + to_image[:, -1]
-    inside = ((position > -1) & (position < grid.shape)).all(axis=1).mean()
-    if inside < 0.5:
-        raise ScanError(
-            f"{what} does not match the input: {1 - inside:.0%} of its labels lie outside in world coordinates"
-        )
+    image = MetaTensor(image, affine=torch.from_numpy(affine))
+    return Scan(image, content.header, shape, content.modality, content.inverted, content.placement)
 
 
 def write_scan(image: torch.Tensor, scan: Scan, path: str | os.PathLike) -> None:
@@ -194,7 +180,7 @@ def staged(folder: str | os.PathLike) -> Iterator[Path]:
 @contextlib.contextmanager
 def _discreet() -> Iterator[None]:
     """Silence the readers, whose warnings and log lines quote values and paths."""
-    loggers = [logging.getLogger(name) for name in ("pydicom", "nibabel.global")]
+    loggers = [logging.getLogger(name) for name in ("pydicom", "nibabel.global", "PIL.Image", "PIL.TiffImagePlugin")]
     before = [logger.disabled for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -207,28 +193,48 @@ def _discreet() -> Iterator[None]:
                 logger.disabled = state
 
 
-def _whole_numbers(array: np.ndarray, what: str) -> np.ndarray:
-    if array.dtype.kind == "f":
-        if not np.array_equal(array, np.round(array)):
-            raise ScanError(f"{what} must hold whole numbers, one per label")
-        return array.astype(np.uint8 if array.min() >= 0 and array.max() < 256 else np.int32)
-    return array.astype(np.int64) if array.dtype in (np.uint32, np.uint64) else array
+def _read(path: Path, what: str, labels: bool, volume: int | None, series: int | None) -> FileContent:
+    """The content of a file, by the reader that its name asks for."""
+    suffix = "" if path.is_dir() else path.suffix.lower()
+    if series is not None and suffix and (is_nifti(path) or suffix in (*META_IMAGES, *NRRDS, *PICTURES)):
+        raise ScanError(f"series (--series) chooses among DICOM series, and {what} is no DICOM")
+    if suffix and is_nifti(path):
+        return read_nifti(path, what, labels, volume)
+    if suffix in META_IMAGES:
+        return read_meta_image(path, what, labels, volume)
+    if suffix in NRRDS:
+        return read_nrrd(path, what, labels, volume)
+    content = read_picture(path, what, labels) if suffix in PICTURES else read_dicom(path, what, series)
+    return content._replace(array=one_volume(content.array, volume, labels, what))
 
 
-def _from_nifti(path: Path, what: str) -> tuple[np.ndarray, Any, np.ndarray]:
-    import nibabel as nib
+def _finite(array: np.ndarray, nan_as: float | None, what: str) -> np.ndarray:
+    """Refuse infinite values, and NaN unless they are replaced."""
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return array
+    missing = np.isnan(array)
+    infinite = int(np.isinf(array).sum())
+    if infinite:
+        raise ScanError(f"{what} holds {infinite} infinite values, or too large for float32: they must be finite")
+    if nan_as is None:
+        raise ScanError(
+            f"{what} holds NaN in {int(missing.sum())} of {missing.size} voxels: name the value that they become by "
+            "nan_as (--nan-as, where it is 0 in masks)"
+        )
+    return np.where(missing, array.dtype.type(nan_as), array)
 
-    image = nib.load(path)
-    if not isinstance(image, nib.Nifti1Image):
-        raise ScanError(f"{what} is not a NIfTI file")
-    array = np.asanyarray(image.dataobj)
-    if array.dtype.kind not in "iuf":
-        raise ScanError(f"{what} must be a greyscale image, got voxels of type {array.dtype}")
-    if array.ndim < 2 or array.size == 0 or any(n != 1 for n in array.shape[3:]):
-        raise ScanError(f"{what} must be an image of 2 or 3 axes, got shape {array.shape}")
-    header = type(image.header)()
-    header.set_data_shape(array.shape)
-    for name in _GEOMETRY_FIELDS:
-        header[name] = image.header[name]
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return array, header, image.affine.astype(np.float64)
+
+def _labels(array: np.ndarray, nan_as: float | None, what: str) -> np.ndarray:
+    """Labels in the file's integer type; floats in one that holds them."""
+    if array.dtype.kind != "f":
+        return array.astype(np.int64) if array.dtype in (np.uint32, np.uint64) else array
+    array = _finite(array.astype(np.float64), nan_as, what)
+    try:
+        whole = whole_labels(torch.from_numpy(array), what, ", one per label").numpy()
+    except ValueError as error:
+        raise ScanError(str(error)) from None
+    ends = whole.min(), whole.max()
+    fitting = next(
+        t for t in (np.uint8, np.int32, np.int64) if np.iinfo(t).min <= ends[0] and ends[1] <= np.iinfo(t).max
+    )
+    return whole.astype(fitting)

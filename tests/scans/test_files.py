@@ -11,7 +11,8 @@ import pytest
 import torch
 from monai.transforms import LoadImage
 
-from monai_medaug.scans.files import ScanError, read_scan, require_same_place, staged, write_scan
+from monai_medaug.scans.files import ScanError, read_scan, staged, write_scan
+from monai_medaug.scans.place import require_same_place
 from tests.scan_files import (
     AFFINE,
     CT_SMALL,
@@ -31,7 +32,7 @@ def written(scan, tmp_path, image=None):
 
 
 def test_one_dicom_slice_reads_as_monai_reads_it(tmp_path):
-    scan, monai = read_scan(CT_SMALL), LoadImage(ensure_channel_first=True)(CT_SMALL)
+    scan, monai = read_scan(CT_SMALL), LoadImage("PydicomReader", ensure_channel_first=True)(CT_SMALL)
     assert torch.equal(scan.image.as_tensor(), monai.as_tensor())
     affine = scan.image.affine.numpy()
     np.testing.assert_allclose(affine[:, [0, 1, 3]], monai.affine.numpy()[:, [0, 1, 3]])
@@ -331,7 +332,10 @@ def test_staged_files_arrive_together_or_not_at_all(tmp_path, error):
 
 
 def test_real_slice_and_volume_of_a_tilted_head(tmp_path):
-    single, monai = (read(real_scan("ct_head_ge_12.dcm")) for read in (read_scan, LoadImage(ensure_channel_first=True)))
+    single, monai = (
+        read(real_scan("ct_head_ge_12.dcm"))
+        for read in (read_scan, LoadImage("PydicomReader", ensure_channel_first=True))
+    )
     assert torch.equal(single.image.as_tensor(), monai.as_tensor())
     affine = single.image.affine.numpy()
     np.testing.assert_allclose(affine[:, [0, 1, 3]], monai.affine.numpy()[:, [0, 1, 3]], atol=1e-9)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
-from monai_medaug.core.tensors import affine_of
+from monai_medaug.core.tensors import affine_of, with_meta
 from monai_medaug.figures.gallery.images import GalleryImage
 from monai_medaug.figures.gallery.rows import (
     RowPicture,
@@ -101,7 +101,8 @@ def _with_white(image: MetaTensor, sigma: int) -> MetaTensor:
 
 def _with_rician(image: MetaTensor, sigma: int) -> MetaTensor:
     real, imaginary = white_noise((2, *image.shape), [_SEED], image.device)[0]
-    return magnitude_noise(image[None], torch.tensor(sigma), real[None], imaginary.square()[None])[0]
+    noisy = magnitude_noise(image.as_tensor()[None], torch.tensor(sigma), real[None], imaginary.square()[None])
+    return with_meta(noisy[0], image)
 
 
 def _with_ct(image: MetaTensor, sigma: int) -> MetaTensor:

@@ -89,17 +89,17 @@ class VoxelGrid:
         middle = np.array([(n - 1) / 2 for n in self.size])
         return self.matrix[:3, :3] @ middle + self.matrix[:3, 3]
 
-    def displaced_from(self, other: VoxelGrid) -> float:
-        """Greatest distance of a corner from the same index of another grid of this shape, in voxels of this one.
+    def displaced_from(self, other: VoxelGrid) -> np.ndarray:
+        """Greatest distance of a voxel from that of the same index in another grid, in voxels along each axis of this.
 
         Example:
             >>> VoxelGrid((4, 4), np.eye(4)).displaced_from(VoxelGrid((4, 4), np.diag([2, 1, 1, 1])))
-            3.0
+            array([3., 0.])
         """
         corners = np.array(list(product(*((0, n - 1) for n in self.size))), dtype=np.float64).T
         there = other.matrix[:3, :3] @ corners + other.matrix[:3, 3:]
         back = np.linalg.solve(self.matrix[:3, :3], there - self.matrix[:3, 3:])
-        return float(np.abs(back - corners).max())
+        return np.abs(back - corners).max(axis=1)[3 - len(self.shape) :]
 
     def resized(self, shape: Sequence[int]) -> VoxelGrid:
         """A grid of other voxels over the same field of view: the outer corners stay in place in the world.

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from monai_medaug.functional.labels import near_whole
+
 Box = tuple[tuple[int, ...], tuple[int, ...]]
 
 
@@ -39,7 +41,7 @@ def lesion_mask(mask: torch.Tensor, labels: Sequence[int], name: str) -> torch.T
     if len(mask) == 1:
         if not labels:
             return flags[0]
-        values = mask[0] if mask.is_floating_point() else mask[0].to(torch.int64)
+        values = near_whole(mask[0]) if mask.is_floating_point() else mask[0].to(torch.int64)
         return torch.isin(values, torch.tensor(list(labels), device=mask.device).to(values.dtype))
     if any(not 0 <= channel < len(mask) for channel in labels):
         raise ValueError(f"lesion_labels must name channels of {name} below {len(mask)}, got {list(labels)}")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from monai_medaug.functional.acceleration import one_thread
+from monai_medaug.functional.labels import near_whole, whole_labels
 from monai_medaug.functional.precision import computing_dtype
 
 Corner = tuple[float, ...]
@@ -146,9 +147,7 @@ def soft_labels(labels: torch.Tensor, classes: int | None, name: str) -> torch.T
     if labels.is_floating_point():
         if not ids_wanted:
             return labels
-        if bool((labels != labels.round()).any()):
-            raise ValueError(f"{name} must hold whole numbers with num_classes, got fractions")
-        labels = labels.long()
+        labels = whole_labels(labels, name, " with num_classes").long()
     if labels.dtype == torch.bool:
         if not ids_wanted:
             return labels.float()
@@ -171,7 +170,8 @@ def soft_masks(masks: torch.Tensor, classes: int | None, name: str) -> torch.Ten
 
     Args:
         masks: (B, C, *spatial). One channel of whole numbers and ``classes``: one-hot (B, classes, *spatial) in
-            float32. Flags (values 0 and 1, any number of channels): float32. Floats within [0, 1]: as they are.
+            float32. Flags (values 0 and 1, any number of channels): float32. Floats within [0, 1]: as they are, and
+            clamped if up to 0.03 beyond.
         classes: number of labels of a one-channel mask, background included.
         name: for error messages.
 
@@ -183,16 +183,20 @@ def soft_masks(masks: torch.Tensor, classes: int | None, name: str) -> torch.Ten
         [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
     """
     if masks.shape[1] == 1 and classes is not None:
-        if masks.is_floating_point() and bool((masks != masks.round()).any()):
-            raise ValueError(f"{name} must hold whole numbers with num_mask_classes, got fractions")
+        masks = whole_labels(masks, name, " with num_mask_classes")
         masks = masks.to(torch.uint8) if masks.dtype == torch.bool else _countable(masks)
         _require_classes(masks, classes, name)
         spread = torch.arange(classes, device=masks.device).reshape(1, -1, *[1] * (masks.ndim - 2))
         return (masks == spread).float()
     if masks.dtype == torch.bool:
         return masks.float()
-    if masks.is_floating_point() and float(masks.min()) >= 0 and float(masks.max()) <= 1:
-        return masks
+    if masks.is_floating_point():
+        ends = torch.stack([masks.min(), masks.max()])
+        if bool(((ends >= 0) & (ends <= 1)).all()):
+            return masks
+        ends = near_whole(ends)
+        if bool(((ends >= 0) & (ends <= 1)).all()):
+            return masks.clamp(0, 1)
     hint = "a mask of several labels needs num_mask_classes to be blended, or target_form='pair'"
     _require_flags(masks, name, hint)
     return masks.float()

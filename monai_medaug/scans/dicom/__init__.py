@@ -3,7 +3,6 @@
 MONAI's reader sorts slices by number instead of position, mixes the series of a folder, and names paths in warnings.
 """
 
-from monai_medaug.scans.dicom.error import ScanError
-from monai_medaug.scans.dicom.reader import DicomImage, read_dicom
+from monai_medaug.scans.dicom.reader import read_dicom
 
-__all__ = ["DicomImage", "ScanError", "read_dicom"]
+__all__ = ["read_dicom"]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from monai_medaug.scans.dicom.error import ScanError
+from monai_medaug.scans.error import ScanError
 
 IMAGE, LOCALIZER, CAPTURE, SCREENSHOT, COLOURED = (
     "image",

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_medaug.scans.dicom.error import ScanError
 from monai_medaug.scans.dicom.objects import whole_element
+from monai_medaug.scans.error import ScanError
 
 
 @dataclass(frozen=True)

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from monai_medaug.scans.dicom.error import ScanError
+from monai_medaug.scans.content import FileContent, header_of
 from monai_medaug.scans.dicom.gaps import numbering_gaps
 from monai_medaug.scans.dicom.objects import CAPTURE, dicom_objects, object_kind, whole_element
 from monai_medaug.scans.dicom.planes import Plane, image_planes, incomplete_images
 from monai_medaug.scans.dicom.series import chosen_series, greyscale_images, said_counts
 from monai_medaug.scans.dicom.stack import stack_order
+from monai_medaug.scans.error import ScanError
 
 
-@dataclass(frozen=True)
-class DicomImage:
-    """What is read.
-
-    Attributes:
-        array: voxels (column, row, slice) in float32 after slope and intercept.
-        header: a NIfTI header with the geometry.
-        affine: to RAS+ mm, sheared for a tilted gantry.
-        modality: as stated, or None.
-        inverted: whether low values are bright (MONOCHROME1).
-        notices: for the user, without values that identify.
-    """
-
-    array: np.ndarray
-    header: Any
-    affine: np.ndarray
-    modality: str | None
-    inverted: bool
-    notices: tuple[str, ...]
-
-
-def read_dicom(path: Path, what: str, series: int | None = None) -> DicomImage:
+def read_dicom(path: Path, what: str, series: int | None = None) -> FileContent:
     """The slices of a file or folder, ordered by position along the normal.
 
     Args:
@@ -49,8 +28,6 @@ def read_dicom(path: Path, what: str, series: int | None = None) -> DicomImage:
     Raises:
         ScanError: no greyscale image, broken files, several series, uneven slices, or no decoder for the compression.
     """
-    import nibabel as nib
-
     objects = dicom_objects(path, what)
     images, passed = greyscale_images(objects, path.is_dir(), what)
     images = chosen_series(images, series, what)
@@ -58,16 +35,12 @@ def read_dicom(path: Path, what: str, series: int | None = None) -> DicomImage:
         share = f"{broken} of {len(images)} images are " if len(images) > 1 else "it is "
         raise ScanError(f"{what} is a broken DICOM: {share}cut short or without pixels")
     affine, slices = stack_order([plane for image in images for plane in image_planes(image, what)], what)
-    header = nib.Nifti1Header()
     array = _stacked_voxels(slices, what)
-    header.set_data_shape(array.shape)
-    header.set_zooms(np.linalg.norm(affine[:3, :3], axis=0))
-    header.set_xyzt_units("mm")
-    header.set_sform(affine, code="scanner")
     first = images[0]
     inverted = str(first.get("PhotometricInterpretation")).strip().upper() == "MONOCHROME1"
     notices = _said_notices(objects, slices, passed, what)
-    return DicomImage(array, header, affine, str(first.get("Modality") or "") or None, inverted, notices)
+    modality = str(first.get("Modality") or "") or None
+    return FileContent(array, header_of(array.shape, affine), affine, modality, inverted, notices=notices)
 
 
 def _stacked_voxels(slices: list[Plane], what: str) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from monai_medaug.scans.dicom.error import ScanError
 from monai_medaug.scans.dicom.objects import CAPTURE, IMAGE, LOCALIZER, object_kind, whole_element
+from monai_medaug.scans.error import ScanError
 
 _KNOWN_MODALITIES = frozenset(
     ("CR", "CT", "DX", "IO", "MG", "MR", "NM", "OCT", "OT", "PT", "PX", "RF", "RG", "RTIMAGE", "SC", "US", "XA")

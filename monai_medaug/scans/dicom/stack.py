@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_medaug.scans.dicom.error import ScanError
 from monai_medaug.scans.dicom.gaps import repeated_positions, uneven_gaps
 from monai_medaug.scans.dicom.planes import Plane
+from monai_medaug.scans.error import ScanError
 
 _UNEVEN = 0.2
 """Tolerance of slice positions in an even stack, as a share of the step: positions are often rounded."""

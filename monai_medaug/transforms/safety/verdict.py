@@ -15,6 +15,7 @@ from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.tensors import affine_of, plain_tensor
 from monai_medaug.core.trace import Record, is_ours
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.labels import near_whole, whole_labels
 from monai_medaug.functional.preservation import (
     contrast_to_noise,
     counting_slack,
@@ -100,7 +101,7 @@ def _passage(before: MetaTensor, after: MetaTensor) -> _Passage | None:
         return None
     records = [r for r in after.applied_operations[len(before.applied_operations) :] if r.get("do_transforms")]
     steps = [r for r in records if is_ours(r) and r["class"] in REGISTRY and REGISTRY[r["class"]].geometric]
-    source, result = plain_tensor(before, "label"), plain_tensor(after, "label")
+    source, result = (near_whole(plain_tensor(m, "label")) for m in (before, after))
     grids = [VoxelGrid(tuple(t.shape[1:]), affine_of(m)) for t, m in ((source, before), (result, after))]
     kept = torch.ones(source.shape[1:], dtype=torch.bool, device=source.device)
     covered = torch.ones(result.shape[1:], dtype=torch.bool, device=source.device)
@@ -171,8 +172,7 @@ def _judge_label(
     if passage is None or not bool(passage.source.any()):
         return None
     violations = []
-    if not bool((passage.source.double() == passage.source.double().round()).all()):
-        raise ValueError(f"{key!r} must hold whole numbers to be a label map")
+    whole_labels(passage.source, repr(key), " to be a label map")
     first = label_counts(passage.source, passage.kept)
     last = label_counts(passage.result, passage.covered)
     changes = {}

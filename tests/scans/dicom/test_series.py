@@ -37,7 +37,7 @@ def test_both_commands_choose(two_series, tmp_path, capfd):
     restore = ("restore", two_series, "--method", "median", "--out", out / "a.nii")
     assert augment(two_series, out) == run(*restore) == 2
     assert capfd.readouterr().err.count(LISTED) == 2
-    assert augment(two_series, out, "--series", 3) == run(*restore, "--series", 0) == 2
+    assert augment(two_series, out, "--series", 3) == run(*restore, "--series", 4) == 2
     assert capfd.readouterr().err.count(LISTED) == 2
     assert not out.exists()
     assert augment(two_series, out, "--series", 1, "--seed", 1) == 0
@@ -72,7 +72,7 @@ def test_damage_in_another_series_is_no_matter(two_series):
 
 
 def test_nifti_and_single_files_have_no_series_to_choose(tmp_path):
-    assert "series chooses among DICOM series" in refusal(write_nifti(tmp_path / "a.nii", ct_volume()), series=1)
+    assert "chooses among DICOM series" in refusal(write_nifti(tmp_path / "a.nii", ct_volume()), series=1)
     dicom_slice(tmp_path / "x")
     assert heard(tmp_path / "x", series=1)[0].image.shape == (1, 128, 128)
     assert "(1: CT, 1 slice(s) of 128 x 128), got 2" in refusal(tmp_path / "x", series=2)

@@ -1,0 +1,67 @@
+"""The arguments by which commands read their input, and the input."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from monai_medaug.scans.files import Scan
+
+
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the input file and how it is read."""
+    formats = "NIfTI, a DICOM file or the folder of a series, NRRD, MetaImage, or a greyscale PNG, JPEG, TIFF or BMP"
+    parser.add_argument("input", type=Path, metavar="INPUT", help=formats)
+    parser.add_argument(
+        "--volume", type=whole_number_from(1), metavar="N", help="which volume of a file with several (4D), from 1"
+    )
+    parser.add_argument(
+        "--series", type=whole_number_from(1), metavar="N", help="which DICOM series of a folder with several, from 1"
+    )
+    parser.add_argument(
+        "--nan-as", type=_finite_number, metavar="VALUE", help="replace NaN by this value, in masks by 0; else refused"
+    )
+
+
+def read_input(arguments: argparse.Namespace) -> Scan:
+    """The scan that the arguments name."""
+    from monai_medaug.scans.files import read_scan
+
+    return read_scan(arguments.input, volume=arguments.volume, nan_as=arguments.nan_as, series=arguments.series)
+
+
+def read_labels(arguments: argparse.Namespace, key: str, scan: Scan) -> Scan:
+    """The mask or lesion that the arguments name, at its place on the scan."""
+    from monai_medaug.scans.files import read_scan
+    from monai_medaug.scans.place import placed_labels
+
+    what, nan_as = f"the {key} file", None if arguments.nan_as is None else 0.0
+    labels = read_scan(getattr(arguments, key), True, what, volume=arguments.volume, nan_as=nan_as)
+    return placed_labels(scan, labels, what)
+
+
+def whole_number_from(least: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number from ``least`` on."""
+
+    def number(text: str) -> int:
+        try:
+            if int(text) >= least:
+                return int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError("must be a whole number") from None
+        raise argparse.ArgumentTypeError(f"must be {least} or more")
+
+    return number
+
+
+def _finite_number(text: str) -> float:
+    try:
+        if math.isfinite(float(text)):
+            return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a number") from None
+    raise argparse.ArgumentTypeError("must be finite")

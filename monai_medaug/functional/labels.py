@@ -1,0 +1,50 @@
+"""Labels that are nearly whole numbers, as slope and intercept of a file or float arithmetic leave them."""
+
+from __future__ import annotations
+
+import torch
+
+_NEARLY = 0.03 + 1e-5
+"""Distance from a whole number that counts as none, with what float32 adds."""
+
+
+def near_whole(values: torch.Tensor) -> torch.Tensor:
+    """Values within 0.03 of a whole number rounded to it, all others unchanged; integers as they are.
+
+    Example:
+        >>> near_whole(torch.tensor([0.996, 2.0000153, -0.001, 0.5])).tolist()
+        [1.0, 2.0, 0.0, 0.5]
+    """
+    if not values.is_floating_point():
+        return values
+    whole = values.round() + 0.0  # no negative zero
+    return torch.where((values - whole).abs() <= _NEARLY, whole, values)
+
+
+def whole_labels(labels: torch.Tensor, name: str, purpose: str = "") -> torch.Tensor:
+    """Labels as whole numbers, in their own type.
+
+    Args:
+        labels: numbers; floats may lie up to 0.03 off.
+        name: for error messages.
+        purpose: continues "must hold whole numbers" in the message.
+
+    Raises:
+        ValueError: a value lies further from any whole number.
+
+    Example:
+        >>> whole_labels(torch.tensor([0.996, 7.0]), "mask").tolist()
+        [1.0, 7.0]
+        >>> whole_labels(torch.tensor([0.25, 7.0]), "mask")
+        Traceback (most recent call last):
+        ValueError: mask must hold whole numbers, got fractions, up to 0.25 away from one
+    """
+    near = near_whole(labels)
+    if near is labels:
+        return labels
+    if not bool(torch.isfinite(near).all()):
+        raise ValueError(f"{name} must hold whole numbers{purpose}, got NaN or infinite values")
+    worst = float((near - near.round()).abs().max()) if near.numel() else 0.0
+    if worst > 0:
+        raise ValueError(f"{name} must hold whole numbers{purpose}, got fractions, up to {worst:.2g} away from one")
+    return near
