@@ -12,7 +12,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai_medaug.core.contract import Call, Input, OperationContract, Params
 from monai_medaug.core.tensors import affine_of, image_dtype, plain_tensor, require_finite, say_once
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.precision import computing_dtype
+from monai_medaug.functional.precision import computing_dtype, samples_at
 
 
 class Given(NamedTuple):
@@ -75,7 +75,7 @@ class Entry:
         """The chosen samples (B, C, ...) in the computing type; masks keep theirs."""
         x = self.tensor if self.batched else self.tensor[None]
         if len(samples) < len(x):
-            x = x[list(samples)]
+            x = samples_at(x, list(samples))
         return x if self.mode == "nearest" else x.to(computing_dtype(x.dtype)).contiguous()
 
     def grid(self, sample: int) -> VoxelGrid:
@@ -131,7 +131,7 @@ def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int]
             f"{list(tensor.shape)}"
         )
     if len(samples) < len(whole):
-        whole = whole[list(samples)]
+        whole = samples_at(whole, list(samples))
     whole = whole.to(entry.tensor.device)
     if declared.kind == "mask":
         return whole != 0
