@@ -120,10 +120,10 @@ class SampleSeeded(MapTransform, InvertibleTransform, RandomizableTrait):
     """Run any transform with draws that depend on (seed, sample id, epoch) alone.
 
     The number and order of workers, the rank that gets a sample, and a resumed run then make no difference. Each call
-    seeds the transform, MONAI's steps included, with a stable hash of the three. Crops that an earlier step cut from one
-    sample, such as ``RandCropByPosNegLabeld(num_samples=4)``, have each their own draws, by MONAI's ``patch_index`` in
-    their meta data. The class has no `set_random_state`, through which MONAI's loaders would give every worker another
-    seed.
+    seeds the transform, MONAI's steps included, with a stable hash of the three. Crops of one sample that an earlier
+    step cut, such as ``RandCropByPosNegLabeld(num_samples=4)``, have each their own draws, by MONAI's ``patch_index``
+    in their meta data. The class has no `set_random_state`, through which MONAI's loaders would give every worker
+    another seed.
 
     Args:
         transform: a dictionary transform or a Compose.
