@@ -11,6 +11,7 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
+import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import decollate_batch, list_data_collate
 from monai.transforms.compose import Compose, OneOf, RandomOrder, SomeOf
@@ -193,4 +194,38 @@ def _run_each(transform: Any, draws: list[Any], data: Any) -> Any:
         samples = decollate_batch(dict(data))
     else:
         samples = decollate_batch(data) if isinstance(data, MetaTensor) else list(data)
-    return list_data_collate([result(s, d) for s, d in zip(samples, draws, strict=True)])
+    results = [result(s, d) for s, d in zip(samples, draws, strict=True)]
+    if not all(isinstance(r, Mapping) for r in (*samples, *results)):
+        return list_data_collate(results)
+    return _with_results(data, samples, results, keys_of([transform]))
+
+
+def _with_results(data: Mapping, samples: list[Any], results: list[Any], touched: tuple) -> dict:
+    """The batch with what a step changed; other keys keep their objects, which collating would cast and move.
+
+    A MetaTensor under one of the step's keys counts as changed: MONAI writes into its trace.
+    """
+    for key in {k: None for r in results for k in r}:
+        found = sum(key in r for r in results)
+        if found < len(results):
+            raise ValueError(
+                f"{key!r} must be in all samples of the batch or in none after a step, got {found} of {len(results)}"
+            )
+    kept = {
+        key
+        for key in data
+        if all(key in r and r[key] is s[key] for r, s in zip(results, samples, strict=True))
+        and not (isinstance(data[key], MetaTensor) and (not touched or key in touched))
+    }
+    fresh = {key: [r[key] for r in results] for key in results[0] if key not in kept}
+    collated = list_data_collate([{k: v[i] for k, v in fresh.items()} for i in range(len(results))]) if fresh else {}
+    for key, values in fresh.items():
+        old, new = data.get(key), collated[key]
+        if (
+            isinstance(old, torch.Tensor)
+            and isinstance(new, torch.Tensor)
+            and isinstance(values[0], (bool, int, float))
+        ):
+            dtype = old.dtype if torch.can_cast(new.dtype, old.dtype) else new.dtype
+            collated[key] = new.to(old.device, dtype)
+    return {key: data[key] if key in kept else collated[key] for key in results[0]}

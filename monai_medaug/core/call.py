@@ -32,7 +32,7 @@ from monai_medaug.core.tensors import (
 )
 from monai_medaug.core.trace import new_record, push_batch_records, push_record
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.precision import computing_dtype
+from monai_medaug.functional.precision import computing_dtype, put_samples
 
 _HALF = torch.finfo(torch.float16).max
 _ALIKE = 0.25
@@ -188,7 +188,7 @@ def _with_others(entry: Entry, out: torch.Tensor, samples: Sequence[int], count:
             f"type from {entry.out_dtype} to {out.dtype}, got {len(samples)} of {count}"
         )
     whole = entry.tensor.to(entry.out_dtype, copy=True)
-    whole[samples] = out
+    put_samples(whole, samples, out)
     return whole
 
 

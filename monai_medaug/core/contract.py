@@ -38,6 +38,7 @@ import torch
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.tensors import require_finite
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.precision import samples_at
 
 Params = dict[str, Any]
 REGISTRY: dict[str, type[OperationContract]] = {}
@@ -111,7 +112,7 @@ class Call:
     def of(self, members: Sequence[int]) -> Call:
         """The call of some samples, for kernels that process samples of one kind together."""
         return Call(
-            self.image[list(members)],
+            samples_at(self.image, list(members)),
             [self.draws[i] for i in members],
             self.settings,
             [self.grids[i] for i in members],

@@ -13,7 +13,7 @@ from monai_medaug.core.contract import Call, Input, OperationContract, Params
 from monai_medaug.core.tensors import affine_of, image_dtype, plain_tensor, require_finite, say_once
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.labels import near_whole
-from monai_medaug.functional.precision import computing_dtype
+from monai_medaug.functional.precision import computing_dtype, samples_at
 
 _SAME_PLACE = 0.25
 """Distance in voxels from which grids of one shape differ: headers round."""
@@ -84,7 +84,7 @@ class Entry:
         """The chosen samples (B, C, ...) in the computing type; masks keep theirs."""
         x = self.tensor if self.batched else self.tensor[None]
         if len(samples) < len(x):
-            x = x[list(samples)]
+            x = samples_at(x, list(samples))
         return x if self.mode == "nearest" else x.to(computing_dtype(x.dtype)).contiguous()
 
     def grid(self, sample: int) -> VoxelGrid:
@@ -140,7 +140,7 @@ def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int]
             f"{list(tensor.shape)}"
         )
     if len(samples) < len(whole):
-        whole = whole[list(samples)]
+        whole = samples_at(whole, list(samples))
     whole = whole.to(entry.tensor.device)
     if declared.kind == "mask":
         return near_whole(whole) != 0

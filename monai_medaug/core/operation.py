@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +17,7 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.inverse import InvertibleTransform
 from monai.transforms.lazy.functional import apply_pending_transforms
+from monai.transforms.traits import RandomizableTrait
 from monai.transforms.transform import RandomizableTransform
 from monai.utils.enums import TransformBackends
 from monai.utils.misc import get_seed
@@ -23,7 +26,8 @@ from monai_medaug.core.arguments import number
 from monai_medaug.core.call import Outcome, apply_record, run_operation
 from monai_medaug.core.contract import OperationContract, Params
 from monai_medaug.core.entry import Entry, Given, grid_of
-from monai_medaug.core.tensors import affine_of, plain_tensor, with_meta
+from monai_medaug.core.random_state import WatchedRandomState
+from monai_medaug.core.tensors import affine_of, plain_tensor, steady_state, with_meta
 from monai_medaug.core.trace import last_record, without_record
 from monai_medaug.functional.geometry.grid import VoxelGrid
 
@@ -35,7 +39,24 @@ class Operation(OperationContract, InvertibleTransform):
     abstract = True
 
     def __init__(self) -> None:
-        self.uid = uuid.uuid4().hex
+        self.face: tuple = ()
+        self._uid = uuid.uuid4().hex if isinstance(self, RandomizableTrait) else None
+
+    @property
+    def uid(self) -> str:
+        """The name of the instance in its records.
+
+        Equal deterministic instances have the same, in any process: they pickle alike, by which MONAI finds a cached
+        result, and undo what the others did. The dictionary twins say in ``face`` what tells them apart.
+        """
+        if self._uid is None:
+            text = json.dumps([type(self).__name__, *self.face, self.settings()])
+            self._uid = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return self._uid
+
+    def __getstate__(self) -> Any:
+        self._uid = self.uid  # whether it was used before or not
+        return steady_state(super().__getstate__())
 
     def next_params(self) -> Params | None:
         """The draw of the next call; None if it is skipped."""
@@ -93,7 +114,7 @@ class Operation(OperationContract, InvertibleTransform):
         return invert_entry(self, data, "img")
 
 
-class RandomOperation(Operation, RandomizableTransform):
+class RandomOperation(Operation, WatchedRandomState, RandomizableTransform):
     """Base of the random array classes: each instance has its own random state."""
 
     abstract = True
@@ -112,6 +133,7 @@ class RandomOperation(Operation, RandomizableTransform):
 
     def randomize(self, data: Any = None) -> None:
         """Decide whether to apply, and draw the parameters."""
+        self.watch_state()
         super().randomize(None)
         self.drawn = toward_identity(self.draw(), self.identity, self.strength) if self._do_transform else None
 

@@ -20,19 +20,24 @@ def move_companions(record: dict[str, Any], data: Any, name: str, boxes: bool, s
 
     Args:
         record: an applied record of a geometric operation.
-        data: numpy array or tensor; the result has the same kind and floating type.
+        data: numpy array or tensor; the result has the same kind and floating type. None at all, (0,) or (0, D), is
+            returned as it is.
         name: key for error messages.
         boxes: whether ``data`` are boxes, lower corner then upper; the result bounds the deformed box.
         space: ``"world"`` (mm) or ``"voxel"`` (index of the reference grid).
         inverse: move back.
     """
     values = np.asarray(data.detach().cpu() if isinstance(data, torch.Tensor) else data, dtype=np.float64)
+    if values.shape == (0,):  # none at all, as numpy reads an empty list
+        return data
     extra = record["extra_info"]
     grid = grid_of(extra["grid"])
     axes = len(grid.shape)
     widths = [axes * (1 + boxes)] + ([3 * (1 + boxes)] if space == "world" else [])
     if values.ndim != 2 or values.shape[1] not in widths:
         raise ValueError(f"{name} must have shape (N, {widths[0]}), got {values.shape}")
+    if not len(values):
+        return data
     if not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite, got NaN or Inf")
     dims = values.shape[1] // (1 + boxes)

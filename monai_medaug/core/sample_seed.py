@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from monai.data.grid_dataset import PatchIterd
+from monai.data.meta_tensor import MetaTensor
 from monai.transforms.inverse import InvertibleTransform
 from monai.transforms.traits import RandomizableTrait
 from monai.transforms.transform import MapTransform
+from monai.utils import ImageMetaKey
 
 from monai_medaug.core.arguments import whole_number
 from monai_medaug.core.seeded import keys_of, map_transforms, seed_children, turn_of
+from monai_medaug.core.tensors import say_once
 
 
 class SampleSeeds:
     """Integers for the calls of a transform: a stable hash of (seed, sample id, epoch).
 
-    The epoch is in shared memory, so that `set_epoch` reaches running worker processes.
+    Crops of one sample have its id, but each its own integer: MONAI's ``patch_index`` in the meta data, or the
+    ``patch_coords`` of its `PatchIterd`, belong in the hash where there are any. The epoch is in shared memory, so that
+    `set_epoch` reaches running worker processes.
 
     Args:
         sample_key: key of the sample's id, a string or whole number, in the data.
@@ -38,11 +45,15 @@ class SampleSeeds:
         self.sample_key = sample_key
         self.seed = whole_number("seed", seed)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._last: tuple[int, bytes] | None = None
 
     def __deepcopy__(self, memo: dict) -> SampleSeeds:
         twin = SampleSeeds(self.sample_key, self.seed)
         twin.set_epoch(self.epoch)
         return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
@@ -67,23 +78,52 @@ class SampleSeeds:
         """
         if self.sample_key not in data:
             raise KeyError(f"key {self.sample_key!r} of the sample's id is missing in the data")
-        value = data[self.sample_key]
-        if sample is not None:
-            value = value[sample]
+        value, patch = data[self.sample_key], _patch_of(data, sample)
+        if sample is not None and isinstance(value, (str, int)):  # the batch holds patches of one sample
+            patch.append(str(sample))
+        value = _of_sample(value, sample)
         if isinstance(value, (torch.Tensor, np.ndarray, np.generic)) and np.prod(value.shape) == 1:
             value = value.item()
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             raise ValueError(f"{self.sample_key!r} must be a string or a whole number, got {type(value).__name__}")
-        text = f"{self.seed}\0{self.epoch}\0{value}".encode()
+        text = "\0".join([str(self.seed), str(self.epoch), str(value), *patch]).encode()
+        last, self._last = self._last, (os.getpid(), text)
+        if self._last == last:
+            say_once(
+                "the same sample id came twice in a row in one epoch: such samples share their draws. Crops of a sample"
+                " are told apart by MONAI's patch_index, which needs set_track_meta(True); epochs by set_epoch"
+            )
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") % (2**31 - 1)
+
+
+def _of_sample(values: Any, sample: int | None) -> Any:
+    """The value of one sample of a batch, unless it is one for all."""
+    return values if sample is None or isinstance(values, (str, int)) else values[sample]
+
+
+def _patch_of(data: Mapping, sample: int | None) -> list[str]:
+    """What tells a crop from the others of its sample; empty if the data are no crop.
+
+    A crop of a crop overwrites the index of the keys that it cuts; another key may still hold the first.
+    """
+    found = {}
+    for key, item in data.items():
+        if isinstance(item, MetaTensor) and ImageMetaKey.PATCH_INDEX in item.meta:
+            found[str(key)] = str(int(_of_sample(item.meta[ImageMetaKey.PATCH_INDEX], sample)))
+    patch = [*dict.fromkeys(found[key] for key in sorted(found))]
+    if PatchIterd.coords_key in data:
+        patch.append(str(np.asarray(_of_sample(data[PatchIterd.coords_key], sample)).tolist()))
+    return patch
 
 
 class SampleSeeded(MapTransform, InvertibleTransform, RandomizableTrait):
     """Run any transform with draws that depend on (seed, sample id, epoch) alone.
 
     The number and order of workers, the rank that gets a sample, and a resumed run then make no difference. Each call
-    seeds the transform, MONAI's steps included, with a stable hash of the three. The class has no `set_random_state`,
-    through which MONAI's loaders would give every worker another seed.
+    seeds the transform, MONAI's steps included, with a stable hash of the three. Crops of one sample that an earlier
+    step cut, such as ``RandCropByPosNegLabeld(num_samples=4)``, have each their own draws, by MONAI's ``patch_index``
+    in their meta data. The class has no `set_random_state`, through which MONAI's loaders would give every worker
+    another seed.
 
     Args:
         transform: a dictionary transform or a Compose.

@@ -17,10 +17,12 @@ from monai.transforms.transform import MapTransform, Randomizable, RandomizableT
 from monai.utils.misc import MAX_SEED, get_seed
 
 from monai_medaug.core.operation import RandomOperation
+from monai_medaug.core.random_state import WatchedRandomState
 from monai_medaug.core.trace import Record, last_record, new_record, push_record, with_new_trace, without_record
 
 _turns: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-os.register_at_fork(after_in_child=_turns.clear)  # another thread may have held them
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_turns.clear)  # another thread may have held them
 
 
 def turn_of(transform: Any) -> Any:
@@ -32,7 +34,7 @@ def turn_of(transform: Any) -> Any:
     return _turns.setdefault(transform, threading.RLock())
 
 
-class SeededContainer(Randomizable, InvertibleTransform):
+class SeededContainer(WatchedRandomState, InvertibleTransform):
     """Base of the presets and of `PreservingCompose`: everything inside depends on one integer per call.
 
     Attributes:
@@ -61,6 +63,7 @@ class SeededContainer(Randomizable, InvertibleTransform):
 
     def call_seed(self, data: Any, sample: int | None = None) -> int:
         """The integer for the next call, on a sample or on one of a collated batch."""
+        self.watch_state()
         return int(self.R.randint(2**31 - 1))
 
     @property

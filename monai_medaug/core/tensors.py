@@ -15,6 +15,7 @@ import torch
 from monai.data.meta_obj import get_track_meta, set_track_meta
 from monai.data.meta_tensor import MetaTensor
 
+from monai_medaug.core.notices import is_first_to_say
 from monai_medaug.functional.precision import computing_dtype
 
 _said: set[str] = set()
@@ -31,7 +32,8 @@ def _leave_other_threads() -> None:
         set_track_meta(_tracked_before)
 
 
-os.register_at_fork(after_in_child=_leave_other_threads)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_leave_other_threads)
 
 
 class Notice(UserWarning):
@@ -39,10 +41,12 @@ class Notice(UserWarning):
 
 
 def say_once(message: str) -> None:
-    """Warn, once per process."""
+    """Warn, once for a process and the workers of its loaders."""
     if message in _said:
         return
     _said.add(message)
+    if not is_first_to_say(message):
+        return
     level, frame = 2, sys._getframe(1)  # climb to the user's line
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("monai_medaug."):
         level, frame = level + 1, frame.f_back
@@ -154,6 +158,17 @@ def with_meta(tensor: torch.Tensor, original: MetaTensor) -> MetaTensor:
             state[name] = value.copy()
     out.__dict__ = state
     return out
+
+
+def steady_state(value: Any) -> Any:
+    """Plain values of a state as new objects, but equal strings as one, so that equal states pickle to equal bytes."""
+    if type(value) is str:
+        return sys.intern(value)
+    if type(value) is dict:
+        return {steady_state(k): steady_state(v) for k, v in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(steady_state, value))
+    return value
 
 
 def affine_of(data: Any) -> list[list[float]] | None:

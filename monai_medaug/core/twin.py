@@ -18,6 +18,7 @@ from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.entry import Entry, Given
 from monai_medaug.core.operation import Operation, RandomOperation, invert_entry, without_pending
 from monai_medaug.core.points import move_companions
+from monai_medaug.core.tensors import steady_state
 from monai_medaug.core.trace import is_ours
 
 _KEYS = "KeysCollection"
@@ -98,6 +99,10 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
                 self.operation_class(**arguments, **_taken(self.operation_class, mode, pad))  # raises if invalid
             arguments |= _taken(self.operation_class, self.modes[0], self.paddings[0])
         self.operation = self.operation_class(**arguments)
+        self.operation.face = (type(self).__name__, *map(repr, self.keys))
+
+    def __getstate__(self) -> Any:
+        return steady_state(super().__getstate__())
 
     @classmethod
     def key_arguments(cls, operation_class: type[Operation]) -> list[KeyArgument]:

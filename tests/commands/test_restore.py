@@ -17,8 +17,7 @@ def test_a_ct_is_taken_for_one_and_the_noise_can_be_named(tmp_path, capfd):
     assert run("restore", path, "--method", "nlm", "--noise", "poisson", "--out", tmp_path / "b.nii") == 2
 
 
-def test_a_doubtful_estimate_is_said_on_the_command_line(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("monai_medaug.core.tensors._said", set())
+def test_a_doubtful_estimate_is_said_on_the_command_line(tmp_path, capfd):
     smooth = 500 * np.add.outer(np.hanning(40), np.hanning(36))[..., None] * np.ones(12) + 100
     fine = smooth + np.random.default_rng(0).normal(0, 0.1, smooth.shape)
     path = write_nifti(tmp_path / "in.nii.gz", fine.astype(np.float32))

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_medaug.core import tensors
-
+from ..notices import unsaid
 from .cases import (
     AFFINE,
     CASES,
@@ -175,7 +174,7 @@ def check_missing_spacing(case: Case) -> None:
         wanted = case.array()(as_kind(image, "meta"))
         bare = meta_tensor(image)
         del bare.meta["affine"]
-        tensors._said.clear()
+        unsaid()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             outs = [case.array()(image.numpy()), case.twin()({"image": image})["image"], case.array()(bare)]

@@ -134,7 +134,7 @@ def check_copies_continue(case: Case) -> None:
             assert uid(one) == uid(transform), "a copy has another uid"
             for out in wanted:
                 assert same(image(one(data)), out), "a copy does not continue the stream"
-    assert uid(case.array()) != uid(case.array()), "two instances have the same uid"
+    assert (uid(case.array()) != uid(case.array())) == case.random, "only equal deterministic instances share a uid"
 
 
 def check_threads(case: Case) -> None:

@@ -6,11 +6,21 @@ import warnings
 import pytest
 import torch
 from monai.data import MetaTensor, decollate_batch, list_data_collate
-from monai.transforms import Compose, OneOf, RandFlipd, RandGibbsNoised, RandomOrder, ScaleIntensityd, SomeOf
+from monai.transforms import (
+    Compose,
+    Lambdad,
+    OneOf,
+    RandFlipd,
+    RandGibbsNoised,
+    RandomOrder,
+    ScaleIntensityd,
+    SomeOf,
+)
 
-from monai_medaug.core import call, tensors
+from monai_medaug.core import call
 from monai_medaug.transforms import (
     Batched,
+    BatchMixd,
     PreservingCompose,
     RandAffineElasticd,
     RandHUContrast,
@@ -25,8 +35,9 @@ from monai_medaug.transforms import (
     replay,
     xray_augmentation,
 )
-from tests.contract.cases import CASES
+from tests.contract.cases import CASES, RANDOM_CASES, cast, same
 
+BOTH = ("image", "label")
 SHAPES = [(20, 24), (16, 18, 12)]
 SIZE = 5
 
@@ -179,8 +190,7 @@ def test_array_transforms_in_containers():
     torch.testing.assert_close(out, wanted, rtol=0, atol=2e-4)
 
 
-def test_one_notice_for_what_has_no_batch_face(monkeypatch):
-    monkeypatch.setattr(tensors, "_said", set())
+def test_one_notice_for_what_has_no_batch_face():
     chain = Batched(Compose([ScaleIntensityd("image"), RandMRINoised("image"), RandGibbsNoised("image", prob=1.0)]))
     batch = list_data_collate(items((20, 24)))
     with warnings.catch_warnings(record=True) as said:
@@ -238,3 +248,119 @@ def test_batched_of_batched_is_batched():
     image = torch.stack([d["image"].as_tensor() for d in items((16, 18, 12))])
     wanted = inner.set_random_state(0)(image)
     assert torch.equal(Batched(inner).set_random_state(0)(image), wanted)
+
+
+# ---- what a step leaves alone, and types that torch cannot index ---------------------------------------------------
+
+
+def labelled(size=4):
+    """A batch with a label of each sample, a weight in half precision, a name and a mask."""
+    batch = list_data_collate(items((16, 16), size))
+    labels = torch.tensor([0.1, 0.2, 0.3, 0.4][:size], dtype=torch.float32)
+    return {**batch, "target": labels, "weight": labels.half(), "class": torch.arange(size, dtype=torch.int32)}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ScaleIntensityd("image"),
+        RandFlipd("image", prob=0.5),
+        OneOf([RandGibbsNoised("image", prob=1.0), RandMRINoised("image", prob=1.0)]),
+        PreservingCompose([RandMRINoised("image", prob=1.0)], None),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+def test_other_keys_keep_their_objects(step):
+    batch = labelled()
+    out = Batched(Compose([RandMRINoised("image", prob=1.0), step]))(batch)
+    assert out.keys() == batch.keys()
+    traced = {"label"} if isinstance(step, OneOf) else set()  # it leaves its record on all
+    for key in batch.keys() - {"image"} - traced:
+        assert out[key] is batch[key], key
+    assert out["image"] is not batch["image"]
+
+
+def test_keys_that_a_step_changes_keep_their_kind():
+    batch = labelled()
+    chain = [
+        Lambdad("target", lambda y: 2 * y, track_meta=False),
+        Lambdad("weight", lambda y: y + 1, track_meta=False),
+        Lambdad("class", lambda y: y + 1, track_meta=False),
+    ]
+    out = Batched(Compose(chain))(batch)
+    for key, wanted in (
+        ("target", batch["target"] * 2),
+        ("weight", batch["weight"] + 1),
+        ("class", batch["class"] + 1),
+    ):
+        assert out[key].dtype == batch[key].dtype
+        torch.testing.assert_close(out[key], wanted)
+    halves = Batched(Lambdad("class", lambda y: y / 2, track_meta=False))(batch)["class"]
+    assert halves.tolist() == [0, 0.5, 1, 1.5]
+
+    def chained(step):
+        return Batched(Compose([RandMRINoised("image"), step]))
+
+    added = chained(lambda d: {**d, "sum": d["class"] + 1})(batch)
+    assert added["sum"].tolist() == [1, 2, 3, 4]
+    with pytest.raises(ValueError, match=r"'odd' must be in all samples .* got 2 of 4"):
+        chained(lambda d: {**d, "odd": 1} if d["class"] % 2 else d)(batch)
+
+
+def test_a_trace_that_monai_writes_into_is_kept():
+    out = Batched(RandFlipd(["image", "label"], prob=0.0))(labelled())
+    for sample in decollate_batch(out):
+        assert [r["class"] for r in sample["label"].applied_operations] == ["RandFlipd"]
+
+
+MASKS = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64]
+
+
+@pytest.mark.parametrize("dtype", [*MASKS, torch.uint64, torch.float16, torch.bfloat16, torch.float64])
+def test_masks_of_every_type_where_some_samples_are_skipped(dtype):
+    chain = Compose([RandAffineElasticd(BOTH, prob=0.5, mode=("bilinear", "nearest"), elastic_sigma=4)])
+    data = [{**d, "label": d["label"].to(dtype)} for d in items((16, 16), 6)]
+    chain.set_random_state(1)
+    wanted = [chain(d) for d in data]
+    out = Batched(chain).set_random_state(1)(list_data_collate(data))
+    assert out["label"].dtype == dtype
+    applied = [t[-1]["do_transforms"] for t in out["label"].applied_operations]
+    assert 0 < sum(applied) < 6
+    for found, single in zip(decollate_batch(out), wanted, strict=True):
+        assert same(found["label"], single["label"])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32])
+def test_masks_of_unsigned_types_elsewhere(dtype, monkeypatch):
+    """In groups of unlike grids, in pieces, in a preset with verdicts, and mixed."""
+    monkeypatch.setattr(call, "_LARGE", 0)
+    data = [{**d, "label": d["label"].to(dtype)} for d in items((16, 16), 6)]
+    batch = list_data_collate(data)
+    for transform in (
+        RandAffineElasticd(BOTH, prob=0.6, mode=("bilinear", "nearest"), elastic_sigma=4),
+        mri_augmentation("image", "label", prob=0.7),
+        mri_augmentation("image", (), "label", prob=0.7),
+    ):
+        transform.set_random_state(0)
+        wanted = [transform(d) for d in data]
+        out = Batched(transform).set_random_state(0)(batch)
+        for found, single in zip(decollate_batch(out), wanted, strict=True):
+            assert same(found["label"], single["label"])
+    for options in ({"target_form": "pair"}, {}):
+        mixed = BatchMixd("image", mask_keys="label", num_mask_classes=2, cutmix_prob=0.5, **options)(batch)
+        assert mixed["label"].shape[0] == 6
+
+
+@pytest.mark.parametrize("case", RANDOM_CASES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32])
+def test_images_of_unsigned_types_where_some_samples_are_skipped(case, dtype):
+    image = case.image(case.dims[0])
+    if float(image.min()) < 0:
+        image = image - image.min()
+    batch = cast(image, torch.uint8).to(dtype)[None].repeat(6, *[1] * image.ndim)
+    transform = case.array(prob=0.5)
+    wanted = [transform(x) for x in batch]
+    out = Batched(case.array(prob=0.5))(batch)
+    assert out.dtype == wanted[0].dtype
+    extent = max(float(torch.stack(wanted).max() - torch.stack(wanted).min()), 1e-6)
+    torch.testing.assert_close(out, torch.stack(wanted), rtol=0, atol=1e-3 * extent)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, list_data_collate
 from scipy.spatial.transform import Rotation
 
-from monai_medaug.transforms import RandAffineElasticd
+from monai_medaug.transforms import Batched, RandAffineElasticd
 from tests.folding import indices, inside_of
 
 SHAPES = [(128, 120), (60, 56, 40)]
@@ -183,6 +183,29 @@ def test_no_points_and_no_boxes_at_all():
     for result in (out, transform.inverse(out)):
         assert result["points"].shape == (0, 2)
         assert result["boxes"].shape == (0, 4)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 2)])
+def test_empty_sets_of_any_kind_stay_as_they_are(shape):
+    """As numpy reads an empty list: one axis."""
+    kinds = [np.zeros(shape), np.zeros(shape, np.float32), torch.zeros(shape), torch.zeros(shape, dtype=torch.int64)]
+    wide = (0, 4) if len(shape) == 2 else shape
+    for points in [*kinds, [], ()]:
+        boxes = points.reshape(wide) if hasattr(points, "reshape") else points
+        data = {"image": meta(np.zeros((1, 32, 32), np.float32), np.eye(4)), "points": points, "boxes": boxes}
+        transform = transform_of("voxel", 0, point_keys="points", box_keys="boxes")
+        out = transform(data)
+        for result in (out, transform.inverse(out)):
+            assert result["points"] is points
+            assert result["boxes"] is boxes
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 2)])
+def test_empty_sets_in_a_batch(shape):
+    image = np.zeros((1, 32, 32), np.float32)
+    batch = list_data_collate([{"image": meta(image, np.eye(4)), "points": torch.zeros(shape)} for _ in range(3)])
+    out = Batched(transform_of("world", 0, point_keys="points"))(batch)
+    assert out["points"].shape == (3, *shape)
 
 
 def test_skipped_calls_leave_points():

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,13 +13,29 @@ from monai.data import (
     CacheDataset,
     DataLoader,
     Dataset,
+    GridPatchDataset,
     MetaTensor,
+    PatchDataset,
+    PatchIterd,
     decollate_batch,
     list_data_collate,
     partition_dataset,
+    set_track_meta,
 )
-from monai.transforms import Compose, Lambdad, OneOf, RandFlipd, RandGaussianNoised
+from monai.transforms import (
+    Compose,
+    Lambdad,
+    OneOf,
+    RandCropByLabelClassesd,
+    RandCropByPosNegLabeld,
+    RandFlipd,
+    RandGaussianNoised,
+    RandGridPatchd,
+    RandSpatialCropSamplesd,
+    RandWeightedCropd,
+)
 
+from monai_medaug.core.sample_seed import SampleSeeds
 from monai_medaug.transforms import (
     Batched,
     RandCTDosed,
@@ -201,3 +218,103 @@ def test_workers_of_a_copy_hear_of_the_epoch(copied):
         transform.set_epoch(epoch)
         epochs.append(epoch_of(loader))
     assert not same(*epochs)
+
+
+# ---- crops of one case ---------------------------------------------------------------------------------------------
+
+
+def cases(size=3, shape=(24, 24)):
+    """Images of one value with a label, so that a draw shows as the factor of `RandHUContrastd`."""
+    label = (torch.arange(24 * 24).reshape(1, *shape) % 5 == 0).float()
+    return [
+        {"image": MetaTensor(torch.full((1, *shape), 100.0)), "label": MetaTensor(label), "id": f"case_{i}"}
+        for i in range(size)
+    ]
+
+
+BOTH = ["image", "label"]
+CROPS = {
+    "pos-neg": lambda: RandCropByPosNegLabeld(BOTH, "label", (8, 8), num_samples=4),
+    "spatial": lambda: RandSpatialCropSamplesd(BOTH, (8, 8), 4, random_size=False),
+    "weighted": lambda: RandWeightedCropd(BOTH, "label", (8, 8), num_samples=4),
+    "classes": lambda: RandCropByLabelClassesd(BOTH, "label", (8, 8), [1, 1], num_classes=2, num_samples=4),
+}
+
+
+def contrast():
+    return SampleSeeded(RandHUContrastd("image", prob=1.0), "id", seed=1)
+
+
+def drawn(samples):
+    """The factor that each sample got."""
+    return [sample["image"].applied_operations[-1]["extra_info"]["params"]["factor"] for sample in samples]
+
+
+@pytest.mark.parametrize("make", CROPS.values(), ids=CROPS)
+def test_each_crop_of_a_case_has_its_own_draw(make):
+    """The same in the sample, in a collated batch, in the preset, and in any worker."""
+    stable = contrast()
+    pipeline = Compose([make().set_random_state(0), stable])
+    outs = [out for case in cases() for out in pipeline(case)]
+    factors = drawn(outs)
+    assert len(set(factors)) == 12
+    again = Compose([make().set_random_state(5), contrast()])  # other places of the crops
+    assert drawn([out for case in cases() for out in again(case)]) == factors
+    batch = list_data_collate([make()(case) for case in cases()])
+    assert drawn(decollate_batch(Batched(stable)(batch))) == factors
+    loader = DataLoader(Dataset(cases(), pipeline), batch_size=1, num_workers=2)
+    assert drawn([sample for batch in loader for sample in decollate_batch(batch)]) == factors
+    preset = Compose([make(), ct_augmentation("image", sample_key="id", prob=1.0)])
+    assert len({augmentation_report(out)["seed"] for case in cases() for out in preset(case)}) == 12
+
+
+def test_without_crops_the_seed_is_that_of_the_id():
+    assert SampleSeeds("id", 1).of(cases()[0]) == SampleSeeds("id", 1).of({"id": "case_0"})
+
+
+def test_patches_of_monai_datasets():
+    crop = RandSpatialCropSamplesd(BOTH, (8, 8), 4, random_size=False)
+    assert len(set(drawn(PatchDataset(cases(), crop, samples_per_image=4, transform=contrast())))) == 12
+    stable = contrast()
+    patches = list(GridPatchDataset(cases(), PatchIterd(BOTH, (12, 12)), transform=stable, with_coordinates=False))
+    assert len(set(drawn(patches))) == 12
+    grid = PatchIterd(BOTH, (12, 12))
+    batch = list_data_collate([patch for case in cases() for patch, _ in grid(case)])
+    assert drawn(decollate_batch(Batched(stable)(batch))) == drawn(patches)
+
+
+def test_patches_along_the_batch_axis():
+    """As `RandGridPatchd` gives them: one id for all."""
+    patches = RandGridPatchd("image", (12, 12), num_patches=4)(cases()[0])
+    out = Batched(contrast())(patches)["image"]
+    assert len({trace[-1]["extra_info"]["params"]["factor"] for trace in out.applied_operations}) == 4
+
+
+def test_a_crop_of_a_crop_counts_what_its_meta_data_tell():
+    """The key that only the first crop cut keeps that one's index."""
+    outer = RandSpatialCropSamplesd(BOTH, (16, 16), 2, random_size=False)
+    inner = RandSpatialCropSamplesd("image", (8, 8), 3, random_size=False)
+    assert len(set(drawn([contrast()(crop) for part in outer(cases()[0]) for crop in inner(part)]))) == 6
+
+
+def test_samples_that_can_not_be_told_apart_are_said():
+    crop = CROPS["spatial"]()
+    set_track_meta(False)
+    try:
+        crops = crop(cases()[0])
+    finally:
+        set_track_meta(True)
+    stable = contrast()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for sample in [*cases(), *cases()]:
+            stable(sample)
+        for sample in crop(cases()[0]):
+            stable(sample)
+        stable(cases()[0])
+        stable.set_epoch(1)
+        stable(cases()[0])
+        assert [str(w.message) for w in said] == []
+        for sample in (*crops, *crops):
+            stable(sample)
+    assert ["twice in a row" in str(w.message) for w in said] == [True]

@@ -22,6 +22,7 @@ from monai_medaug.functional.geometry.lattice import (
     velocity_amplitude,
 )
 from monai_medaug.functional.geometry.warp import PullBack, sampled_determinants, warp
+from monai_medaug.functional.precision import put_samples, samples_at
 
 _BACK_OFF, _LEAST_TIME = 0.96, 1 / 512
 _INVERSE_DENSITY = 2  # the inverse of a piecewise linear map has finer detail
@@ -65,7 +66,9 @@ class AnatomyMaps:
         out = torch.empty_like(image)
         for group in self.groups:
             members = group[0]
-            out[members] = warp(image[members], self.of_group(group, [grids[i] for i in members]), mode, padding)
+            part = samples_at(image, members)
+            part = warp(part, self.of_group(group, [grids[i] for i in members]), mode, padding)
+            put_samples(out, members, part)
         return out
 
 

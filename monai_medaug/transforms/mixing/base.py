@@ -17,6 +17,7 @@ from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.acceleration import one_thread
 from monai_medaug.functional.mixing.mix import blended, box_of_share, mixed, soft_labels, soft_masks
+from monai_medaug.functional.precision import samples_at
 from monai_medaug.transforms.mixing.items import MixedBatch, MixLabel, Mixture
 from monai_medaug.transforms.mixing.plan import BatchLesions, SampleMix, pastes_on
 
@@ -84,6 +85,7 @@ class BatchMixing(RandomOperation):
 
     def randomize(self, data: Any = None) -> None:
         """Draw for a batch of ``data`` samples; each sample takes a fixed count of numbers."""
+        self.watch_state()
         size = int(data)
         self.permutation = [int(i) for i in self.R.permutation(size)]
         count = size if self.per_sample else 1
@@ -193,7 +195,7 @@ class BatchMixing(RandomOperation):
             if self.target_form == "soft":
                 soft = soft_labels(label.tensor, label.classes, label.name)
                 target = label.like(blended(soft, there, plan.weights, soft.dtype))
-            result.labels.append((target, label.data, label.like(label.tensor[there])))
+            result.labels.append((target, label.data, label.like(samples_at(label.tensor, there))))
         result.weights = result.weights.to(first.tensor.device, torch.float32)
         result.permutation = result.permutation.to(first.tensor.device)
         return result
@@ -213,7 +215,7 @@ def mask_entry(data: Any, name: str, index: int, classes: int | None, shows_lesi
 def _partner_mask(entry: Entry, own: Any, plan: MixPlan) -> Any:
     """The partners' masks, to weigh with the samples' own; both hold the pasted parts."""
     pasted = plain_tensor(own, entry.name, batch=True)
-    other = entry.tensor[plan.permutation.to(entry.tensor.device)]
+    other = samples_at(entry.tensor, plan.permutation.to(entry.tensor.device))
     for sample, mix in enumerate(plan.samples):
         if mix.method != "mixup":
             other[sample] = pasted[sample]

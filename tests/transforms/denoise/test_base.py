@@ -240,12 +240,6 @@ def test_the_noise_of_ct_in_thick_slices_and_in_batches():
             assert abs(figures["neighbour_correlation"][2]) < 0.2 < figures["neighbour_correlation"][0]
 
 
-@pytest.fixture
-def nothing_said(monkeypatch):
-    monkeypatch.setattr("monai_medaug.core.tensors._said", set())
-
-
-@pytest.mark.usefixtures("nothing_said")
 def test_a_doubtful_estimate_is_said():
     with pytest.warns(UserWarning, match="too little flat soft tissue"):
         WaveletDenoise(noise="ct")(-1000 + noisy(torch.zeros(1, 64, 64), 10))
@@ -256,7 +250,6 @@ def test_a_doubtful_estimate_is_said():
         WaveletDenoise()(fine)
 
 
-@pytest.mark.usefixtures("nothing_said")
 @pytest.mark.filterwarnings("error")
 def test_nothing_is_said_of_images_without_noise_or_with_enough():
     WaveletDenoise()(phantom((64, 64)))
