@@ -206,6 +206,8 @@ def _finished(
         info |= {n: g.key for n, g in entry.given.items() if cls.inputs[n].kind != "any"}
         if cls.geometric:
             info |= {"mode": entry.mode, "padding": entry.padding}
+            if entry.mode != "nearest" and not isinstance(entry.padding, str):
+                info["mask_padding"] = 0.0  # of a prediction that MONAI's Invertd undoes with mode "nearest"
         if cls.changes_grid and s in records:
             info["own_grid"] = plain_grid(entry.grid(s))
         found.append(new_record(name, s in records, entry.shape, info))
@@ -248,5 +250,6 @@ def apply_record(
     call.resources, call.keys = resources or {}, [call]
     call.plan = cls.plan(call)
     call.grids, call.index, call.mode = [grid], extra.get("key", 0), mode
-    call.padding = changes.get("padding", extra.get("padding", "border"))
+    padding = extra.get("padding", "border")
+    call.padding = changes.get("padding", extra.get("mask_padding", padding) if mask else padding)
     return cls.apply(x, call)[0].to(dtype)

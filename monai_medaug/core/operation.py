@@ -19,7 +19,7 @@ from monai.transforms.transform import RandomizableTransform
 from monai.utils.enums import TransformBackends
 from monai.utils.misc import get_seed
 
-from monai_medaug.core.arguments import number
+from monai_medaug.core.arguments import flag, interpolation, number, padding
 from monai_medaug.core.call import Outcome, apply_record, run_operation
 from monai_medaug.core.contract import OperationContract, Params
 from monai_medaug.core.entry import Entry, Given, grid_of
@@ -37,24 +37,33 @@ class Operation(OperationContract, InvertibleTransform):
     def __init__(self) -> None:
         self.uid = uuid.uuid4().hex
 
-    def next_params(self) -> Params | None:
-        """The draw of the next call; None if it is skipped."""
+    def next_params(self, randomize: bool = True) -> Params | None:
+        """The draw of the next call, or the last one again; None if it is skipped."""
         return self.draw()
 
-    def batch_params(self, size: int) -> list[Params | None]:
-        """The draw of each sample of a batch."""
-        return [self.next_params() for _ in range(size)]
+    def batch_params(self, size: int, randomize: bool = True) -> list[Params | None]:
+        """The draw of each sample of a batch, or the last one again."""
+        return [self.next_params(randomize) for _ in range(size)]
 
     @property
     def trace_uid(self) -> str | None:
         """The uid for records; None if tracing is off."""
         return self.uid if self.tracing else None
 
-    def entry(self, data: Any, name: str, batched: bool = False, given: Mapping[str, Given] | None = None) -> Entry:
-        """One image as `run_operation` takes it."""
-        mode = getattr(self, "mode", "bilinear") if self.geometric else None
-        padding = getattr(self, "padding_mode", "border")
-        return Entry(data, name, 0, mode, padding, batched, given or {}, accepts_complex=self.accepts_complex)
+    def entry(
+        self,
+        data: Any,
+        name: str,
+        batched: bool = False,
+        given: Mapping[str, Given] | None = None,
+        mode: str | int | None = None,
+        padding_mode: str | float | None = None,
+    ) -> Entry:
+        """One image as `run_operation` takes it; mode and padding of a geometric one are its own unless given."""
+        mode = getattr(self, "mode", "bilinear") if mode is None else interpolation("mode", mode)
+        pad = getattr(self, "padding_mode", "border") if padding_mode is None else padding("padding_mode", padding_mode)
+        moves = mode if self.geometric else None
+        return Entry(data, name, 0, moves, pad, batched, given or {}, accepts_complex=self.accepts_complex)
 
     def run(self, name: str, entries: Sequence[Entry], draws: Sequence[Params | None]) -> Outcome:
         """Run a call with these draws; ``name`` is the class of the face, for the record. See `run_operation`."""
@@ -66,11 +75,19 @@ class Operation(OperationContract, InvertibleTransform):
         """Apply to one channel-first image (C, H, W) or (C, D, H, W); further inputs are keyword arguments."""
         return self.apply_to(img, "img", inputs)
 
-    def apply_to(self, data: Any, name: str, inputs: Mapping[str, Any]) -> Any:
+    def apply_to(
+        self,
+        data: Any,
+        name: str,
+        inputs: Mapping[str, Any],
+        randomize: bool = True,
+        mode: str | int | None = None,
+        padding_mode: str | float | None = None,
+    ) -> Any:
         """Apply to one image, or to a batch if `takes_batches`; ``name`` is for error messages."""
         given = self.given_inputs(inputs)
-        entry = self.entry(without_pending(data, name), name, self.takes_batches, given)
-        draws = self.batch_params(len(entry.tensor)) if self.takes_batches else [self.next_params()]
+        entry = self.entry(without_pending(data, name), name, self.takes_batches, given, mode, padding_mode)
+        draws = self.batch_params(len(entry.tensor), randomize) if self.takes_batches else [self.next_params(randomize)]
         return self.run(type(self).__name__, [entry], draws).results[0]
 
     def given_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Given]:
@@ -106,8 +123,21 @@ class RandomOperation(Operation, RandomizableTransform):
         self.strength = 1.0
         self.set_random_state(get_seed())
 
-    def next_params(self) -> Params | None:
-        self.randomize()
+    def __call__(self, img: Any, randomize: bool = True, **inputs: Any) -> Any:
+        """Apply to one channel-first image (C, H, W) or (C, D, H, W); further inputs are keyword arguments.
+
+        With ``randomize=False`` it repeats the last draw, also one that skipped the call.
+
+        Raises:
+            RuntimeError: ``randomize=False`` before the first draw.
+        """
+        return self.apply_to(img, "img", inputs, randomize)
+
+    def next_params(self, randomize: bool = True) -> Params | None:
+        if flag("randomize", randomize):
+            self.randomize()
+        elif not hasattr(self, "drawn"):
+            raise RuntimeError(f"{type(self).__name__} has no draw to repeat: call randomize() before randomize=False")
         return self.drawn
 
     def randomize(self, data: Any = None) -> None:

@@ -81,7 +81,7 @@ class MixingDictionary(RandomDictionaryOperation):
     def traced_keys(self) -> tuple:
         return (*self.keys, *self.mask_keys)
 
-    def __call__(self, data: Mapping) -> dict:
+    def __call__(self, data: Mapping, lazy: bool | None = None) -> dict:
         """Mix the items of a collated dictionary; returns a new one with all other items unchanged."""
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dictionary, got {type(data).__name__}")
