@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.inverse import InvertibleTransform
@@ -32,7 +33,38 @@ def turn_of(transform: Any) -> Any:
     return _turns.setdefault(transform, threading.RLock())
 
 
-class SeededContainer(Randomizable, InvertibleTransform):
+class PassesMissingKeys:
+    """Mixin of containers: ``allow_missing_keys`` is that of all map transforms inside.
+
+    Setting it to False takes back what setting it to True did: transforms that differ then differ again, as after
+    MONAI's `allow_missing_keys_mode`.
+    """
+
+    _strict: tuple[bool, ...] = ()
+    """The states before it was set to True."""
+
+    def parts(self) -> Iterable[Any]:
+        """The transforms inside."""
+        raise NotImplementedError
+
+    @property
+    def allow_missing_keys(self) -> bool:
+        found = map_transforms(self.parts())
+        return bool(found) and all(part.allow_missing_keys for part in found)
+
+    @allow_missing_keys.setter
+    def allow_missing_keys(self, value: bool) -> None:
+        found = map_transforms(self.parts())
+        states = self._strict if len(self._strict) == len(found) else (False,) * len(found)
+        if value and not self.allow_missing_keys:
+            self._strict = tuple(part.allow_missing_keys for part in found)
+        elif not value:
+            self._strict = ()
+        for part, state in zip(found, states, strict=True):
+            part.allow_missing_keys = value or state
+
+
+class SeededContainer(PassesMissingKeys, Randomizable, InvertibleTransform):
     """Base of the presets and of `PreservingCompose`: everything inside depends on one integer per call.
 
     Attributes:
@@ -47,6 +79,9 @@ class SeededContainer(Randomizable, InvertibleTransform):
     def __init__(self) -> None:
         self.uid = uuid.uuid4().hex
         self.set_random_state(get_seed())
+
+    def parts(self) -> Iterable[Any]:
+        return self.transforms
 
     def run_seeded(self, data: Mapping, seed: int) -> dict:
         """Apply to a dictionary with a given integer, drawn by `__call__` or recorded."""
@@ -133,6 +168,15 @@ def seed_children(transforms: Iterable[Any], seed: int) -> None:
     for child in transforms:
         if isinstance(child, Randomizable):
             child.set_random_state(int(source.randint(MAX_SEED, dtype="uint32")))
+
+
+def in_kinds_of(data: Mapping, out: dict, keys: Iterable[Any]) -> dict:
+    """The results, where MONAI's steps or a container made MetaTensors of bare arrays, in the kind of the input."""
+    for key in keys:
+        if key in data and not isinstance(data[key], MetaTensor) and isinstance(out.get(key), MetaTensor):
+            tensor = out[key].as_tensor()
+            out[key] = tensor if isinstance(data[key], torch.Tensor) else tensor.numpy()
+    return out
 
 
 def untraced_steps(transforms: Iterable[Any]) -> list[str]:

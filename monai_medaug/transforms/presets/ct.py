@@ -93,13 +93,14 @@ def range_check(image: Any, name: str) -> dict[str, Any]:
 
 
 def ct_augmentation(
-    keys: KeysCollection,
+    keys: KeysCollection = "image",
     mask_keys: KeysCollection = (),
     lesion_key: str | None = None,
     strength: str = "standard",
     prob: float = 0.8,
     sample_key: str | None = None,
     seed: int = 0,
+    allow_missing_keys: bool = False,
 ) -> AugmentationPreset:
     """Augmentation of CT images in HU, in physical order: patient, scan, slice, noise.
 
@@ -125,16 +126,18 @@ def ct_augmentation(
     Args:
         keys: CT images in HU, 2D or 3D.
         mask_keys: label maps that move along and must be preserved.
-        lesion_key: lesion mask that moves along and must be preserved.
+        lesion_key: lesion mask that moves along and must be preserved; of several channels their union.
         strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, with a patient's motion in place of the
             source's blur.
         prob: probability to which the steps' shares refer.
         sample_key: key of the sample's id. The draws then depend on ``seed``, the id and the epoch alone, not on the
             workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
+        allow_missing_keys: skip missing keys instead of raising a KeyError.
 
     Returns:
-        A MONAI Compose.
+        A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
+        transforms; only a MetaTensor carries the trace that the report and the inverse need.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -151,5 +154,14 @@ def ct_augmentation(
     steps = chosen_strength(_CT_STEPS, strength)
     settings = {"strength": strength, "prob": prob}
     return build_preset(
-        "ct_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed, CTAugmentationPreset
+        "ct_augmentation",
+        steps,
+        keys,
+        mask_keys,
+        lesion_key,
+        settings,
+        sample_key,
+        seed,
+        CTAugmentationPreset,
+        allow_missing_keys,
     )

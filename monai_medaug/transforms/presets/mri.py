@@ -60,13 +60,14 @@ _MRI_STEPS: dict[str, Steps] = {
 
 
 def mri_augmentation(
-    keys: KeysCollection,
+    keys: KeysCollection = "image",
     mask_keys: KeysCollection = (),
     lesion_key: str | None = None,
     strength: str = "standard",
     prob: float = 0.8,
     sample_key: str | None = None,
     seed: int = 0,
+    allow_missing_keys: bool = False,
 ) -> AugmentationPreset:
     """Augmentation of MR magnitude images, in physical order: patient, coil, slice, k-space, receiver.
 
@@ -91,15 +92,17 @@ def mri_augmentation(
     Args:
         keys: magnitude images of any scale, 2D or 3D. They share the draws: co-registered contrasts stay aligned.
         mask_keys: label maps that move along and must be preserved.
-        lesion_key: lesion mask that moves along and must be preserved.
+        lesion_key: lesion mask that moves along and must be preserved; of several channels their union.
         strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, which leaves the geometry alone.
         prob: probability to which the steps' shares refer.
         sample_key: key of the sample's id. The draws then depend on ``seed``, the id and the epoch alone, not on the
             workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
+        allow_missing_keys: skip missing keys instead of raising a KeyError.
 
     Returns:
-        A MONAI Compose.
+        A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
+        transforms; only a MetaTensor carries the trace that the report and the inverse need.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -115,4 +118,14 @@ def mri_augmentation(
     """
     steps = chosen_strength(_MRI_STEPS, strength)
     settings = {"strength": strength, "prob": prob}
-    return build_preset("mri_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed)
+    return build_preset(
+        "mri_augmentation",
+        steps,
+        keys,
+        mask_keys,
+        lesion_key,
+        settings,
+        sample_key,
+        seed,
+        allow_missing_keys=allow_missing_keys,
+    )

@@ -59,7 +59,7 @@ class XRayAugmentationPreset(AugmentationPreset):
 
 
 def xray_augmentation(
-    keys: KeysCollection,
+    keys: KeysCollection = "image",
     mask_keys: KeysCollection = (),
     lesion_key: str | None = None,
     strength: str = "standard",
@@ -69,6 +69,7 @@ def xray_augmentation(
     linear: bool = False,
     sample_key: str | None = None,
     seed: int = 0,
+    allow_missing_keys: bool = False,
 ) -> AugmentationPreset:
     """Augmentation of radiographs, in physical order: patient, collimator, scatter, exposure.
 
@@ -88,7 +89,7 @@ def xray_augmentation(
         keys: display images of the attenuation (C, rows, columns), of any bit depth; a stack along a third axis is
             moved as a volume.
         mask_keys: label maps that move along and must be preserved.
-        lesion_key: lesion mask that moves along and must be preserved.
+        lesion_key: lesion mask that moves along and must be preserved; of several channels their union.
         strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, which leaves the geometry alone.
         prob: probability to which the steps' shares refer.
         inverted: bright means little attenuation: stored values of MONOCHROME1.
@@ -98,9 +99,11 @@ def xray_augmentation(
         sample_key: key of the sample's id. The draws then depend on ``seed``, the id and the epoch alone, not on the
             workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
+        allow_missing_keys: skip missing keys instead of raising a KeyError.
 
     Returns:
-        A MONAI Compose.
+        A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
+        transforms; only a MetaTensor carries the trace that the report and the inverse need.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -125,5 +128,14 @@ def xray_augmentation(
     if value_range is not None:
         settings["value_range"] = [float(v) for v in value_range]
     return build_preset(
-        "xray_augmentation", steps, keys, mask_keys, lesion_key, settings, sample_key, seed, XRayAugmentationPreset
+        "xray_augmentation",
+        steps,
+        keys,
+        mask_keys,
+        lesion_key,
+        settings,
+        sample_key,
+        seed,
+        XRayAugmentationPreset,
+        allow_missing_keys,
     )

@@ -14,7 +14,7 @@ from monai.transforms.transform import MapTransform
 from monai.utils import ensure_tuple
 
 from monai_medaug.core.arguments import choice, number
-from monai_medaug.core.seeded import SeededContainer, keys_of, map_transforms, random_operations, seed_children
+from monai_medaug.core.seeded import SeededContainer, in_kinds_of, keys_of, random_operations, seed_children
 from monai_medaug.core.tensors import affine_of, plain_tensor, say_once
 from monai_medaug.transforms.safety.verdict import Limits, judge
 
@@ -40,7 +40,7 @@ class PreservingCompose(SeededContainer, MapTransform):
     Args:
         transforms: dictionary transforms, ours or MONAI's, or a Compose of them.
         label_key: key or keys of the label maps; None leaves the anatomy unchecked.
-        lesion_key: key of the lesion mask; None leaves the pathology unchecked.
+        lesion_key: key of the lesion mask, the union of its channels; None leaves the pathology unchecked.
         max_volume_change: greatest relative change of a label's volume.
         min_lesion_kept: least share of the lesion inside the field of view.
         on_violation: ``"shrink"`` repeats the call with the same draws, whose magnitudes in our steps are scaled by
@@ -90,15 +90,6 @@ class PreservingCompose(SeededContainer, MapTransform):
         self.image_keys = tuple(k for k in self.keys if k not in masks)
         SeededContainer.__init__(self)
 
-    @property
-    def allow_missing_keys(self) -> bool:
-        return all(getattr(t, "allow_missing_keys", True) for t in self.transforms)
-
-    @allow_missing_keys.setter
-    def allow_missing_keys(self, value: bool) -> None:
-        for t in map_transforms(self.transforms):
-            t.allow_missing_keys = value
-
     def run_seeded(self, data: Mapping, seed: int) -> dict:
         for key in (*self.label_keys, *([] if self.lesion_key is None else [self.lesion_key])):
             if key not in data and not self.allow_missing_keys:
@@ -131,7 +122,7 @@ class PreservingCompose(SeededContainer, MapTransform):
             warnings.warn("PreservingCompose: " + "; ".join(verdict["violations"]), UserWarning, stacklevel=2)
         info = {"seed": seed, "strength": strength, "rejected": rejected, "verdict": verdict}
         out = self.with_records(wrapped if rejected else out, not rejected, dict.fromkeys(self.keys, info))
-        return _without_trace(out, data, self.keys)
+        return in_kinds_of(data, out, self.keys)
 
 
 def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
@@ -144,13 +135,4 @@ def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
             twin = next((m for m in known.values() if m.shape[1:] == tensor.shape[1:]), None)
             affine = None if twin is None else affine_of(twin)
             out[key] = MetaTensor(tensor, affine=None if affine is None else torch.tensor(affine))
-    return out
-
-
-def _without_trace(out: dict, data: Mapping, keys: Sequence[Any]) -> dict:
-    """The results with bare arrays in the kind of the input."""
-    for key in keys:
-        if key in data and not isinstance(data[key], MetaTensor) and isinstance(out[key], torch.Tensor):
-            tensor = plain_tensor(out[key], repr(key))
-            out[key] = tensor if isinstance(data[key], torch.Tensor) else tensor.numpy()
     return out
