@@ -76,7 +76,8 @@ class Batched(PassesMissingKeys, Randomizable, InvertibleTransform, MapTransform
 
     def inverse(self, data: Any) -> Any:
         """Undo on one sample after ``decollate_batch``; its records are those of the transform itself."""
-        return self.transform.inverse(data)
+        with self.lenient(data):
+            return self.transform.inverse(data)
 
 
 # ---- the draws of one sample -----------------------------------------------------------------------------------

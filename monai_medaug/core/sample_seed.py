@@ -130,4 +130,5 @@ class SampleSeeded(PassesMissingKeys, MapTransform, InvertibleTransform, Randomi
 
     def inverse(self, data: Any) -> Any:
         """Undo the last call, as the transform does."""
-        return self.transform.inverse(data)
+        with self.lenient(data):
+            return self.transform.inverse(data)

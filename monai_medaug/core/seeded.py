@@ -7,6 +7,7 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ class PassesMissingKeys:
     MONAI's `allow_missing_keys_mode`.
     """
 
+    keys: tuple
     _strict: tuple[bool, ...] = ()
     """The states before it was set to True."""
 
@@ -62,6 +64,19 @@ class PassesMissingKeys:
             self._strict = ()
         for part, state in zip(found, states, strict=True):
             part.allow_missing_keys = value or state
+
+    @contextmanager
+    def lenient(self, data: Any) -> Iterator[None]:
+        """Allow missing keys for the time of an inverse where the data lack some: they leave nothing to undo."""
+        before = self.allow_missing_keys
+        if before or not isinstance(data, Mapping) or all(key in data for key in self.keys):
+            yield
+            return
+        self.allow_missing_keys = True
+        try:
+            yield
+        finally:
+            self.allow_missing_keys = before
 
 
 class SeededContainer(PassesMissingKeys, Randomizable, InvertibleTransform):
@@ -156,9 +171,10 @@ class SeededContainer(PassesMissingKeys, Randomizable, InvertibleTransform):
                 out[key] = without_record(item, self.uid)
         if record is not None and not record["do_transforms"]:
             return out
-        for child in reversed(list(self.transforms)):
-            if isinstance(child, InvertibleTransform):
-                out = child.inverse(out)
+        with self.lenient(out):
+            for child in reversed(list(self.transforms)):
+                if isinstance(child, InvertibleTransform):
+                    out = child.inverse(out)
         return out
 
 
