@@ -29,7 +29,13 @@ from monai_medaug.functional.geometry.grid import VoxelGrid
 
 
 class Operation(OperationContract, InvertibleTransform):
-    """Base of the array classes; deterministic unless it derives from `RandomOperation`."""
+    """Base of the array classes; deterministic unless it derives from `RandomOperation`.
+
+    A result has the kind of the input. MONAI's transforms make a MetaTensor of any array; here an array or Tensor stays
+    one, so that code around a call keeps its types, and nobody takes an affine of 1 mm for measured. The price: only a
+    MetaTensor carries the trace that `inverse`, `augmentation_report` and `replay` need, and they say so. In a chain,
+    MONAI's `LoadImage` or `EnsureType` makes one.
+    """
 
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
     abstract = True
@@ -175,7 +181,10 @@ def invert_entry(operation: Operation, data: Any, name: str) -> Any:
     """Undo the operation's last record on one MetaTensor and return a new one; on a batch only drop the records."""
     if not isinstance(data, MetaTensor):
         if operation.geometric:
-            raise ValueError(f"{name} must be a MetaTensor to be inverted, got {type(data).__name__}: it has no trace")
+            raise ValueError(
+                f"{name} must be a MetaTensor to be inverted, got {type(data).__name__}: it has no trace, which only "
+                "calls on MetaTensors leave"
+            )
         return data
     out, record = without_record(data, operation.uid), last_record(data, operation.uid)
     if not operation.geometric:
