@@ -7,7 +7,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from monai_medaug.functional.geometry.warp import MODES, PADDING_MODES
+
 T = TypeVar("T")
+
+_MODES = {name: name for name in MODES}  # MONAI's other names, and its orders of splines as numbers and enums
+_MODES |= {"trilinear": "bilinear", "linear": "bilinear", "1": "bilinear", "nearest-exact": "nearest", "0": "nearest"}
 
 
 def number(name: str, value: Any, low: float = -np.inf, high: float = np.inf) -> float:
@@ -155,3 +160,41 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def interpolation(name: str, value: Any) -> str:
+    """The interpolation under MONAI's names and orders: ``"bilinear"`` in any number of dimensions, or ``"nearest"``.
+
+    Raises:
+        ValueError: any other value.
+
+    Example:
+        >>> interpolation("mode", "trilinear"), interpolation("mode", 0)
+        ('bilinear', 'nearest')
+        >>> interpolation("mode", 3)
+        Traceback (most recent call last):
+        ValueError: mode must be 'bilinear' ('trilinear', 'linear', 1) or 'nearest' ('nearest-exact', 0), got 3
+    """
+    order = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    known = _MODES.get(str(int(value))) if order else _MODES.get(value) if isinstance(value, str) else None
+    if known is None:
+        there = "'bilinear' ('trilinear', 'linear', 1) or 'nearest' ('nearest-exact', 0)"
+        raise ValueError(f"{name} must be {there}, got {value!r}")
+    return known
+
+
+def padding(name: str, value: Any) -> str | float:
+    """What lies outside an image: ``"border"``, ``"zeros"``, ``"reflection"`` or a number.
+
+    Raises:
+        ValueError: any other value.
+
+    Example:
+        >>> padding("padding_mode", "border"), padding("padding_mode", -1000)
+        ('border', -1000.0)
+    """
+    if not isinstance(value, str):
+        return number(name, value)
+    if value not in PADDING_MODES:
+        raise ValueError(f"{name} must be one of {PADDING_MODES} or a number, got {value!r}")
+    return choice(name, value, PADDING_MODES)

@@ -6,7 +6,7 @@ run once, each operation on all samples that drew it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -21,13 +21,13 @@ from monai.transforms.transform import MapTransform, Randomizable
 from monai_medaug.core.call import ABSENT
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.sample_seed import SampleSeeded
-from monai_medaug.core.seeded import SeededContainer, keys_of, map_transforms, seed_children
+from monai_medaug.core.seeded import PassesMissingKeys, SeededContainer, keys_of, seed_children
 from monai_medaug.core.tensors import plain_tensor, say_once
 from monai_medaug.core.trace import push_batch_records, with_new_trace
 from monai_medaug.core.twin import DictionaryOperation
 
 
-class Batched(Randomizable, InvertibleTransform, MapTransform):
+class Batched(PassesMissingKeys, Randomizable, InvertibleTransform, MapTransform):
     """Apply a transform to a batch: each sample has its own decision and draw, each operation runs once.
 
     Sample i of the result equals the transform on sample i for the same draw. A Compose, OneOf or preset draws as if
@@ -58,14 +58,8 @@ class Batched(Randomizable, InvertibleTransform, MapTransform):
         self.transform: Any = transform.transform if isinstance(transform, Batched) else transform
         self.keys: tuple = keys_of([self.transform])
 
-    @property
-    def allow_missing_keys(self) -> bool:
-        return all(part.allow_missing_keys for part in map_transforms([self.transform]))
-
-    @allow_missing_keys.setter
-    def allow_missing_keys(self, value: bool) -> None:
-        for part in map_transforms([self.transform]):
-            part.allow_missing_keys = value
+    def parts(self) -> Iterable[Any]:
+        return [self.transform]
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Batched:
         """Pass the seed to the transform, unchanged."""
@@ -83,7 +77,8 @@ class Batched(Randomizable, InvertibleTransform, MapTransform):
 
     def inverse(self, data: Any) -> Any:
         """Undo on one sample after ``decollate_batch``; its records are those of the transform itself."""
-        return self.transform.inverse(data)
+        with self.lenient(data):
+            return self.transform.inverse(data)
 
 
 # ---- the draws of one sample -----------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from monai.transforms.transform import RandomizableTransform
 from monai.utils.enums import TransformBackends
 from monai.utils.misc import get_seed
 
-from monai_medaug.core.arguments import number
+from monai_medaug.core.arguments import flag, interpolation, number, padding
 from monai_medaug.core.call import Outcome, apply_record, run_operation
 from monai_medaug.core.contract import OperationContract, Params
 from monai_medaug.core.entry import Entry, Given, grid_of
@@ -33,7 +33,13 @@ from monai_medaug.functional.geometry.grid import VoxelGrid
 
 
 class Operation(OperationContract, InvertibleTransform):
-    """Base of the array classes; deterministic unless it derives from `RandomOperation`."""
+    """Base of the array classes; deterministic unless it derives from `RandomOperation`.
+
+    A result has the kind of the input. MONAI's transforms make a MetaTensor of any array; here an array or Tensor stays
+    one, so that code around a call keeps its types, and nobody takes an affine of 1 mm for measured. The price: only a
+    MetaTensor carries the trace that `inverse`, `augmentation_report` and `replay` need, and they say so. In a chain,
+    MONAI's `LoadImage` or `EnsureType` makes one.
+    """
 
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]
     abstract = True
@@ -58,24 +64,33 @@ class Operation(OperationContract, InvertibleTransform):
         self._uid = self.uid  # whether it was used before or not
         return steady_state(super().__getstate__())
 
-    def next_params(self) -> Params | None:
-        """The draw of the next call; None if it is skipped."""
+    def next_params(self, randomize: bool = True) -> Params | None:
+        """The draw of the next call, or the last one again; None if it is skipped."""
         return self.draw()
 
-    def batch_params(self, size: int) -> list[Params | None]:
-        """The draw of each sample of a batch."""
-        return [self.next_params() for _ in range(size)]
+    def batch_params(self, size: int, randomize: bool = True) -> list[Params | None]:
+        """The draw of each sample of a batch, or the last one again."""
+        return [self.next_params(randomize) for _ in range(size)]
 
     @property
     def trace_uid(self) -> str | None:
         """The uid for records; None if tracing is off."""
         return self.uid if self.tracing else None
 
-    def entry(self, data: Any, name: str, batched: bool = False, given: Mapping[str, Given] | None = None) -> Entry:
-        """One image as `run_operation` takes it."""
-        mode = getattr(self, "mode", "bilinear") if self.geometric else None
-        padding = getattr(self, "padding_mode", "border")
-        return Entry(data, name, 0, mode, padding, batched, given or {}, accepts_complex=self.accepts_complex)
+    def entry(
+        self,
+        data: Any,
+        name: str,
+        batched: bool = False,
+        given: Mapping[str, Given] | None = None,
+        mode: str | int | None = None,
+        padding_mode: str | float | None = None,
+    ) -> Entry:
+        """One image as `run_operation` takes it; mode and padding of a geometric one are its own unless given."""
+        mode = getattr(self, "mode", "bilinear") if mode is None else interpolation("mode", mode)
+        pad = getattr(self, "padding_mode", "border") if padding_mode is None else padding("padding_mode", padding_mode)
+        moves = mode if self.geometric else None
+        return Entry(data, name, 0, moves, pad, batched, given or {}, accepts_complex=self.accepts_complex)
 
     def run(self, name: str, entries: Sequence[Entry], draws: Sequence[Params | None]) -> Outcome:
         """Run a call with these draws; ``name`` is the class of the face, for the record. See `run_operation`."""
@@ -87,11 +102,19 @@ class Operation(OperationContract, InvertibleTransform):
         """Apply to one channel-first image (C, H, W) or (C, D, H, W); further inputs are keyword arguments."""
         return self.apply_to(img, "img", inputs)
 
-    def apply_to(self, data: Any, name: str, inputs: Mapping[str, Any]) -> Any:
+    def apply_to(
+        self,
+        data: Any,
+        name: str,
+        inputs: Mapping[str, Any],
+        randomize: bool = True,
+        mode: str | int | None = None,
+        padding_mode: str | float | None = None,
+    ) -> Any:
         """Apply to one image, or to a batch if `takes_batches`; ``name`` is for error messages."""
         given = self.given_inputs(inputs)
-        entry = self.entry(without_pending(data, name), name, self.takes_batches, given)
-        draws = self.batch_params(len(entry.tensor)) if self.takes_batches else [self.next_params()]
+        entry = self.entry(without_pending(data, name), name, self.takes_batches, given, mode, padding_mode)
+        draws = self.batch_params(len(entry.tensor), randomize) if self.takes_batches else [self.next_params(randomize)]
         return self.run(type(self).__name__, [entry], draws).results[0]
 
     def given_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Given]:
@@ -127,8 +150,21 @@ class RandomOperation(Operation, WatchedRandomState, RandomizableTransform):
         self.strength = 1.0
         self.set_random_state(get_seed())
 
-    def next_params(self) -> Params | None:
-        self.randomize()
+    def __call__(self, img: Any, randomize: bool = True, **inputs: Any) -> Any:
+        """Apply to one channel-first image (C, H, W) or (C, D, H, W); further inputs are keyword arguments.
+
+        With ``randomize=False`` it repeats the last draw, also one that skipped the call.
+
+        Raises:
+            RuntimeError: ``randomize=False`` before the first draw.
+        """
+        return self.apply_to(img, "img", inputs, randomize)
+
+    def next_params(self, randomize: bool = True) -> Params | None:
+        if flag("randomize", randomize):
+            self.randomize()
+        elif not hasattr(self, "drawn"):
+            raise RuntimeError(f"{type(self).__name__} has no draw to repeat: call randomize() before randomize=False")
         return self.drawn
 
     def randomize(self, data: Any = None) -> None:
@@ -167,7 +203,10 @@ def invert_entry(operation: Operation, data: Any, name: str) -> Any:
     """Undo the operation's last record on one MetaTensor and return a new one; on a batch only drop the records."""
     if not isinstance(data, MetaTensor):
         if operation.geometric:
-            raise ValueError(f"{name} must be a MetaTensor to be inverted, got {type(data).__name__}: it has no trace")
+            raise ValueError(
+                f"{name} must be a MetaTensor to be inverted, got {type(data).__name__}: it has no trace, which only "
+                "calls on MetaTensors leave"
+            )
         return data
     out, record = without_record(data, operation.uid), last_record(data, operation.uid)
     if not operation.geometric:

@@ -81,7 +81,10 @@ def augmentation_report(data: Any) -> Any:
     items = data if isinstance(data, Mapping) else {_ITEM: data}
     images = {str(k): v for k, v in items.items() if isinstance(v, MetaTensor)}
     if not images:
-        raise ValueError("data must hold MetaTensors with a trace, got none: bare arrays carry no trace")
+        raise ValueError(
+            "data must hold MetaTensors with a trace, got none: bare arrays carry no trace, which only calls on "
+            "MetaTensors leave"
+        )
     batch = [len(v) for v in images.values() if v.is_batch]
     traces = {k: samples_of(v) for k, v in images.items()}
     reports = [

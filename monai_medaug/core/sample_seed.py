@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from monai.transforms.transform import MapTransform
 from monai.utils import ImageMetaKey
 
 from monai_medaug.core.arguments import whole_number
-from monai_medaug.core.seeded import keys_of, map_transforms, seed_children, turn_of
+from monai_medaug.core.seeded import PassesMissingKeys, keys_of, seed_children, turn_of
 from monai_medaug.core.tensors import say_once
 
 
@@ -116,7 +116,7 @@ def _patch_of(data: Mapping, sample: int | None) -> list[str]:
     return patch
 
 
-class SampleSeeded(MapTransform, InvertibleTransform, RandomizableTrait):
+class SampleSeeded(PassesMissingKeys, MapTransform, InvertibleTransform, RandomizableTrait):
     """Run any transform with draws that depend on (seed, sample id, epoch) alone.
 
     The number and order of workers, the rank that gets a sample, and a resumed run then make no difference. Each call
@@ -153,14 +153,8 @@ class SampleSeeded(MapTransform, InvertibleTransform, RandomizableTrait):
         self.keys = keys_of([transform])
         self.seeds = SampleSeeds(sample_key, seed)
 
-    @property
-    def allow_missing_keys(self) -> bool:
-        return all(part.allow_missing_keys for part in map_transforms([self.transform]))
-
-    @allow_missing_keys.setter
-    def allow_missing_keys(self, value: bool) -> None:
-        for part in map_transforms([self.transform]):
-            part.allow_missing_keys = value
+    def parts(self) -> Iterable[Any]:
+        return [self.transform]
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that begins, before its loader is iterated; it reaches running workers."""
@@ -176,4 +170,5 @@ class SampleSeeded(MapTransform, InvertibleTransform, RandomizableTrait):
 
     def inverse(self, data: Any) -> Any:
         """Undo the last call, as the transform does."""
-        return self.transform.inverse(data)
+        with self.lenient(data):
+            return self.transform.inverse(data)

@@ -7,6 +7,7 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,52 @@ def turn_of(transform: Any) -> Any:
     return _turns.setdefault(transform, threading.RLock())
 
 
-class SeededContainer(WatchedRandomState, InvertibleTransform):
+class PassesMissingKeys:
+    """Mixin of containers: ``allow_missing_keys`` is that of all map transforms inside.
+
+    Setting it to False takes back what setting it to True did: transforms that differ then differ again, as after
+    MONAI's `allow_missing_keys_mode`.
+    """
+
+    keys: tuple
+    _strict: tuple[bool, ...] = ()
+    """The states before it was set to True."""
+
+    def parts(self) -> Iterable[Any]:
+        """The transforms inside."""
+        raise NotImplementedError
+
+    @property
+    def allow_missing_keys(self) -> bool:
+        found = map_transforms(self.parts())
+        return bool(found) and all(part.allow_missing_keys for part in found)
+
+    @allow_missing_keys.setter
+    def allow_missing_keys(self, value: bool) -> None:
+        found = map_transforms(self.parts())
+        states = self._strict if len(self._strict) == len(found) else (False,) * len(found)
+        if value and not self.allow_missing_keys:
+            self._strict = tuple(part.allow_missing_keys for part in found)
+        elif not value:
+            self._strict = ()
+        for part, state in zip(found, states, strict=True):
+            part.allow_missing_keys = value or state
+
+    @contextmanager
+    def lenient(self, data: Any) -> Iterator[None]:
+        """Allow missing keys for the time of an inverse where the data lack some: they leave nothing to undo."""
+        before = self.allow_missing_keys
+        if before or not isinstance(data, Mapping) or all(key in data for key in self.keys):
+            yield
+            return
+        self.allow_missing_keys = True
+        try:
+            yield
+        finally:
+            self.allow_missing_keys = before
+
+
+class SeededContainer(PassesMissingKeys, WatchedRandomState, InvertibleTransform):
     """Base of the presets and of `PreservingCompose`: everything inside depends on one integer per call.
 
     Attributes:
@@ -49,6 +95,9 @@ class SeededContainer(WatchedRandomState, InvertibleTransform):
     def __init__(self) -> None:
         self.uid = uuid.uuid4().hex
         self.set_random_state(get_seed())
+
+    def parts(self) -> Iterable[Any]:
+        return self.transforms
 
     def run_seeded(self, data: Mapping, seed: int) -> dict:
         """Apply to a dictionary with a given integer, drawn by `__call__` or recorded."""
@@ -124,9 +173,10 @@ class SeededContainer(WatchedRandomState, InvertibleTransform):
                 out[key] = without_record(item, self.uid)
         if record is not None and not record["do_transforms"]:
             return out
-        for child in reversed(list(self.transforms)):
-            if isinstance(child, InvertibleTransform):
-                out = child.inverse(out)
+        with self.lenient(out):
+            for child in reversed(list(self.transforms)):
+                if isinstance(child, InvertibleTransform):
+                    out = child.inverse(out)
         return out
 
 
@@ -136,6 +186,20 @@ def seed_children(transforms: Iterable[Any], seed: int) -> None:
     for child in transforms:
         if isinstance(child, Randomizable):
             child.set_random_state(int(source.randint(MAX_SEED, dtype="uint32")))
+
+
+def in_kinds_of(data: Mapping, out: dict, keys: Iterable[Any]) -> dict:
+    """The results, where MONAI's steps or a container made MetaTensors of bare arrays, in the kind of the input.
+
+    All are bare where MONAI does not track meta data.
+    """
+    tracked = get_track_meta()
+    for key in keys:
+        bare = key in data and not (tracked and isinstance(data[key], MetaTensor))
+        if bare and isinstance(out.get(key), MetaTensor):
+            tensor = out[key].as_tensor()
+            out[key] = tensor.numpy() if isinstance(data[key], np.ndarray) else tensor
+    return out
 
 
 def untraced_steps(transforms: Iterable[Any]) -> list[str]:

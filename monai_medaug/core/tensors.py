@@ -74,12 +74,6 @@ def tracking() -> Iterator[None]:
                 set_track_meta(_tracked_before)
 
 
-def meta_is_tracked() -> bool:
-    """MONAI's global setting, outside of `tracking`."""
-    with _tracking_lock:
-        return _tracked_before if _tracking else get_track_meta()
-
-
 def plain_tensor(data: Any, name: str, batch: bool = False, accepts_complex: bool = False) -> torch.Tensor:
     """The voxels of an array, Tensor or MetaTensor, in shared memory where possible.
 

@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.inverse import InvertibleTransform
 from monai.transforms.transform import MapTransform, Randomizable, RandomizableTransform
-from monai.utils import ensure_tuple, ensure_tuple_rep
+from monai.utils import ensure_tuple, ensure_tuple_rep, issequenceiterable
 
 from monai_medaug.core.arguments import choice
 from monai_medaug.core.contract import REGISTRY
@@ -90,15 +90,21 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
         self.modes: tuple = (None,) * len(self.keys)
         self.paddings: tuple = ("border",) * len(self.keys)
         if self.operation_class.geometric:
-            self.modes = ensure_tuple_rep(arguments.pop("mode", "bilinear"), len(self.keys))
-            padding = arguments.pop("padding_mode", "border")
-            self.paddings = ensure_tuple_rep(padding, len(self.keys))
-            if isinstance(padding, (int, float)):
-                self.paddings = tuple(0.0 if m == "nearest" else padding for m in self.modes)
-            for mode, pad in list(zip(self.modes, self.paddings, strict=True))[1:]:
-                self.operation_class(**arguments, **_taken(self.operation_class, mode, pad))  # raises if invalid
-            arguments |= _taken(self.operation_class, self.modes[0], self.paddings[0])
-        self.operation = self.operation_class(**arguments)
+            modes = ensure_tuple_rep(arguments.pop("mode", "bilinear"), len(self.keys))
+            pad = arguments.pop("padding_mode", "border")
+            pads = ensure_tuple_rep(pad, len(self.keys))
+            each = [
+                self.operation_class(**arguments, **_taken(self.operation_class, *own))
+                for own in zip(modes, pads, strict=True)
+            ]
+            self.operation = each[0]
+            self.modes = tuple(getattr(own, "mode", mode) for own, mode in zip(each, modes, strict=True))
+            self.paddings = tuple(getattr(own, "padding_mode", "border") for own in each)
+            if not isinstance(pad, str) and not issequenceiterable(pad):
+                masks = [mode == "nearest" for mode in self.modes]
+                self.paddings = tuple(0.0 if mask else p for mask, p in zip(masks, self.paddings, strict=True))
+        else:
+            self.operation = self.operation_class(**arguments)
         self.operation.face = (type(self).__name__, *map(repr, self.keys))
 
     def __getstate__(self) -> Any:
@@ -148,8 +154,13 @@ class DictionaryOperation(MapTransform, InvertibleTransform):
             for key in found
         ]
 
-    def __call__(self, data: Mapping) -> dict:
-        """Apply to the keys of a dictionary; returns a new one with all other items unchanged."""
+    def __call__(self, data: Mapping, lazy: bool | None = None) -> dict:
+        """Apply to the keys of a dictionary; returns a new one with all other items unchanged.
+
+        Args:
+            data: the dictionary.
+            lazy: for MONAI's calls; operations are always carried out at once, pending ones of others before.
+        """
         if self.operation.takes_batches:
             entries = self.entries(data, batched=True)
             drawn = self.operation.batch_params(len(entries[0].tensor)) if entries else []

@@ -419,7 +419,7 @@ class RandAffineElasticd(RandomDictionaryOperation):
         elastic_alpha: float | Sequence[float] = 1000,
         elastic_sigma: float = 8,
         min_jacobian: float = 0.2,
-        mode: str | Sequence[str] = "bilinear",
+        mode: str | int | Sequence[str | int] = "bilinear",
         padding_mode: str | float | Sequence[str | float] = "border",
         elastic_unit: str = "voxel",
         elastic_mm: float | Sequence[float] | None = None,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from monai_medaug.core.arguments import choice, number, span
+from monai_medaug.core.arguments import choice, interpolation, number, padding, span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.maps import AnatomyMaps, anatomy_maps, moved_points
-from monai_medaug.functional.geometry.warp import MODES, PADDING_MODES
 
 
 class RandAffineElastic(RandomOperation):
@@ -42,6 +42,7 @@ class RandAffineElastic(RandomOperation):
         elastic_unit: unit of alpha and sigma: ``"voxel"``, the finest spacing of the reference grid, or ``"mm"``.
         min_jacobian: least determinant, in (0, 1); the elastic part alone also stays below its reciprocal.
         mode: ``"bilinear"`` (trilinear in 3D) for images, ``"nearest"`` marks a mask, whose labels are only copied.
+            MONAI's enums, its other names such as ``"trilinear"`` and the orders 1 and 0 mean the same.
         padding_mode: ``"border"``, ``"zeros"``, ``"reflection"`` or a number, such as -1000 for HU. A one-hot mask gets
             its first class outside, which is the background, where others get 0. An inverse fills with a number only
             the image that was filled with it; predictions and masks get 0.
@@ -91,7 +92,7 @@ class RandAffineElastic(RandomOperation):
         elastic_alpha: float | Sequence[float] = 1000,
         elastic_sigma: float = 8,
         min_jacobian: float = 0.2,
-        mode: str = "bilinear",
+        mode: str | int = "bilinear",
         padding_mode: str | float = "border",
         elastic_unit: str = "voxel",
         elastic_mm: float | Sequence[float] | None = None,
@@ -110,13 +111,31 @@ class RandAffineElastic(RandomOperation):
                 f"got {scale_fraction!r}"
             )
         self.elastic_unit = choice("elastic_unit", elastic_unit, ("voxel", "mm"))
-        self.mode = choice("mode", mode, MODES)
-        if isinstance(padding_mode, str):
-            if padding_mode not in PADDING_MODES:
-                raise ValueError(f"padding_mode must be one of {PADDING_MODES} or a number, got {padding_mode!r}")
-        else:
-            padding_mode = number("padding_mode", padding_mode)
-        self.padding_mode = padding_mode
+        self.mode = interpolation("mode", mode)
+        self.padding_mode = padding("padding_mode", padding_mode)
+
+    def __call__(  # type: ignore[override]
+        self,
+        img: Any,
+        *,
+        mode: str | int | None = None,
+        padding_mode: str | float | None = None,
+        randomize: bool = True,
+        lazy: bool | None = None,
+    ) -> Any:
+        """Apply to one channel-first image (C, H, W) or (C, D, H, W).
+
+        Args:
+            img: the image or mask.
+            mode: of this call instead of the constructor's.
+            padding_mode: of this call instead of the constructor's.
+            randomize: False repeats the last draw, also one that skipped the call.
+            lazy: for MONAI's calls; the map is not affine, so that it is always carried out at once.
+
+        Raises:
+            RuntimeError: ``randomize=False`` before the first draw.
+        """
+        return self.apply_to(img, "img", {}, randomize, mode, padding_mode)
 
     def draw(self) -> Params:
         axis = self.R.normal(size=3)

@@ -23,7 +23,7 @@ from monai_medaug.core.twin import DictionaryOperation
 
 TARGET = Path(transforms.__file__).with_suffix(".pyi")
 HEADER = '"""Array transforms and their dictionary twins, for static checkers: written by tests/contract/stubs.py."""\n'
-PER_KEY = {"mode": "Sequence[str]", "padding_mode": "Sequence[str | float]"}
+PER_KEY = {"mode": "Sequence[str | int]", "padding_mode": "Sequence[str | float]"}
 """What an argument that may be given per key takes in the twin besides."""
 TWINS_OWN = {
     "keys": "KeysCollection",

@@ -69,7 +69,8 @@ def snippet() -> tuple[str, set[int]]:
             if case.geometric:
                 add(f"{call}(('a', 'b'), mode=('bilinear', 'nearest'), padding_mode=('zeros', -1000))", False)
                 add(f"{call}('a', mode='nearest', padding_mode=0.5, point_keys='p')", False)
-                add(f"{call}('a', mode=3)", True)
+                add(f"{call}('a', mode=(0, 1), padding_mode=0)", False)
+                add(f"{call}('a', mode=1.5)", True)
     return "\n".join(lines) + "\n", wrong
 
 

@@ -103,8 +103,14 @@ class BatchMixing(RandomOperation):
         self._do_transform = drawn["mix"]
         return drawn
 
-    def batch_params(self, size: int) -> list[Params | None]:
-        self.randomize(size)
+    def batch_params(self, size: int, randomize: bool = True) -> list[Params | None]:
+        if flag("randomize", randomize):
+            self.randomize(size)
+        elif len(getattr(self, "drawn", ())) != size:
+            raise RuntimeError(
+                f"{type(self).__name__} has no draw to repeat for {size} samples: call randomize({size}) before "
+                "randomize=False"
+            )
         return [{**drawn, "partner": p} for drawn, p in zip(self.drawn, self.permutation, strict=True)]
 
     @classmethod
@@ -152,17 +158,23 @@ class BatchMixing(RandomOperation):
             return mixed(soft, plan.permutation, plan.blend, pastes, soft.dtype)
         return mixed(image, plan.permutation, None, pastes, image.dtype)
 
-    def __call__(self, images: Any, targets: Any = None, masks: Any = None) -> MixedBatch:  # type: ignore[override]
+    def __call__(  # type: ignore[override]
+        self, images: Any, targets: Any = None, masks: Any = None, randomize: bool = True
+    ) -> MixedBatch:
         """Mix a batch.
 
         Args:
             images: (B, C, H, W) or (B, C, D, H, W), array, Tensor or collated MetaTensor.
             targets: labels of the samples, or None.
             masks: segmentation masks (B, C, *spatial), or None; they show the lesions too.
+            randomize: False repeats the last draw, for a batch of the same size.
+
+        Raises:
+            RuntimeError: ``randomize=False`` before a draw for so many samples.
         """
         labels = [] if targets is None else [MixLabel(targets, "targets", self.num_classes)]
         given = [] if masks is None else [mask_entry(masks, "masks", 1, self.num_mask_classes, True)]
-        done = self.mix(type(self).__name__, [image_entry(images, "images", 0)], labels, given)
+        done = self.mix(type(self).__name__, [image_entry(images, "images", 0)], labels, given, randomize)
         target, own, partner = done.labels[0] if labels else (None, None, None)
         mask, other = done.masks[0] if given else (None, None)
         return MixedBatch(
@@ -175,7 +187,14 @@ class BatchMixing(RandomOperation):
             None if other is None else (mask, other),
         )
 
-    def mix(self, name: str, images: Sequence[Entry], labels: Sequence[MixLabel], masks: Sequence[Entry]) -> Mixture:
+    def mix(
+        self,
+        name: str,
+        images: Sequence[Entry],
+        labels: Sequence[MixLabel],
+        masks: Sequence[Entry],
+        randomize: bool = True,
+    ) -> Mixture:
         """Mix images and masks as one call of the operation, then labels and partners by its plan."""
         entries, first = [*images, *masks], images[0]
         for label in labels:
@@ -184,7 +203,7 @@ class BatchMixing(RandomOperation):
                 raise ValueError(
                     f"{label.name} must have the batch size of {first.name}, {len(first.tensor)}, got {got}"
                 )
-        done = self.run(name, entries, self.batch_params(len(first.tensor)))
+        done = self.run(name, entries, self.batch_params(len(first.tensor), randomize))
         plan: MixPlan = done.plan
         result = Mixture(plan.weights, plan.permutation, done.results[: len(images)])
         for entry, own in zip(masks, done.results[len(images) :], strict=True):

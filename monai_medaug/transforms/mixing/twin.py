@@ -81,8 +81,13 @@ class MixingDictionary(RandomDictionaryOperation):
     def traced_keys(self) -> tuple:
         return (*self.keys, *self.mask_keys)
 
-    def __call__(self, data: Mapping) -> dict:
-        """Mix the items of a collated dictionary; returns a new one with all other items unchanged."""
+    def __call__(self, data: Mapping, lazy: bool | None = None) -> dict:
+        """Mix the items of a collated dictionary; returns a new one with all other items unchanged.
+
+        Args:
+            data: the dictionary.
+            lazy: for MONAI's calls; mixes are always carried out at once.
+        """
         if not isinstance(data, Mapping):
             raise TypeError(f"data must be a dictionary, got {type(data).__name__}")
         present = [present_keys(self, data, keys) for keys in (self.keys, self.label_keys, self.mask_keys)]

@@ -9,12 +9,13 @@ import torch
 from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.compose import Compose, execute_compose
+from monai.transforms.transform import MapTransform
 from monai.utils import ensure_tuple
 
 from monai_medaug.core.arguments import choice
 from monai_medaug.core.call import ABSENT
 from monai_medaug.core.sample_seed import SampleSeeds
-from monai_medaug.core.seeded import SeededContainer, seed_children, untraced_steps
+from monai_medaug.core.seeded import SeededContainer, in_kinds_of, seed_children, untraced_steps
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.core.trace import push_batch_records, with_new_trace
 from monai_medaug.transforms.safety.preserving import PreservingCompose
@@ -27,11 +28,12 @@ SMOOTH: dict[str, Any] = {"elastic_sigma": 20, "elastic_unit": "mm"}  # organs m
 Steps = Sequence[tuple[type, float | None, dict[str, Any]]]
 
 
-class AugmentationPreset(SeededContainer, Compose):
+class AugmentationPreset(SeededContainer, Compose, MapTransform):
     """A Compose that draws one seed per call and records it with its settings.
 
-    Made by `ct_augmentation`, `mri_augmentation` and `xray_augmentation`. Subclasses override `check_image`,
-    `before_call` and `findings` if their modality needs it.
+    One with a single key and no masks also takes a bare image, for chains of array transforms. Made by
+    `ct_augmentation`, `mri_augmentation` and `xray_augmentation`. Subclasses override `check_image`, `before_call` and
+    `findings` if their modality needs it.
 
     Args:
         name: for the record.
@@ -88,31 +90,54 @@ class AugmentationPreset(SeededContainer, Compose):
     def __call__(
         self, input_: Any, start: int = 0, end: int | None = None, threading: bool = False, lazy: bool | None = None
     ) -> Any:
-        """Apply to a dictionary or a list of them."""
+        """Apply to a dictionary, a bare image for a single key, or a list of them; ``lazy`` carries out at once."""
         if start == end == 0:  # MONAI's caching datasets run the steps before the first random one
             return input_
         if start != 0 or end is not None:
             raise ValueError(f"start and end must not select steps of {self.label}, got {start} and {end}")
         if isinstance(input_, (list, tuple)):
             return [self(item, lazy=lazy) for item in input_]
+        if not isinstance(input_, Mapping):
+            return self._as_dictionary(input_, lambda data: SeededContainer.__call__(self, data))
         return SeededContainer.__call__(self, input_)
 
     def inverse(self, data: Any) -> Any:
         """Undo the last call; geometry is inverted, intensities stay."""
         if isinstance(data, (list, tuple)):
             return [self.inverse(item) for item in data]
+        if not isinstance(data, Mapping):
+            return self._as_dictionary(data, self.inverse)
         return SeededContainer.inverse(self, data)
 
-    def run_seeded(self, data: Mapping, seed: int) -> dict:
+    def _as_dictionary(self, image: Any, run: Callable[[dict], dict]) -> Any:
+        """Run on a bare image as that of the only key."""
+        if len(self.keys) != 1:
+            keys = ", ".join(map(repr, self.keys))
+            raise TypeError(
+                f"data must be a dictionary with the keys {keys} of {self.label}, got {type(image).__name__}: a bare "
+                "image fits a preset with one key and no masks"
+            )
+        if self.seeds is not None:
+            raise TypeError(
+                f"data must be a dictionary with the sample's id under {self.seeds.sample_key!r}, got "
+                f"{type(image).__name__}: {self.label} was made with sample_key"
+            )
+        return run({self.keys[0]: image})[self.keys[0]]
+
+    def run_seeded(self, data: Any, seed: int) -> Any:
+        if not isinstance(data, Mapping):
+            return self._as_dictionary(data, lambda one: self.run_seeded(one, seed))
         self._prepare(data, None, seed)
         out = execute_compose(data, self.transforms, lazy=self._lazy)
-        return self.with_records(out, True, self._infos(out, None, seed))
+        return self.with_records(in_kinds_of(data, dict(out), self.keys), True, self._infos(out, None, seed))
 
     @property
     def runs_on_batches(self) -> bool:
         return not any(isinstance(t, SeededContainer) for t in self.transforms)
 
     def batch_draw(self, data: Any, sample: int, drawn: Callable[[Any], Any]) -> Any:
+        if not isinstance(data, Mapping):
+            return self._as_dictionary(data, lambda one: {self.keys[0]: self.batch_draw(one, sample, drawn)})
         seed = self.call_seed(data, sample)
         if not self.runs_on_batches:
             return seed
@@ -120,6 +145,9 @@ class AugmentationPreset(SeededContainer, Compose):
         return seed, [drawn(child) for child in self.transforms]
 
     def run_batch(self, data: Any, draws: Sequence[Any], run: Callable[[Any, list[Any], Any], Any]) -> Any:
+        if not isinstance(data, Mapping):
+            return self._as_dictionary(data, lambda one: self.run_batch(one, draws, run))
+        given = data
         for i, child in enumerate(self.transforms):
             data = run(child, [d if d is ABSENT else d[1][i] for d in draws], data)
         infos: list[Any] = [ABSENT] * len(draws)
@@ -128,7 +156,7 @@ class AugmentationPreset(SeededContainer, Compose):
                 untraced = untraced_steps(draw[1])
                 found = self._infos(data, sample, draw[0])
                 infos[sample] = {k: {**i, **({"untraced": untraced} if untraced else {})} for k, i in found.items()}
-        out = dict(data)
+        out = in_kinds_of(given, dict(data), self.keys)
         for key in self.keys:
             if isinstance(out.get(key), MetaTensor) and self.tracing:
                 shape = out[key].shape[2:]
@@ -169,7 +197,7 @@ def build_preset(
     name: str,
     steps: Steps,
     keys: KeysCollection,
-    mask_keys: KeysCollection,
+    mask_keys: KeysCollection | None,
     lesion_key: str | None,
     settings: Mapping[str, Any],
     sample_key: Any = None,
@@ -177,6 +205,7 @@ def build_preset(
     preset: type[AugmentationPreset] = AugmentationPreset,
     padding_mode: str | float = "border",
     ignore: float | None = None,
+    allow_missing_keys: bool = False,
 ) -> AugmentationPreset:
     """Build a preset: geometry for all keys, other steps for the images, checked if there is a label or lesion.
 
@@ -192,8 +221,13 @@ def build_preset(
         preset: class of the result.
         padding_mode: what the geometry fills in from outside, in images and masks alike.
         ignore: value of the masks there instead; None for none.
+        allow_missing_keys: skip missing keys instead of raising a KeyError.
     """
-    images, masks = ensure_tuple(keys), ensure_tuple(mask_keys)
+    images, masks = ensure_tuple(keys), ensure_tuple(() if mask_keys is None else mask_keys)
+    if both := [key for key in images if key in (*masks, lesion_key)]:
+        raise ValueError(
+            f"keys must be images alone, got {both[0]!r}, which is a mask too: it moves along by mask_keys"
+        )
     lesions = () if lesion_key is None or lesion_key in masks else (lesion_key,)
     moving = (*images, *masks, *lesions)
     flat = len(masks) + len(lesions)
@@ -206,8 +240,9 @@ def build_preset(
                 "padding_mode": [padding_mode] * len(images) + [outside if ignore is None else ignore] * flat,
                 **arguments,
             }
+        arguments = {"allow_missing_keys": allow_missing_keys, **arguments}
         if share is not None:
-            arguments = {"prob": settings["prob"] * share, **arguments}
+            arguments["prob"] = settings["prob"] * share
         built.append(step(moving if step is RandAffineElasticd else images, **arguments))
     settings = {**settings, **({} if padding_mode == "border" else {"padding_mode": padding_mode})}
     settings |= {} if ignore is None else {"ignore": ignore}

@@ -113,8 +113,8 @@ def range_check(image: Any, name: str) -> dict[str, Any]:
 
 
 def ct_augmentation(
-    keys: KeysCollection,
-    mask_keys: KeysCollection = (),
+    keys: KeysCollection = "image",
+    mask_keys: KeysCollection | None = (),
     lesion_key: str | None = None,
     strength: str = "standard",
     prob: float = 0.8,
@@ -123,6 +123,7 @@ def ct_augmentation(
     padding_mode: str | float = "border",
     ignore: float | None = None,
     window: Sequence[float] | None = None,
+    allow_missing_keys: bool = False,
 ) -> AugmentationPreset:
     """Augmentation of CT images in HU, in physical order: patient, scan, slice, noise.
 
@@ -154,7 +155,7 @@ def ct_augmentation(
     Args:
         keys: CT images in HU, or scaled as ``window`` says, 2D or 3D.
         mask_keys: label maps that move along and must be preserved.
-        lesion_key: lesion mask that moves along and must be preserved.
+        lesion_key: lesion mask that moves along and must be preserved; of several channels their union.
         strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, with a patient's motion in place of the
             source's blur.
         prob: probability to which the steps' shares refer.
@@ -165,9 +166,11 @@ def ct_augmentation(
             masks alike; a number of HU (-1000 for air) fills the images, and masks get 0.
         ignore: value of the masks there, such as 255, for a loss that ignores it; None for none.
         window: (low, high), the HU of the values 0 and 1 of scaled images; for another scale see `HUFromWindow`.
+        allow_missing_keys: skip missing keys instead of raising a KeyError.
 
     Returns:
-        A MONAI Compose.
+        A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
+        transforms; only a MetaTensor carries the trace that the report and the inverse need.
 
     Raises:
         ValueError: an argument is out of its range, or in a call an image can't be in HU, or not scaled by the window.
@@ -199,4 +202,5 @@ def ct_augmentation(
         preset=CTAugmentationPreset,
         padding_mode=padding_mode,
         ignore=ignore,
+        allow_missing_keys=allow_missing_keys,
     )

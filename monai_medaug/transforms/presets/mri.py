@@ -60,8 +60,8 @@ _MRI_STEPS: dict[str, Steps] = {
 
 
 def mri_augmentation(
-    keys: KeysCollection,
-    mask_keys: KeysCollection = (),
+    keys: KeysCollection = "image",
+    mask_keys: KeysCollection | None = (),
     lesion_key: str | None = None,
     strength: str = "standard",
     prob: float = 0.8,
@@ -69,6 +69,7 @@ def mri_augmentation(
     seed: int = 0,
     padding_mode: str | float = "border",
     ignore: float | None = None,
+    allow_missing_keys: bool = False,
 ) -> AugmentationPreset:
     """Augmentation of MR magnitude images, in physical order: patient, coil, slice, k-space, receiver.
 
@@ -93,7 +94,7 @@ def mri_augmentation(
     Args:
         keys: magnitude images of any scale, 2D or 3D. They share the draws: co-registered contrasts stay aligned.
         mask_keys: label maps that move along and must be preserved.
-        lesion_key: lesion mask that moves along and must be preserved.
+        lesion_key: lesion mask that moves along and must be preserved; of several channels their union.
         strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, which leaves the geometry alone.
         prob: probability to which the steps' shares refer.
         sample_key: key of the sample's id. The draws then depend on ``seed``, the id and the epoch alone, not on the
@@ -102,9 +103,11 @@ def mri_augmentation(
         padding_mode: what the geometry fills in from outside the image: ``"border"`` repeats the edge, in images and
             masks alike; a number (0) fills the images, and masks get 0.
         ignore: value of the masks there, such as 255, for a loss that ignores it; None for none.
+        allow_missing_keys: skip missing keys instead of raising a KeyError.
 
     Returns:
-        A MONAI Compose.
+        A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
+        transforms; only a MetaTensor carries the trace that the report and the inverse need.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -131,4 +134,5 @@ def mri_augmentation(
         seed=seed,
         padding_mode=padding_mode,
         ignore=ignore,
+        allow_missing_keys=allow_missing_keys,
     )

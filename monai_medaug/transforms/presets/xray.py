@@ -60,8 +60,8 @@ class XRayAugmentationPreset(AugmentationPreset):
 
 
 def xray_augmentation(
-    keys: KeysCollection,
-    mask_keys: KeysCollection = (),
+    keys: KeysCollection = "image",
+    mask_keys: KeysCollection | None = (),
     lesion_key: str | None = None,
     strength: str = "standard",
     prob: float = 0.8,
@@ -72,6 +72,7 @@ def xray_augmentation(
     seed: int = 0,
     padding_mode: str | float = "border",
     ignore: float | None = None,
+    allow_missing_keys: bool = False,
 ) -> AugmentationPreset:
     """Augmentation of radiographs, in physical order: patient, collimator, scatter, exposure.
 
@@ -92,7 +93,7 @@ def xray_augmentation(
         keys: display images of the attenuation (C, rows, columns), of any bit depth; a stack along a third axis is
             moved as a volume.
         mask_keys: label maps that move along and must be preserved.
-        lesion_key: lesion mask that moves along and must be preserved.
+        lesion_key: lesion mask that moves along and must be preserved; of several channels their union.
         strength: ``"light"``, ``"standard"``, ``"strong"``, or ``"source"``, which leaves the geometry alone.
         prob: probability to which the steps' shares refer.
         inverted: bright means little attenuation: stored values of MONOCHROME1.
@@ -105,9 +106,11 @@ def xray_augmentation(
         padding_mode: what the geometry fills in from outside the image: ``"border"`` repeats the edge, in images and
             masks alike; a number (as behind a collimator) fills the images, and masks get 0.
         ignore: value of the masks there, such as 255, for a loss that ignores it; None for none.
+        allow_missing_keys: skip missing keys instead of raising a KeyError.
 
     Returns:
-        A MONAI Compose.
+        A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
+        transforms; only a MetaTensor carries the trace that the report and the inverse need.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -143,4 +146,5 @@ def xray_augmentation(
         preset=XRayAugmentationPreset,
         padding_mode=padding_mode,
         ignore=ignore,
+        allow_missing_keys=allow_missing_keys,
     )

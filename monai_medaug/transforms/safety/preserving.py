@@ -14,8 +14,8 @@ from monai.transforms.transform import MapTransform
 from monai.utils import ensure_tuple
 
 from monai_medaug.core.arguments import choice, number
-from monai_medaug.core.seeded import SeededContainer, keys_of, map_transforms, random_operations, seed_children
-from monai_medaug.core.tensors import affine_of, meta_is_tracked, plain_tensor, say_once, tracking
+from monai_medaug.core.seeded import SeededContainer, in_kinds_of, keys_of, random_operations, seed_children
+from monai_medaug.core.tensors import affine_of, plain_tensor, say_once, tracking
 from monai_medaug.transforms.safety.verdict import Limits, judge
 
 _STRENGTHS = (1.0, 0.6, 0.35, 0.2, 0.1, 0.0)
@@ -40,7 +40,7 @@ class PreservingCompose(SeededContainer, MapTransform):
     Args:
         transforms: dictionary transforms, ours or MONAI's, or a Compose of them.
         label_key: key or keys of the label maps; None leaves the anatomy unchecked.
-        lesion_key: key of the lesion mask; None leaves the pathology unchecked.
+        lesion_key: key of the lesion mask, the union of its channels; None leaves the pathology unchecked.
         max_volume_change: greatest relative change of a label's volume.
         min_lesion_kept: least share of the lesion inside the field of view.
         on_violation: ``"shrink"`` repeats the call with the same draws, whose magnitudes in our steps are scaled by
@@ -90,23 +90,13 @@ class PreservingCompose(SeededContainer, MapTransform):
         self.image_keys = tuple(k for k in self.keys if k not in masks)
         SeededContainer.__init__(self)
 
-    @property
-    def allow_missing_keys(self) -> bool:
-        return all(getattr(t, "allow_missing_keys", True) for t in self.transforms)
-
-    @allow_missing_keys.setter
-    def allow_missing_keys(self, value: bool) -> None:
-        for t in map_transforms(self.transforms):
-            t.allow_missing_keys = value
-
     def run_seeded(self, data: Mapping, seed: int) -> dict:
         for key in (*self.label_keys, *([] if self.lesion_key is None else [self.lesion_key])):
             if key not in data and not self.allow_missing_keys:
                 raise KeyError(f"key {key!r} of PreservingCompose is missing in the data")
-        tracked = meta_is_tracked()
         with tracking():
             out = self._judged(data, seed)
-        return _without_trace(out, data, self.keys, tracked)
+        return in_kinds_of(data, out, self.keys)
 
     def _judged(self, data: Mapping, seed: int) -> dict:
         """The result as MetaTensors, with the verdict in their trace."""
@@ -151,14 +141,4 @@ def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
             twin = next((m for m in known.values() if m.shape[1:] == tensor.shape[1:]), None)
             affine = None if twin is None else affine_of(twin)
             out[key] = MetaTensor(tensor, affine=None if affine is None else torch.tensor(affine))
-    return out
-
-
-def _without_trace(out: dict, data: Mapping, keys: Sequence[Any], tracked: bool) -> dict:
-    """The results in the kind of the input; all bare unless MONAI tracks meta data."""
-    for key in keys:
-        bare = key in data and not (tracked and isinstance(data[key], MetaTensor))
-        if bare and isinstance(out[key], torch.Tensor):
-            tensor = plain_tensor(out[key], repr(key))
-            out[key] = tensor if isinstance(data[key], torch.Tensor) else tensor.numpy()
     return out

@@ -212,9 +212,8 @@ def _judge_lesion(
     if passage is None or not bool(passage.source.any()):
         return None
     violations = []
-    if len(passage.source) != 1:
-        raise ValueError(f"{key!r} must have one channel to be a lesion mask, got {len(passage.source)}")
-    first, last = passage.source[0] != 0, (passage.result[0] != 0) & passage.known
+    first = (passage.source != 0).any(0)  # the union of several channels
+    last = (passage.result != 0).any(0) & passage.known
     inside = float((first & passage.kept).sum() / first.sum())
     # of the part inside, unrecorded steps and MONAI's may have removed some
     if passage.only_ours:

@@ -189,6 +189,23 @@ def test_batchmix_chooses_and_equals_its_parts():
 
 
 @pytest.mark.parametrize("cls", CLASSES)
+def test_randomize_false_repeats_the_mix(cls):
+    """The last draw, of a call or of ``randomize``, on another batch of the size; not on one of another size."""
+    mix, (x, y) = cls().set_random_state(3), (noise(5), levels(5))
+    first, again = mix(x, torch.eye(5)), mix(y, torch.eye(5), randomize=False)
+    assert torch.equal(first.permutation, again.permutation)
+    assert torch.equal(first.target, again.target)
+    assert not torch.equal(mix(x).weights, first.weights)
+    fresh = cls().set_random_state(3)
+    with pytest.raises(RuntimeError, match=r"has no draw to repeat for 5 samples: call randomize\(5\)"):
+        fresh(x, randomize=False)
+    fresh.randomize(5)
+    assert torch.equal(fresh(x, randomize=False).image, first.image)
+    with pytest.raises(RuntimeError, match="for 4 samples"):
+        fresh(x[:4], randomize=False)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
 def test_rows_of_every_kind(cls):
     """One-hot, soft and multi-label rows, blended each by its λ."""
     rows = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 0, 1], [0, 0, 0], [1, 1, 1]])

@@ -217,3 +217,14 @@ def test_an_empty_ct_patch_passes():
     for seed in range(25):
         out = ct_augmentation("image", strength="strong").set_random_state(seed)({"image": torch.zeros(1, 24, 24)})
         assert out["image"].isfinite().all()
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_a_mask_among_the_images_is_refused(modality):
+    """MONAI's habit of keys=["image", "label"]: the label would get noise, and the guard reject every call."""
+    augment = MODALITIES[modality][0]
+    with pytest.raises(ValueError, match="keys must be images alone, got 'label'"):
+        augment(["image", "label"], "label")
+    with pytest.raises(ValueError, match="got 'lesion'"):
+        augment(["image", "lesion"], lesion_key="lesion")
+    assert augment("image", mask_keys=None).keys == ("image",)
