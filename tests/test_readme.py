@@ -82,3 +82,36 @@ def test_bundle_config():
     assert isinstance(dataset, CacheDataset)
     assert isinstance(dataset[0]["image"], MetaTensor)
     assert monai_medaug.transforms.augmentation_report(dataset[0])["settings"]["strength"] == "standard"
+
+
+def scan_files(folder: Path) -> dict[str, str]:
+    data = body((110, 100, 84))
+    for key in ("image", "label"):
+        write_nifti(folder / f"{key}.nii.gz", data[key][0].numpy(), np.diag([1.2, 1.2, 1, 1]))
+    return {key: str(folder / f"{key}.nii.gz") for key in ("image", "label")}
+
+
+def test_the_place_in_a_pipeline(tmp_path):
+    scope: dict = {}
+    exec(blocks("python")[-1], scope)
+    crops = scope["train"].set_random_state(0)(scan_files(tmp_path))
+    assert len(crops) == 4
+    assert all(crop["image"].shape == (1, 64, 64, 32) for crop in crops)
+    assert all(-0.5 < float(crop["image"].min()) < float(crop["image"].max()) < 1.5 for crop in crops)
+
+
+def test_the_place_in_a_bundle(tmp_path):
+    load = [{"_target_": "LoadImaged", "keys": ["image", "label"]}]
+    scaled = {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": -57, "a_max": 164, "b_min": 0, "b_max": 1}
+    train = {
+        "train": {
+            "random_transforms": [*load, {"_target_": "EnsureChannelFirstd", "keys": ["image", "label"]}, scaled],
+            "preprocessing": {"_target_": "Compose", "transforms": "$@train#random_transforms"},
+        }
+    }
+    (tmp_path / "train.json").write_text(json.dumps(train))
+    (tmp_path / "medaug.json").write_text(blocks("json")[-1])
+    parser = ConfigParser()
+    parser.read_config([str(tmp_path / "train.json"), str(tmp_path / "medaug.json")])
+    out = parser.get_parsed_content("train#preprocessing")(scan_files(tmp_path))
+    assert out["label"].applied_operations[-1]["class"] == "ct_augmentation"

@@ -225,9 +225,7 @@ def build_preset(
     """
     images, masks = ensure_tuple(keys), ensure_tuple(() if mask_keys is None else mask_keys)
     if both := [key for key in images if key in (*masks, lesion_key)]:
-        raise ValueError(
-            f"keys must be images alone, got {both[0]!r}, which is a mask too: it moves along by mask_keys"
-        )
+        raise ValueError(f"keys must be images alone, got {both[0]!r}, which is a mask: masks move along anyway")
     lesions = () if lesion_key is None or lesion_key in masks else (lesion_key,)
     moving = (*images, *masks, *lesions)
     flat = len(masks) + len(lesions)

@@ -163,7 +163,7 @@ def ct_augmentation(
             workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
         padding_mode: what the geometry fills in from outside the image: ``"border"`` repeats the edge, in images and
-            masks alike; a number of HU (-1000 for air) fills the images, and masks get 0.
+            masks alike; a number in the images' unit (-1000 for air) fills them, and masks get 0.
         ignore: value of the masks there, such as 255, for a loss that ignores it; None for none.
         window: (low, high), the HU of the values 0 and 1 of scaled images; for another scale see `HUFromWindow`.
         allow_missing_keys: skip missing keys instead of raising a KeyError.
@@ -189,6 +189,8 @@ def ct_augmentation(
     if window is not None:
         low, high = settings["window"] = list(wide_span("window", window))
         to_window = {"center": (low + high) / 2, "width": high - low, "clip": False}
+        if not isinstance(padding_mode, str):
+            padding_mode = low + (high - low) * padding_mode  # inside, all is in HU
         steps = [(HUFromWindowd, None, {"window": (low, high)}), *steps, (HUWindowd, None, to_window)]
     return build_preset(
         "ct_augmentation",
