@@ -136,7 +136,7 @@ def test_chains_of_each_sample(make):
     more = {"num_transforms": (1, 3), "replace": True} if make is SomeOf else {}
     chosen = make([RandHUContrastd("image", factor=f, pivot_hu=0, prob=1.0) for f in (2.0, 3.0, 5.0)], **more)
     data = [
-        {"image": MetaTensor(torch.full((1, 4, 4), -1e-3).index_fill(2, torch.tensor([0]), 7.0))} for _ in range(12)
+        {"image": MetaTensor(torch.full((1, 4, 4), -1000.0).index_fill(2, torch.tensor([0]), 7.0))} for _ in range(12)
     ]
     out = Batched(chosen).set_random_state(1)(list_data_collate(data))
     orders = set()

@@ -33,7 +33,7 @@ def doubt_about_hu(image: torch.Tensor) -> str:
     - ``"display"``: from 0 to 255 exactly, an 8 bit picture;
     - ``"no air"``: nothing below 0 but values from 200 up, as with a missing offset of -1024. Bone looks like that too.
 
-    Voxels on a coarse grid are looked at first: where they span a range that only HU have, the rest is not read.
+    Voxels on a coarse grid are looked at first: where these can only be HU, the rest is not read.
 
     Args:
         image: of one channel and any number of axes and any real type. A constant passes, as does one with NaN or Inf.
@@ -45,7 +45,8 @@ def doubt_about_hu(image: torch.Tensor) -> str:
     """
     image = image.detach()
     step = max(1, math.floor((image.numel() / _SAMPLES) ** (1 / max(1, image.ndim))))
-    low, high = _limits(image[(slice(None, None, step),) * image.ndim])
+    some = image[(slice(None, None, step),) * image.ndim]
+    low, high = _limits(some)
     if low < 0 and max(-low, high) > _OUTLIERS:
         return ""
     if step > 1:
@@ -53,7 +54,7 @@ def doubt_about_hu(image: torch.Tensor) -> str:
     if not CONSTANT_HU < high - low < math.inf:
         return ""
     if max(-low, high) <= _OUTLIERS:
-        return "normalised" if _is_normalised(image, low, high) else ""
+        return "" if _varies_like_hu(some) or not _is_normalised(image, low, high) else "normalised"
     if low >= STORED_HU:
         return "offset"
     if low == 0 and high == 255:
@@ -90,12 +91,19 @@ def _limits(image: torch.Tensor) -> tuple[float, float]:
 
 
 def _is_normalised(image: torch.Tensor, low: float, high: float) -> bool:
-    values, most = image.float(), max(-low, high)
-    if most > _NORMALISED:
-        variance, mean = (float(v) for v in torch.var_mean(values, correction=0))
-        if variance >= _SPREAD**2 or abs(mean) > _NORMALISED:
-            return False
-    if most > 1 and bool((values == values.round()).all()):
+    if _varies_like_hu(image):
+        return False
+    values = image.float()
+    if max(-low, high) > 1 and bool((values == values.round()).all()):
         return False
     clipped = high > _ABOVE_ONE and low > -_UNDERSHOOT * high
     return not (clipped and float((values.abs() <= _ZERO).float().mean()) >= _MOSTLY)
+
+
+def _varies_like_hu(image: torch.Tensor) -> bool:
+    """Whether values reach beyond those of z-scores, with a mean or spread that these don't have."""
+    values = image.float()
+    if float(values.abs().amax()) <= _NORMALISED:
+        return False
+    variance, mean = (float(v) for v in torch.var_mean(values, correction=0))
+    return variance >= _SPREAD**2 or abs(mean) > _NORMALISED
