@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 
 from monai_medaug.core.tensors import Notice
 from monai_medaug.scans import ScanError, read_scan
+from tests.notices import unsaid
 from tests.scan_files import CT_SMALL, dicom_slice
 
 RAW = pydicom.dcmread(CT_SMALL).pixel_array.T.astype(np.float32) - 1024
@@ -43,9 +44,9 @@ def refusal(path, **options) -> str:
 
 def heard(path, **options) -> tuple[object, list[str]]:
     """A scan and the notices of its reading; each was said before for all that the process knows."""
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        patch.setattr("monai_medaug.core.tensors._said", set())
+        unsaid()
         scan = read_scan(path, **options)
     notices = [str(w.message) for w in caught if issubclass(w.category, Notice)]
     for notice in notices:

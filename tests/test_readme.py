@@ -85,7 +85,7 @@ def test_bundle_config():
 
 
 def scan_files(folder: Path) -> dict[str, str]:
-    data = body((110, 100, 84))
+    data = body((130, 120, 120))
     for key in ("image", "label"):
         write_nifti(folder / f"{key}.nii.gz", data[key][0].numpy(), np.diag([1.2, 1.2, 1, 1]))
     return {key: str(folder / f"{key}.nii.gz") for key in ("image", "label")}

@@ -631,6 +631,7 @@ class RandThickSliced(RandomDictionaryOperation):
         profile: str = "gaussian",
         noise: float | Sequence[float] = 0,
         prob: float = 0.3,
+        keep_zeros: bool | None = False,
         allow_missing_keys: bool = False,
     ) -> None: ...
 

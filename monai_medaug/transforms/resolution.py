@@ -15,6 +15,7 @@ from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.resolution import PROFILES, along_axis, thick_slice_matrices
 from monai_medaug.functional.noise.white import white_noise
+from monai_medaug.transforms.mri.magnitude import background_to_keep, recorded_choice
 
 _SLICE, _THROUGH, _RANDOM = "slice", "through", "random"
 
@@ -36,6 +37,8 @@ class RandThickSlice(RandomOperation):
         profile: ``"gaussian"``, for selective pulses and helical CT, or ``"trapezoid"``, nearer to a box.
         noise: range of the standard deviation of white noise in the thick slices, in the image's units.
         prob: probability of applying it.
+        keep_zeros: whether exact zeros stay, as those round a skull-stripped MR image; None keeps them where they are
+            many and coherent. In HU a zero is water: False.
 
     Raises:
         ValueError: an argument is out of its range, the image lacks the axis, or is not finite.
@@ -63,8 +66,10 @@ class RandThickSlice(RandomOperation):
         profile: str = "gaussian",
         noise: float | Sequence[float] = 0,
         prob: float = 0.3,
+        keep_zeros: bool | None = False,
     ) -> None:
         super().__init__(prob)
+        self.keep_zeros = choice("keep_zeros", keep_zeros, (True, False, None))
         self.thickness_mm = span("thickness_mm", thickness_mm, 0)
         self.axis = _RANDOM if axis in (None, _RANDOM) else choice("axis", axis, (_SLICE, _THROUGH, None, 0, 1, 2))
         self.profile = choice("profile", profile, PROFILES)
@@ -80,7 +85,7 @@ class RandThickSlice(RandomOperation):
         }
 
     def settings(self) -> Params:
-        return {"axis": self.axis, "profile": self.profile}
+        return {"axis": self.axis, "profile": self.profile, "keep_zeros": recorded_choice(self.keep_zeros)}
 
     @classmethod
     def plan(cls, call: Call) -> list[Params]:
@@ -93,14 +98,15 @@ class RandThickSlice(RandomOperation):
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        axes = _thick_axes_of(call)
+        axes, background = _thick_axes_of(call), background_to_keep(image, call)
         out = image.clone() if None in axes else torch.empty_like(image)
         for axis in {a for a in axes if a is not None}:
             members = [i for i, a in enumerate(axes) if a == axis]
             if len(members) == len(image):
-                return _thick(image, call, axis)
-            out[members] = _thick(image[members], call.of(members), axis)
-        return out
+                out = _thick(image, call, axis)
+            else:
+                out[members] = _thick(image[members], call.of(members), axis)
+        return out if background is None else torch.where(background, image, out)
 
 
 RandThickSliced = dictionary_twin(RandThickSlice)

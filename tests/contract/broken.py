@@ -162,7 +162,7 @@ class HoldsLambda(Sound):
 
 class NewUidInCopies(Sound):
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ = state | {"uid": str(id(self))}
+        self.__dict__ = state | {"_uid": str(id(self))}
 
 
 class KeepsState(SoundFixed):

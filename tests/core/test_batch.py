@@ -175,7 +175,7 @@ def test_replay_of_a_sample_with_the_preset():
     preset, data = mri_augmentation("image", strength="strong", prob=1.0), items((20, 24), 8)
     out = Batched(preset).set_random_state(4)(list_data_collate(data))
     reports = augmentation_report(out)
-    assert any("untraced" in r for r in reports)
+    assert not any("untraced" in r for r in reports)
     for item, sample, report in zip(data, decollate_batch(out), reports, strict=True):
         again = replay(item, report, transform=mri_augmentation("image", strength="strong", prob=1.0))
         torch.testing.assert_close(again["image"].as_tensor(), sample["image"].as_tensor(), rtol=0, atol=2e-4)
@@ -356,7 +356,7 @@ def test_masks_of_unsigned_types_elsewhere(dtype, monkeypatch):
 def test_images_of_unsigned_types_where_some_samples_are_skipped(case, dtype):
     image = case.image(case.dims[0])
     if float(image.min()) < 0:
-        image = image - image.min()
+        image = (image - image.min()) / 8  # no picture of 0 to 255
     batch = cast(image, torch.uint8).to(dtype)[None].repeat(6, *[1] * image.ndim)
     transform = case.array(prob=0.5)
     wanted = [transform(x) for x in batch]

@@ -66,11 +66,13 @@ def weight_lines(image: torch.Tensor, weights: Sequence[np.ndarray], axes: Seque
 def central_lines(lines: int, kept: float) -> np.ndarray:
     """Weight 1 for the lines up to ``kept`` of the greatest distance from the centre, 0 for those beyond.
 
+    The first line beyond has a fraction as weight, so that the lines change gradually with ``kept``.
+
     Example:
-        >>> central_lines(8, 0.5).tolist()
-        [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]
+        >>> central_lines(8, 0.5625).tolist()
+        [0.0, 0.25, 1.0, 1.0, 1.0, 1.0, 1.0, 0.25]
     """
-    return (np.abs(line_positions(lines)) <= kept * lines / 2).astype(float)
+    return np.clip(kept * lines / 2 + 1 - np.abs(line_positions(lines)), 0.0, 1.0)
 
 
 def ghost_weights(lines: int, ghosts: int, intensity: float, centre_fraction: float) -> np.ndarray:

@@ -61,7 +61,7 @@ class MagnitudeOperation(MRImage, RandomOperation):
         self.keep_zeros = choice("keep_zeros", keep_zeros, (True, False, None))
 
     def settings(self) -> Params:
-        return {"keep_zeros": AUTOMATIC if self.keep_zeros is None else self.keep_zeros}
+        return {"keep_zeros": recorded_choice(self.keep_zeros)}
 
     @classmethod
     def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
@@ -70,17 +70,28 @@ class MagnitudeOperation(MRImage, RandomOperation):
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        kept = call.settings.get("keep_zeros", False)  # records of the first version lack it
         magnitude, rest = magnitude_and_rest(image)
-        background = None
-        if kept and not (cls.multiplies and rest is None):
-            background = masked_background(image) if kept == AUTOMATIC else exact_background(image)
-            if kept == AUTOMATIC and background is not None:
-                say_once(
-                    "an MR image with a masked background, as after skull stripping: its exact zeros stay as they are; "
-                    "keep_zeros=False changes them too"
-                )
+        background = None if cls.multiplies and rest is None else background_to_keep(image, call)
         out = cls.changed(magnitude, call)
         if rest is not None:
             out += rest
         return out if background is None else torch.where(background, image, out)
+
+
+def recorded_choice(keep_zeros: bool | None) -> bool | str:
+    """The argument ``keep_zeros`` as a record holds it."""
+    return AUTOMATIC if keep_zeros is None else keep_zeros
+
+
+def background_to_keep(image: torch.Tensor, call: Call) -> torch.Tensor | None:
+    """The voxels (B, C, *spatial) that stay as they are, by the setting ``keep_zeros``; None for none."""
+    kept = call.settings.get("keep_zeros", False)  # records of the first version lack it
+    if kept != AUTOMATIC:
+        return exact_background(image) if kept else None
+    background = masked_background(image)
+    if background is not None:
+        say_once(
+            "an MR image with a masked background, as after skull stripping: its exact zeros stay as they are; "
+            "keep_zeros=False changes them too"
+        )
+    return background

@@ -30,7 +30,7 @@ _MRI_STEPS: dict[str, Steps] = {
         (RandAffineElasticd, 1, {"elastic_mm": (0, 4)} | SMOOTH),  # 5°, 5 % and 10 % are its defaults
         (RandMRIMotiond, 0.15, {"translate_mm": (0, 2), "rotate_degrees": (0, 2)}),
         (RandMRIBiasFieldd, 1, {}),
-        (RandThickSliced, 0.2, {"thickness_mm": (2, 5), "axis": "through"}),
+        (RandThickSliced, 0.2, {"thickness_mm": (2, 5), "axis": "through", "keep_zeros": None}),
         (RandMRIGhostingd, 0.1, {"intensity": (0.05, 0.3)}),
         (RandMRIUndersamplingd, 0.1, {"acceleration": (1.2, 2)}),
         (RandMRINoised, 1, {"snr": (10, 40)}),
@@ -45,7 +45,7 @@ _MRI_STEPS: dict[str, Steps] = {
         ),
         (RandMRIMotiond, 0.3, {}),
         (RandMRIBiasFieldd, 1, {"peak_to_peak": (0.2, 0.8)}),
-        (RandThickSliced, 0.3, {"axis": "through"}),
+        (RandThickSliced, 0.3, {"axis": "through", "keep_zeros": None}),
         (RandMRIGhostingd, 0.2, {}),
         (RandMRIUndersamplingd, 0.2, {}),
         (RandMRINoised, 1, {"snr": (5, 25)}),

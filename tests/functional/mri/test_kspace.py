@@ -58,7 +58,10 @@ def test_the_central_lines_are_those_of_the_fourier_transform(lines, kept):
     image = 1 + torch.rand(1, 1, lines, 5, dtype=torch.float64)
     out = weight_lines(image, [central_lines(lines, kept)], [0])
     spectrum = np.fft.fft(image[0, 0].numpy(), axis=0)
-    spectrum[np.abs(np.fft.fftfreq(lines)) > kept / 2 + 1e-9] = 0
+    distance = np.abs(np.fft.fftfreq(lines)) * lines
+    spectrum[distance >= kept * lines / 2 + 1] = 0
+    edge = (distance > kept * lines / 2) & (distance < kept * lines / 2 + 1)
+    spectrum[edge] *= (kept * lines / 2 + 1 - distance[edge])[:, None]
     np.testing.assert_allclose(out[0, 0].numpy(), np.abs(np.fft.ifft(spectrum, axis=0)), atol=1e-9)
 
 

@@ -179,6 +179,7 @@ def test_slices_correlate_as_asked(correlation):
 def test_no_two_slices_channels_keys_or_samples_share_their_noise():
     transform = RandCTDosed(["a", "b"], prob=1.0, noise_hu=10, slice_correlation=0).set_random_state(0)
     image = torch.zeros(2, 64, 64, 12)
+    image[1] = 1  # equal channels are one image
     fields = []
     for _ in range(2):
         out = transform({"a": image, "b": image})
