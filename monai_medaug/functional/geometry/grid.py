@@ -14,6 +14,8 @@ from itertools import product
 
 import numpy as np
 
+_ROUNDING = 1e-3  # spacings of files are rounded
+
 
 @dataclass(frozen=True)
 class VoxelGrid:
@@ -82,6 +84,17 @@ class VoxelGrid:
         if len(self.shape) == 2:
             return 0
         return single[0] if len(single) == 1 else None
+
+    def slice_axis(self, ratio: float) -> int | None:
+        """The axis of ``shape`` whose spacing is at least ``ratio`` times each other's; None if there is none.
+
+        Example:
+            >>> grid = VoxelGrid((64, 64, 20), np.diag([0.9, 1, 2.2, 1]).tolist())
+            >>> grid.slice_axis(2), grid.slice_axis(3)
+            (2, None)
+        """
+        *_, second, widest = sorted(self.spacing)
+        return self.spacing.index(widest) if widest >= ratio * second * (1 - _ROUNDING) else None
 
     @cached_property
     def centre(self) -> np.ndarray:
