@@ -423,6 +423,7 @@ class RandAffineElasticd(RandomDictionaryOperation):
         padding_mode: str | float | Sequence[str | float] = "border",
         elastic_unit: str = "voxel",
         elastic_mm: float | Sequence[float] | None = None,
+        rotate_axis: str | None = None,
         point_keys: KeysCollection = (),
         box_keys: KeysCollection = (),
         point_space: str = "world",

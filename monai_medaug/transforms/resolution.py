@@ -13,11 +13,13 @@ from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.geometry.padded import padding_levels
 from monai_medaug.functional.geometry.resolution import PROFILES, along_axis, thick_slice_matrices
 from monai_medaug.functional.noise.white import white_noise
 from monai_medaug.transforms.mri.magnitude import background_to_keep, recorded_choice
 
 _SLICE, _THROUGH, _RANDOM = "slice", "through", "random"
+_ROUNDED = 1e-4  # the profile's weights, some negative, sum to 1 up to this
 
 
 class RandThickSlice(RandomOperation):
@@ -26,7 +28,8 @@ class RandThickSlice(RandomOperation):
     The image is averaged with the slice profile ``w``, sampled once per slice, and interpolated linearly to the grid:
     ``y(z) = sum_j hat((z - z_j) / t) (sum_k w(z_k - z_j) x(z_k) + n_j)`` with slices of thickness t at ``z_j = centre +
     (phase + j) t`` and the noise n. A linear ramp is preserved and no structure moves. Border values are repeated
-    outside. Slices up to one voxel thick do not blur, and an image of one voxel along the axis stays unchanged.
+    outside. Slices up to one voxel thick do not blur, and an image of one voxel along the axis stays unchanged. Where a
+    slice would mix the padding of a CT (coherent values up to -1400 HU) with tissue, the image stays as it is.
 
     Args:
         thickness_mm: range of the slice thickness, the full width at half maximum of the profile, in mm. 3 to 8 mm
@@ -151,4 +154,9 @@ def _thick(image: torch.Tensor, call: Call, axis: int) -> torch.Tensor:
         shape[axis + 1] = voxels + 1  # the greatest number of slices, so that a sample's noise is the same in any batch
         noise = white_noise(shape, call.seeds(), image.device).narrow(axis + 2, 0, slices).to(image.dtype)
         thick = thick + noise * call.column("noise")
-    return along_axis(thick, torch.from_numpy(up), axis)
+    out = along_axis(thick, torch.from_numpy(up), axis)
+    levels = padding_levels(image)
+    if bool(torch.isinf(levels).all()):
+        return out
+    share = along_axis((image <= levels).to(image.dtype), torch.from_numpy(up @ down), axis)
+    return torch.where(share.abs() > _ROUNDED, image, out)

@@ -14,6 +14,7 @@ from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.geometry.lattice import ROTATIONS, rotation_axis
 from monai_medaug.functional.geometry.maps import AnatomyMaps, anatomy_maps, moved_points
 
 
@@ -26,11 +27,12 @@ class RandAffineElastic(RandomOperation):
     2006). At every voxel of the reference grid the Jacobian determinant of the whole map is at least ``min_jacobian``:
     the field is reduced where it would fall below, and the record holds the share kept. The inverse is the flow along
     -v, refined by Newton's method on a lattice twice as dense to about 0.1 voxel; points move exactly. All geometry is
-    in mm through the affine. The output keeps the input's grid and affine; the anatomy moves in it.
+    in mm through the affine. The output keeps the input's grid and affine; the anatomy moves in it. Nothing is
+    interpolated between the padding of a CT (coherent values up to -1400 HU) and tissue: the nearest value is taken.
 
     Args:
         prob: probability of applying it.
-        rotate_degrees: angle about a random axis; in 2D about the plane's normal. 5 means (-5, 5).
+        rotate_degrees: angle about the axis, see ``rotate_axis``; in 2D about the plane's normal. 5 means (-5, 5).
         translate_fraction: translation along each grid axis as a share of the field of view; 0.05 means (-0.05, 0.05).
         scale_fraction: isotropic scaling by 1 + this; 0.1 means (-0.1, 0.1), positive enlarges the anatomy.
         elastic_alpha: amplitude of the velocity field, a number or a range; 0 switches the elastic part off. At sigma 8
@@ -46,6 +48,9 @@ class RandAffineElastic(RandomOperation):
         padding_mode: ``"border"``, ``"zeros"``, ``"reflection"`` or a number, such as -1000 for HU. A one-hot mask gets
             its first class outside, which is the background, where others get 0. An inverse fills with a number only
             the image that was filled with it; predictions and masks get 0.
+        rotate_axis: None: a random axis. ``"slice"``: the normal of the slices, which lie across the axis of the widest
+            spacing. ``"automatic"``: the same where they lie at least three times as far apart as the voxels within
+            them, since a tilt interpolates between such slices, else a random axis.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -96,6 +101,7 @@ class RandAffineElastic(RandomOperation):
         padding_mode: str | float = "border",
         elastic_unit: str = "voxel",
         elastic_mm: float | Sequence[float] | None = None,
+        rotate_axis: str | None = None,
     ) -> None:
         super().__init__(prob)
         self.rotate_degrees = span("rotate_degrees", rotate_degrees, -180, 180, signed=True)
@@ -111,6 +117,7 @@ class RandAffineElastic(RandomOperation):
                 f"got {scale_fraction!r}"
             )
         self.elastic_unit = choice("elastic_unit", elastic_unit, ("voxel", "mm"))
+        self.rotate_axis = choice("rotate_axis", "random" if rotate_axis is None else rotate_axis, ROTATIONS)
         self.mode = interpolation("mode", mode)
         self.padding_mode = padding("padding_mode", padding_mode)
 
@@ -155,12 +162,20 @@ class RandAffineElastic(RandomOperation):
 
     def settings(self) -> Params:
         names = ("elastic_sigma", "elastic_unit", "min_jacobian")
-        return {name: getattr(self, name) for name in names}
+        return {"rotate_about": self.rotate_axis, **{name: getattr(self, name) for name in names}}
 
     @classmethod
     def plan(cls, call: Call) -> AnatomyMaps:
-        maps = [{**draw, **call.settings} for draw in call.draws]
+        maps = cls.recorded(call, None)
         return anatomy_maps(maps, call.grids, call.image.device, call.known, call.inverse)
+
+    @classmethod
+    def recorded(cls, call: Call, plan: AnatomyMaps | None) -> list[Params]:
+        about = call.settings.get("rotate_about", "random")  # records of the first version lack it
+        return [
+            {**draw, **call.settings, "rotate_axis": rotation_axis(grid, about, draw["rotate_axis"])}
+            for draw, grid in zip(call.draws, call.grids, strict=True)
+        ]
 
     @classmethod
     def figures(cls, plan: AnatomyMaps) -> list[Params]:

@@ -142,3 +142,16 @@ def test_bad_arguments_are_named(arguments, name):
 def test_an_axis_that_is_not_there():
     with pytest.raises(ValueError, match="axis"):
         thick(torch.rand(1, 8, 8), axis=2)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_thick_slices_never_mix_padding_with_tissue(axis):
+    """Padding stays where it is, and no voxel holds a value between it and tissue."""
+    image = torch.rand(1, 20, 18, 16, generator=torch.Generator().manual_seed(0)) * 100
+    padding = torch.zeros_like(image, dtype=torch.bool)
+    padding[:, :5, :6, :4] = True
+    image[padding] = -3024.0
+    out = RandThickSlice(thickness_mm=4, axis=axis, prob=1.0).set_random_state(0)(image)
+    assert torch.equal(out == -3024, padding)
+    assert out[~padding].min() > -50
+    assert (out[~padding] - image[~padding]).abs().max() > 10

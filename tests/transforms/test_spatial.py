@@ -13,6 +13,8 @@ from monai.data import MetaTensor
 from scipy.ndimage import affine_transform, binary_erosion, gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
+from monai_medaug.core.call import apply_record
+from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.transforms import RandAffineElastic, RandAffineElasticd
 from tests.folding import NO_AFFINE, indices, inside_of, unclamped_map
 
@@ -442,3 +444,48 @@ def test_the_identity_draw_returns_the_image(shape):
 def test_bad_arguments_are_named(arguments, name):
     with pytest.raises(ValueError, match=name):
         RandAffineElastic(**arguments)
+
+
+# ---- the axis of rotation ------------------------------------------------------------------------------------
+
+
+def turned_axis(kind: str, spacing: tuple[float, ...], rotate_axis: str | None) -> tuple[np.ndarray, dict]:
+    """Measured unit vector of a rotation by 5°, and the record's parameters."""
+    arguments = {"rotate_degrees": (5, 5), "rotate_axis": rotate_axis}
+    world, source, params = measured_world_map((40, 36, 14), grid_affine(kind, spacing), **arguments)
+    turn = Rotation.from_matrix(fitted(source, world)).as_rotvec(degrees=True)
+    return turn / np.linalg.norm(turn), params
+
+
+@pytest.mark.parametrize("kind", ["plain", "turned", "flipped", "sheared"])
+def test_thick_slices_rotate_in_their_plane(kind):
+    """About the normal of the planes, also where a tilted gantry shears the grid."""
+    matrix = grid_affine(kind, (1, 1, 3.2)).numpy()
+    normal = np.cross(matrix[:3, 0], matrix[:3, 1])
+    for rotate_axis in ("automatic", "slice"):
+        axis, params = turned_axis(kind, (1, 1, 3.2), rotate_axis)
+        assert abs(axis @ normal) / np.linalg.norm(normal) == pytest.approx(1, abs=1e-6)
+        np.testing.assert_allclose(params["rotate_axis"], axis, atol=1e-6)
+
+
+def test_which_volumes_rotate_about_the_slice_axis():
+    drawn = turned_axis("plain", (1, 1, 2.9), None)[0]
+    np.testing.assert_allclose(turned_axis("plain", (1, 1, 2.9), "automatic")[0], drawn, atol=1e-6)
+    np.testing.assert_allclose(turned_axis("plain", (1, 1, 9), None)[0], drawn, atol=1e-6)
+    assert abs(drawn).max() < 0.99
+    np.testing.assert_allclose(abs(turned_axis("plain", (1, 1, 2.9), "slice")[0]), [0, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(abs(turned_axis("plain", (1, 4, 1), "automatic")[0]), [0, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(abs(turned_axis("plain", (1, 1, 1), "slice")[0]), [0, 0, 1], atol=1e-6)
+
+
+def test_rotation_in_the_plane_replays_and_inverts():
+    affine = grid_affine("turned", (1, 1, 4))
+    image = meta(torch.rand(1, 30, 28, 12), affine)
+    out = RandAffineElastic(prob=1.0, rotate_axis="automatic").set_random_state(3)(image)
+    record = out.applied_operations[-1]
+    grid = VoxelGrid(tuple(image.shape[1:]), affine.tolist())
+    assert torch.equal(apply_record(record, image.as_tensor(), grid), out.as_tensor())
+    first = {**record["extra_info"]["params"]}
+    del first["rotate_about"]  # as a record of the first version
+    older = {**record, "extra_info": {**record["extra_info"], "params": first}}
+    assert torch.equal(apply_record(older, image.as_tensor(), grid), out.as_tensor())

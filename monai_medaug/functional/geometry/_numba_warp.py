@@ -11,6 +11,7 @@ import numpy as np
 from monai_medaug.functional._njit import njit
 
 BORDER, CONSTANT, REFLECTION = 0, 1, 2
+NO_PADDING = np.float32(-3e38)  # finite, since these loops are compiled without infinities
 
 
 @njit(inline="always")
@@ -199,6 +200,31 @@ def _fill_outside(img, coords, value, out):
 
 
 @njit()
+def _keep_padding(img, coords, level, padding, value, out):
+    """Correct a row for padding: a voxel between it and others takes the nearest value, none in between."""
+    nz, ny, nx = img.shape
+    for x in range(len(out)):
+        cz, cy, cx = coords[0, x], coords[1, x], coords[2, x]
+        if padding != CONSTANT:
+            cz, cy, cx = _clamped(cz, nz), _clamped(cy, ny), _clamped(cx, nx)
+        bz, by, bx = int(np.floor(cz)), int(np.floor(cy)), int(np.floor(cx))
+        among, beside = False, False
+        for i in range(8):
+            iz, iy, ix = bz + (i >> 2), by + ((i >> 1) & 1), bx + (i & 1)
+            if (iz > bz and cz == bz) or (iy > by and cy == by) or (ix > bx and cx == bx):
+                continue
+            inside = 0 <= iz < nz and 0 <= iy < ny and 0 <= ix < nx
+            if (img[iz, iy, ix] if inside else value) <= level:
+                among = True
+            else:
+                beside = True
+        if among and beside:
+            iz, iy, ix = int(np.rint(cz)), int(np.rint(cy)), int(np.rint(cx))
+            inside = 0 <= iz < nz and 0 <= iy < ny and 0 <= ix < nx
+            out[x] = img[iz, iy, ix] if inside else value
+
+
+@njit()
 def _reflect_row(coords, nz, ny, nx):
     for x in range(coords.shape[1]):
         coords[0, x] = _reflect(coords[0, x], nz)
@@ -207,8 +233,11 @@ def _reflect_row(coords, nz, ny, nx):
 
 
 @njit(fastmath=True)
-def warp_linear(img, out, lattice, source, mix, u, padding, value, first, last):
-    """Rows first..last of the trilinear pull-back of ``img`` (C, Z, Y, X)."""
+def warp_linear(img, out, lattice, source, mix, u, padding, value, levels, first, last):
+    """Rows first..last of the trilinear pull-back of ``img`` (C, Z, Y, X), whose padding reaches up to ``levels`` (C,).
+
+    A channel without padding has the least finite number there.
+    """
     channels, nz, ny, nx = img.shape
     height, width = out.shape[2], out.shape[3]
     coords = np.empty((3, width), img.dtype)
@@ -229,6 +258,8 @@ def warp_linear(img, out, lattice, source, mix, u, padding, value, first, last):
                 _thin_row(img[c], coords, target)
             if padding == CONSTANT:
                 _fill_outside(img[c], coords, value, target)
+            if levels[c] > NO_PADDING:
+                _keep_padding(img[c], coords, levels[c], padding, value, target)
 
 
 @njit()

@@ -14,6 +14,8 @@ from itertools import product
 
 import numpy as np
 
+_ROUNDING = 1e-3  # spacings of files are rounded
+
 
 @dataclass(frozen=True)
 class VoxelGrid:
@@ -82,6 +84,31 @@ class VoxelGrid:
         if len(self.shape) == 2:
             return 0
         return single[0] if len(single) == 1 else None
+
+    def slice_axis(self, ratio: float) -> int | None:
+        """The axis of ``shape`` whose spacing is at least ``ratio`` times each other's; None if there is none.
+
+        Of several with the widest spacing, as a ratio of 1 allows, the one nearest to the scanner's axis, the third.
+
+        Example:
+            >>> grid = VoxelGrid((64, 64, 20), np.diag([0.9, 1, 2.2, 1]).tolist())
+            >>> grid.slice_axis(2), grid.slice_axis(3)
+            (2, None)
+        """
+        *_, second, widest = sorted(self.spacing)
+        if widest < ratio * second * (1 - _ROUNDING):
+            return None
+        widest_axes = [a for a, s in enumerate(self.spacing) if s >= widest * (1 - _ROUNDING)]
+        upright = np.abs(self.matrix[2, 3 - len(self.shape) : 3]) / np.asarray(self.spacing)
+        return max(widest_axes, key=lambda axis: upright[axis])
+
+    def normal(self, axis: int) -> np.ndarray:
+        """World direction (3,) across the planes of an axis of the embedded volume, of length 1.
+
+        In a sheared grid, as of a tilted gantry, this is not the direction of the axis.
+        """
+        normal = np.cross(self.matrix[:3, (axis + 1) % 3], self.matrix[:3, (axis + 2) % 3])
+        return normal / np.linalg.norm(normal)
 
     @cached_property
     def centre(self) -> np.ndarray:

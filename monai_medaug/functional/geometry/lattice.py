@@ -23,6 +23,10 @@ from monai_medaug.functional.geometry.deformation import (
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.warp import PullBack
 
+ROTATIONS = ("random", "slice", "automatic")
+_ANISOTROPIC = 3.0
+"""From this ratio of the slices' distance to the spacing within them on, a tilt tears slices apart into steps."""
+
 
 def rotation_matrix(axis: Sequence[float], degrees: float) -> np.ndarray:
     """Rotation by an angle about a vector (Rodrigues).
@@ -53,7 +57,7 @@ def similarity(
     matrix = grid.matrix
     plane = grid.plane_axis
     if plane is not None:
-        axis = np.cross(matrix[:3, (plane + 1) % 3], matrix[:3, (plane + 2) % 3]).tolist()
+        axis = grid.normal(plane).tolist()
         shift_fraction = [0.0 if a == plane else f for a, f in enumerate(shift_fraction)]
     linear = scale * rotation_matrix(axis, degrees)
     shift = matrix[:3, :3] @ (np.asarray(shift_fraction) * np.asarray(grid.size))
@@ -61,6 +65,21 @@ def similarity(
     moved[:3, :3] = linear
     moved[:3, 3] = grid.centre - linear @ grid.centre + shift
     return moved
+
+
+def rotation_axis(grid: VoxelGrid, about: str, drawn: Sequence[float]) -> list[float]:
+    """The axis of rotation in world coordinates.
+
+    Args:
+        grid: the reference grid.
+        about: ``"slice"``: the normal of the slices, across the axis of the widest spacing; ``"automatic"``: the same
+            from 3 times the next spacing on, else the drawn axis; ``"random"``: the drawn axis.
+        drawn: a direction. A single slice rotates about its normal anyway, see `similarity`.
+    """
+    if about == "random" or grid.plane_axis is not None:
+        return list(drawn)
+    axis = grid.slice_axis(_ANISOTROPIC if about == "automatic" else 1)
+    return list(drawn) if axis is None else grid.normal(axis + 3 - len(grid.shape)).tolist()
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,15 @@ import torch
 from torch.nn.functional import grid_sample, interpolate
 
 from monai_medaug.functional.acceleration import loops, over_rows
+from monai_medaug.functional.ct.hu import PADDING_HU
 from monai_medaug.functional.geometry.deformation import determinant, node_positions, sample_lattice
+from monai_medaug.functional.geometry.padded import padding_levels
 from monai_medaug.functional.precision import computing_dtype
 
 MODES = ("bilinear", "nearest")
 PADDING_MODES = ("border", "zeros", "reflection")
 _PADDING_CODES = {"border": 0, "zeros": 1, "reflection": 2}  # as in _numba_warp; a number is code 1
+_ROUNDED = 1e-5  # weights of eight neighbours sum to 1 up to this
 _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -93,6 +96,8 @@ def warp(
         padding_mode: what lies outside: ``"border"``, ``"zeros"``, ``"reflection"`` about the outer voxel edges, or a
             number, -1000 for air in HU.
 
+    Between the padding of a CT (see `padding_levels`) and other values nothing is interpolated: the nearest is taken.
+
     Returns:
         The warped image, of the shape and type of the input.
 
@@ -126,10 +131,12 @@ def _warp_compiled(
         value = _as_bits(fill.reshape(1), bits)[0]
     else:
         kernel, source, target, value = compiled.warp_linear, volume.numpy(), out.numpy(), fill.item()
+        levels = _levels(volume, padding_mode).flatten(2)[..., 0].clamp_min(float(compiled.NO_PADDING)).numpy()
     rows = out.shape[2] * out.shape[3]
     for s in range(len(volume)):
         maps = (m[s].cpu().numpy() for m in (pull_back.lattice, pull_back.source, pull_back.mix))
         fixed = (source[s], target[s], *maps, pull_back.displacement[s].numpy(), code, value)
+        fixed = fixed if mode == "nearest" else (*fixed, levels[s])
         over_rows(lambda first, last, fixed=fixed: kernel(*fixed, first, last), rows)  # type: ignore[misc]
     return out
 
@@ -146,9 +153,27 @@ def _warp_torch(volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mo
         return _gather_nearest(volume, where, padding_mode)
     extent = where.new_tensor(size).reshape(1, 3, 1, 1, 1)
     normalised = torch.movedim((2 * where + 1) / extent - 1, 1, -1).flip(-1)
+    out = _sampled(volume, normalised, padding_mode)
+    levels = _levels(volume, padding_mode)
+    if bool(torch.isinf(levels).all()):
+        return out
+    outside = padding_mode if isinstance(padding_mode, str) else float(padding_mode <= PADDING_HU)
+    share = _sampled((volume <= levels).to(volume.dtype), normalised, outside)
+    return torch.where(share > _ROUNDED, _gather_nearest(volume, where, padding_mode), out)
+
+
+def _sampled(volume: torch.Tensor, normalised: torch.Tensor, padding_mode: str | float) -> torch.Tensor:
+    """Trilinear values at normalised coordinates."""
     if isinstance(padding_mode, str):
         return grid_sample(volume, normalised, padding_mode=padding_mode, align_corners=False)
     return grid_sample(volume - padding_mode, normalised, padding_mode="zeros", align_corners=False) + padding_mode
+
+
+def _levels(volume: torch.Tensor, padding_mode: str | float) -> torch.Tensor:
+    """`padding_levels`; an image without padding has it outside where that is filled with it."""
+    levels = padding_levels(volume)
+    filled = not isinstance(padding_mode, str) and padding_mode <= PADDING_HU
+    return levels.clamp_min(PADDING_HU) if filled else levels
 
 
 def _gather_nearest(volume: torch.Tensor, where: torch.Tensor, padding_mode: str | float) -> torch.Tensor:

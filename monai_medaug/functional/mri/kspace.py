@@ -14,7 +14,9 @@ import torch
 from scipy.linalg import circulant
 
 from monai_medaug.functional.geometry.resolution import along_axis
-from monai_medaug.functional.mri.signal import foreground_mean
+
+_SIGNAL = 0.1  # of the foreground's mean
+_FULL = 0.1  # of the fullest slice: the others may hold a few voxels of a vertex or of noise
 
 
 def line_positions(lines: int) -> np.ndarray:
@@ -119,7 +121,9 @@ def sampled_lines(lines: int, acceleration: float, centre_fraction: float, patte
     return kept
 
 
-def spiked(image: torch.Tensor, amplitude: float, frequencies: np.ndarray, phases: np.ndarray) -> torch.Tensor:
+def spiked(
+    image: torch.Tensor, amplitude: float, frequencies: np.ndarray, phases: np.ndarray, level: torch.Tensor
+) -> torch.Tensor:
     """Magnitude of an image with spikes in k-space: each adds a complex plane wave.
 
     ``y = |x + a m sum_j exp(i (2 pi k_j · r + phi_j))|`` with the mean m of the foreground.
@@ -130,8 +134,8 @@ def spiked(image: torch.Tensor, amplitude: float, frequencies: np.ndarray, phase
         amplitude: a.
         frequencies: (J, spatial axes) in cycles per voxel, within ±0.5.
         phases: (J,) in radians.
+        level: m of each channel, (C, 1, ...).
     """
-    level = amplitude * foreground_mean(image[None])[0]
     shape = image.shape[1:]
     wave = np.zeros(shape, np.complex64)
     for frequency, phase in zip(frequencies, phases, strict=True):
@@ -141,4 +145,37 @@ def spiked(image: torch.Tensor, amplitude: float, frequencies: np.ndarray, phase
             term = np.multiply.outer(term, np.exp(2j * math.pi * turns)).astype(np.complex64)
         wave += term
     real, imaginary = (torch.from_numpy(part).to(image) for part in (wave.real, wave.imag))
+    level = amplitude * level
     return torch.hypot(image + level * real, level * imaginary)
+
+
+def spiked_slices(
+    image: torch.Tensor,
+    amplitude: float,
+    frequencies: np.ndarray,
+    phases: np.ndarray,
+    level: torch.Tensor,
+    axis: int,
+    places: Sequence[float],
+) -> torch.Tensor:
+    """As `spiked`, for a scan of 2D slices, each spike in the k-space of one of them.
+
+    Args:
+        image: one sample (C, *spatial).
+        amplitude: as for `spiked`.
+        frequencies: (J, spatial axes); the component along ``axis`` is not used.
+        phases: (J,).
+        level: as for `spiked`.
+        axis: of the slices.
+        places: (J,) in [0, 1), which of the slices with at least a tenth of the fullest one's signal voxels.
+    """
+    area = (image > _SIGNAL * level).movedim(axis + 1, 0).flatten(1).sum(1)
+    filled = torch.nonzero(area >= _FULL * area.max()).flatten().tolist()
+    hit = np.array([filled[int(place * len(filled))] for place in places])
+    out, within = image.clone(), [a for a in range(frequencies.shape[1]) if a != axis]
+    for index in np.unique(hit):
+        chosen = hit == index
+        plane = image.select(axis + 1, int(index))
+        wave = spiked(plane, amplitude, frequencies[chosen][:, within], phases[chosen], level.squeeze(axis + 1))
+        out.select(axis + 1, int(index)).copy_(wave)
+    return out

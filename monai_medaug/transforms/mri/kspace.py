@@ -11,9 +11,17 @@ from monai_medaug.core.arguments import choice, number, span, whole_span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.twin import dictionary_twin
-from monai_medaug.functional.mri.kspace import central_lines, ghost_weights, sampled_lines, spiked, weight_lines
+from monai_medaug.functional.mri.kspace import (
+    central_lines,
+    ghost_weights,
+    sampled_lines,
+    spiked,
+    spiked_slices,
+    weight_lines,
+)
+from monai_medaug.functional.mri.signal import foreground_mean
 from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
-from monai_medaug.transforms.mri.phase_axis import phase_axes, phase_axis_argument
+from monai_medaug.transforms.mri.phase_axis import MULTISLICE, phase_axes, phase_axis_argument
 
 PATTERNS = ("variable_density", "partial_fourier")
 
@@ -29,7 +37,8 @@ class RandMRIGhosting(MagnitudeOperation):
         ghosts: range of the number of copies, at least 2 (the N/2 ghost).
         intensity: range of the modulation's depth, in [0, 1].
         centre_fraction: share of the lines, about the centre, without modulation; the centre line never has any.
-        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
+        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one, within the slices if these lie at
+            least twice as far apart as the voxels within them (2D multislice), and of at least 16 voxels if there is.
         prob: probability of applying it.
         keep_zeros: whether exact zeros stay; None keeps them where they are many and coherent, as the background of a
             skull-stripped or padded image, with a notice.
@@ -101,7 +110,8 @@ class RandMRIUndersampling(MagnitudeOperation):
         pattern: ``"variable_density"``: the other lines at random, their density proportional to the squared distance
             from the edge; ``"partial_fourier"``: lines are omitted from one end of k-space up to the central ones,
             which limits the acceleration to ``2 / (1 + centre_fraction)``.
-        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
+        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one, within the slices if these lie at
+            least twice as far apart as the voxels within them (2D multislice), and of at least 16 voxels if there is.
         prob: probability of applying it.
         keep_zeros: whether exact zeros stay; None keeps them where they are many and coherent, as the background of a
             skull-stripped or padded image, with a notice.
@@ -177,7 +187,8 @@ class RandMRIGibbs(MagnitudeOperation):
 
     Args:
         kept: range of the share of the lines that are acquired, in (0, 1]; 1 omits none.
-        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
+        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one, within the slices if these lie at
+            least twice as far apart as the voxels within them (2D multislice), and of at least 16 voxels if there is.
         prob: probability of applying it.
         keep_zeros: whether exact zeros stay; None keeps them where they are many and coherent, as the background of a
             skull-stripped or padded image, with a notice.
@@ -233,7 +244,8 @@ class RandMRISpike(MagnitudeOperation):
     A raised point k adds a plane wave, ``y = |x + a m sum_j exp(i (2 pi k_j · r + phi_j))|`` with the mean m of the
     foreground (above a tenth of the 99th percentile), so that one range suits images of any scale. (The default of
     MONAI's `RandKSpaceSpikeNoise`, 2.5 times the mean log magnitude, swamps a 12 bit image and is invisible in one of
-    0 to 1.)
+    0 to 1.) In a 2D multislice scan, whose slices lie at least twice as far apart as the voxels within them, each spike
+    hits one slice, drawn among those with signal.
 
     Args:
         amplitude: range of a, the amplitude of each wave as a share of the foreground's mean; patterns become visible
@@ -277,14 +289,23 @@ class RandMRISpike(MagnitudeOperation):
             "amplitude": self.R.uniform(*self.amplitude),
             "frequencies": self.R.uniform(-0.5, 0.5, size=(count, 3)).tolist(),
             "phases": self.R.uniform(0, 2 * np.pi, size=count).tolist(),
+            "slices": self.R.uniform(size=count).tolist(),
         }
 
     @classmethod
     def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
-        waves = [(np.asarray(p["frequencies"])[:, : magnitude.ndim - 2], np.asarray(p["phases"])) for p in call.draws]
-        return torch.stack(
-            [spiked(x, p["amplitude"], *w) for x, p, w in zip(magnitude, call.draws, waves, strict=True)]
-        )
+        out = torch.empty_like(magnitude)
+        for x, p, grid, level, target in zip(
+            magnitude, call.draws, call.grids, foreground_mean(magnitude), out, strict=True
+        ):
+            wave = np.asarray(p["frequencies"])[:, : magnitude.ndim - 2], np.asarray(p["phases"])
+            # records of the first version lack the slices
+            axis = grid.slice_axis(MULTISLICE) if "slices" in p else None
+            if axis is None:
+                target.copy_(spiked(x, p["amplitude"], *wave, level))
+            else:
+                target.copy_(spiked_slices(x, p["amplitude"], *wave, level, axis, p["slices"]))
+        return out
 
 
 RandMRISpiked = dictionary_twin(RandMRISpike)

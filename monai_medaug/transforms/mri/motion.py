@@ -36,7 +36,8 @@ class RandMRIMotion(MagnitudeOperation):
         trajectory: ``"step"``: jumps at random times; ``"drift"``: constant speed from rest through the poses;
             ``"breathing"``: from rest to a pose and back as cos⁶, 5 to 20 breaths per scan. Drift and breathing are
             approximated by 8 poses.
-        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one.
+        phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one, within the slices if these lie at
+            least twice as far apart as the voxels within them (2D multislice), and of at least 16 voxels if there is.
         keep_zeros: whether exact zeros stay; None keeps them where they are many and coherent, as the background of a
             skull-stripped or padded image, with a notice.
 

@@ -236,6 +236,7 @@ def build_preset(
             arguments = {
                 "mode": ["bilinear"] * len(images) + ["nearest"] * flat,
                 "padding_mode": [padding_mode] * len(images) + [outside if ignore is None else ignore] * flat,
+                "rotate_axis": "automatic",
                 **arguments,
             }
         arguments = {"allow_missing_keys": allow_missing_keys, **arguments}

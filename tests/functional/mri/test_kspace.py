@@ -102,5 +102,6 @@ def test_spikes_are_points_of_k_space(shape):
     for frequency, phase in zip(frequencies, phases, strict=True):
         place = tuple(round(f * n) % n for f, n in zip(frequency, shape, strict=True))
         spectrum[place] += 0.2 * image.mean() * image.size * np.exp(1j * phase)
-    out = spiked(torch.from_numpy(image)[None], 0.2, frequencies, phases)[0]
+    level = torch.full((1,) * (len(shape) + 1), image.mean(), dtype=torch.float64)
+    out = spiked(torch.from_numpy(image)[None], 0.2, frequencies, phases, level)[0]
     np.testing.assert_allclose(out.numpy(), np.abs(np.fft.ifftn(spectrum)), rtol=1e-5)
