@@ -7,30 +7,22 @@ rows, columns), per-slice parameters broadcast as (N, 1, 1, 1).
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
-
-import numpy as np
 import torch
 
 from monai_medaug.functional.ct.hu import PADDING_HU
 from monai_medaug.functional.ct.projection import WATER_PER_MM, ParallelBeam, hu_to_attenuation
+from monai_medaug.functional.ct.spectrum import (
+    BONE,
+    REFERENCE,
+    TISSUES,
+    WATER,
+    monochromatic,
+    polychromatic,
+    water_corrected,
+)
 
-# Photon energies, their shares in a 120 kV spectrum at the patient, and attenuation per mm at each
-SPECTRUM_KEV = (40.0, 55.0, 70.0, 85.0, 105.0)
-_REFERENCE = 2  # 70 keV, at which HU are defined here
-SPECTRUM = (0.12, 0.28, 0.30, 0.20, 0.10)
-WATER = (0.0268, 0.0214, 0.0192, 0.0180, 0.0167)
-BONE = (0.128, 0.070, 0.049, 0.0398, 0.0331)
-METALS = {
-    "titanium": (0.997, 0.428, 0.245, 0.163, 0.115),
-    "steel": (2.86, 1.22, 0.65, 0.42, 0.27),
-}
-"""From the mass attenuation of titanium (4.5 g/cm³) and iron (7.87 g/cm³), Hubbell & Seltzer 1995."""
-SCANNER_HU = 3071.0
-"""Greatest value in 12 bit."""
-BONE_HU = (150.0, 400.0)
-"""Tissue counts as water below, as bone above, as a linear mixture between."""
+FLOOR_HU, SCANNER_HU = -1024.0, 3071.0
+"""Least and greatest value in 12 bit."""
 
 
 def line_integrals(hu: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
@@ -73,31 +65,26 @@ def thinning_noise(
     return hu_change(white * torch.sqrt(quantum + readout), beam, window)
 
 
-def beam_hardening(hu: torch.Tensor, amount: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:
+def beam_hardening(
+    hu: torch.Tensor, amount: torch.Tensor, beam: ParallelBeam, window: str, tissue: str = "mixture"
+) -> torch.Tensor:
     """The cupping and dark bands of a polychromatic beam after the scanner's water correction, in HU.
 
     A ray through the lengths Lw of water and Lb of bone (Joseph & Spital 1978) measures ``-ln sum_e w_e exp(-mu_w,e Lw
     - mu_b,e Lb)``. The scanner maps that to the line integral of the water that would give it. The difference to the
     monochromatic line integral, times ``amount``, is reconstructed. Water alone is corrected exactly.
     """
-    water, bone = tissue_lengths(hu, beam)
+    water, bone = tissue_lengths(hu, beam, tissue)
     measured = polychromatic([(water, WATER), (bone, BONE)])
     return hu_change(amount * (water_corrected(measured) - monochromatic(water, bone)), beam, window)
 
 
-def tissue_lengths(hu: torch.Tensor, beam: ParallelBeam) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lengths in mm of water and of bone along each ray, from the HU of the slices."""
-    clean = torch.where(hu > PADDING_HU, hu, -1000.0)
-    share = ((clean - BONE_HU[0]) / (BONE_HU[1] - BONE_HU[0])).clamp(0, 1)
-    attenuation = hu_to_attenuation(clean)
+def tissue_lengths(hu: torch.Tensor, beam: ParallelBeam, tissue: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lengths in mm of water and of bone along each ray, from the HU of the slices and a model of `TISSUES`."""
+    parts = TISSUES[tissue](torch.where(hu > PADDING_HU, hu, -1000.0))
     # one stack, so that all slices share the geometry
-    water, bone = beam.project(torch.cat([attenuation * (1 - share), attenuation * share])).chunk(2)
-    return water.clamp_min(0) / WATER[_REFERENCE], bone / BONE[_REFERENCE]
-
-
-def monochromatic(water: torch.Tensor, bone: torch.Tensor) -> torch.Tensor:
-    """Line integrals at 70 keV of these lengths."""
-    return water * WATER[_REFERENCE] + bone * BONE[_REFERENCE]
+    water, bone = beam.project(torch.cat(parts)).chunk(2)
+    return water.clamp_min(0) / WATER[REFERENCE], bone / BONE[REFERENCE]
 
 
 def metal_artefact(
@@ -109,8 +96,10 @@ def metal_artefact(
     scatter: torch.Tensor,
     beam: ParallelBeam,
     window: str,
+    tissue: str = "mixture",
+    floor: float = FLOOR_HU,
 ) -> torch.Tensor:
-    """Slices with metal inserted, as a scanner reconstructs them, in HU up to 3071.
+    """Slices with metal inserted, as a scanner reconstructs them, in HU from -1024 to 3071.
 
     Rays pass tissue, bone and metal at each energy; behind metal few of N0 photons remain, plus a floor of scattered
     ones, and their Poisson noise (normal approximation, at least one photon) makes the starvation streaks. The
@@ -126,9 +115,13 @@ def metal_artefact(
         scatter: scattered photons as a share of N0.
         beam: geometry.
         window: apodisation of the reconstruction.
+        tissue: model of `TISSUES` for the slices.
+        floor: least value of the result; what lay below stays.
     """
     inserted = torch.lerp(hu, torch.full_like(hu, -1000.0), metal)
-    (water, clean_water), (bone, clean_bone) = (x.chunk(2) for x in tissue_lengths(torch.cat([inserted, hu]), beam))
+    (water, clean_water), (bone, clean_bone) = (
+        x.chunk(2) for x in tissue_lengths(torch.cat([inserted, hu]), beam, tissue)
+    )
     clean = monochromatic(clean_water, clean_bone)
     length = beam.project(metal)
     measured = polychromatic([(water, WATER), (bone, BONE), (length, attenuation)])
@@ -139,49 +132,8 @@ def metal_artefact(
     # only rays through metal change: beam hardening of bone alone belongs to `beam_hardening`
     change = torch.where(length > 0, water_corrected(seen), monochromatic(water, bone)) - clean
     added = torch.where(touched, hu_change(change, beam, window), 0.0)
-    return torch.where(touched, (hu + added).clamp_max(SCANNER_HU), hu)
-
-
-def polychromatic(lengths: list[tuple[torch.Tensor, tuple[float, ...]]]) -> torch.Tensor:
-    """-ln of the transmission of the spectrum through lengths (mm) of materials with these attenuations."""
-    # relative to the highest energy, which is attenuated least, so that no exponential overflows
-    total = torch.full_like(lengths[0][0], SPECTRUM[-1])
-    for e, weight in enumerate(SPECTRUM[:-1]):
-        total.add_(_weighted((length, mu[-1] - mu[e]) for length, mu in lengths).exp_(), alpha=weight)
-    return _weighted((length, mu[-1]) for length, mu in lengths).sub_(total.log_())
-
-
-def _weighted(terms: Iterable[tuple[torch.Tensor, float]]) -> torch.Tensor:
-    """Sum of tensors times factors, a new tensor."""
-    (first, factor), *others = terms
-    total = first * factor
-    for tensor, factor in others:
-        total.add_(tensor, alpha=factor)
-    return total
-
-
-def water_corrected(measured: torch.Tensor) -> torch.Tensor:
-    """The monochromatic line integral of the water that gives a polychromatic measurement; a table to 1200 mm.
-
-    Example:
-        >>> seen = polychromatic([(torch.tensor([0.0, 100.0, 300.0]), WATER)])
-        >>> (water_corrected(seen) / WATER[2]).round()
-        tensor([  0., 100., 300.])
-    """
-    table, step = _water_table(measured.device, measured.dtype)
-    place = measured.clamp_min(0) / step
-    node = place.long().clamp_max(len(table) - 2)
-    return torch.lerp(table[node], table[node + 1], place - node)
-
-
-@functools.lru_cache(maxsize=8)
-def _water_table(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, float]:
-    """Monochromatic line integrals for polychromatic 0, step, 2 step ... up to 1200 mm of water, and the step."""
-    length = torch.linspace(0, 1200, 2**15 + 1, dtype=torch.float64)
-    measured = polychromatic([(length, WATER)]).numpy()
-    even = np.linspace(0, measured[-1], 2**15 + 1)
-    table = np.interp(even, measured, length.numpy() * WATER[_REFERENCE])
-    return torch.from_numpy(table).to(device, dtype), float(even[1])
+    lowest = hu.clamp_max(floor)
+    return torch.where(touched, torch.maximum((hu + added).clamp_max(SCANNER_HU), lowest), hu)
 
 
 def ring_artefact(gain: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:

@@ -139,7 +139,8 @@ class RandCTBeamHardening(SinogramOperation):
 
     A ray through the lengths Lw of water and Lb of bone measures ``-ln sum_e w_e exp(-mu_w,e Lw - mu_b,e Lb)`` at five
     energies of a 120 kV spectrum. The scanner's correction assumes water alone, which stays unchanged; the difference
-    from the monochromatic line integral is reconstructed and added. Tissue below 150 HU is water, above 400 HU bone.
+    from the monochromatic line integral is reconstructed and added. Up to 100 HU there is no bone; above, a voxel is a
+    mixture of soft tissue with cortical bone, which is pure at 1765 HU.
 
     Args:
         amount: range of the share of this effect that the scanner leaves, 0 to 1; above 1 for a softer beam.
@@ -170,10 +171,14 @@ class RandCTBeamHardening(SinogramOperation):
     def draw(self) -> Params:
         return {"amount": self.R.uniform(*self.amount)}
 
+    def settings(self) -> Params:
+        return {"tissue": "mixture"}
+
     @classmethod
     def change(cls, stack: SliceStack, beam: ParallelBeam, call: Call) -> Callable[[slice], torch.Tensor]:
         amount = stack.spread(call.drawn("amount"))
-        return lambda some: beam_hardening(stack.slices[some], amount[some], beam, WINDOW)
+        tissue = call.settings.get("tissue", "ramp")
+        return lambda some: beam_hardening(stack.slices[some], amount[some], beam, WINDOW, tissue)
 
 
 RandCTBeamHardeningd = dictionary_twin(RandCTBeamHardening)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -13,9 +14,10 @@ from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import affine_of, plain_tensor, with_meta
 from monai_medaug.core.trace import is_ours
 from monai_medaug.core.twin import dictionary_twin
-from monai_medaug.functional.ct.acquisition import METALS, metal_artefact
+from monai_medaug.functional.ct.acquisition import FLOOR_HU, metal_artefact
 from monai_medaug.functional.ct.hu import PADDING_HU
 from monai_medaug.functional.ct.slices import SliceStack, change_slices, slice_axis, slice_stacks
+from monai_medaug.functional.ct.spectrum import METALS
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.transforms.ct.units import CTImage
 
@@ -31,11 +33,11 @@ class RandCTMetal(CTImage, RandomOperation):
     Slices without metal stay unchanged. The input serves as the clean image, `inserted_metal` returns the mask.
 
     Args:
-        material: ``"titanium"`` or ``"steel"``; None draws one.
+        material: ``"titanium"``, ``"steel"``, ``"cocr"`` (cobalt-chromium), ``"amalgam"`` or ``"gold"``; None draws one.
         radius_mm: range of each rod's radius in mm; screws have 2 to 4, nails 5 to 6, hip stems and heads up to 16.
         rods: 1 or 2, with a dark band between two; None draws the number.
         photons: N0 per ray, 1e5 to 1e7.
-        scatter: scattered photons as a share of N0.
+        scatter: scattered photons that the scanner's correction leaves, as a share of N0; 1e-4 without correction.
         prob: probability of applying it.
 
     Raises:
@@ -64,7 +66,7 @@ class RandCTMetal(CTImage, RandomOperation):
         radius_mm: float | Sequence[float] = (3, 10),
         rods: int | None = None,
         photons: float = 1e6,
-        scatter: float = 1e-4,
+        scatter: float = 1e-5,
         prob: float = 0.2,
     ) -> None:
         super().__init__(prob)
@@ -86,7 +88,7 @@ class RandCTMetal(CTImage, RandomOperation):
         }
 
     def settings(self) -> Params:
-        return {"photons": self.photons, "scatter": self.scatter}
+        return {"photons": self.photons, "scatter": self.scatter, "tissue": "mixture", "floor_hu": FLOOR_HU}
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
@@ -114,10 +116,12 @@ def _with_metal(image: torch.Tensor, metal: torch.Tensor, name: str, call: Call)
         mask = masks[tuple(stack.members)]
         white = stack.noise((beam.views, beam.width), seeds)
         photons, scatter = (stack.slices.new_tensor(call.settings[n]) for n in ("photons", "scatter"))
+        tissue, floor = call.settings.get("tissue", "ramp"), call.settings.get("floor_hu", -math.inf)
 
         def part(some: slice) -> torch.Tensor:
             hu = stack.slices[some]
-            return metal_artefact(hu, mask[some], white[some], METALS[name], photons, scatter, beam, _WINDOW) - hu
+            given = (hu, mask[some], white[some], METALS[name], photons, scatter, beam, _WINDOW, tissue, floor)
+            return metal_artefact(*given) - hu
 
         return part
 

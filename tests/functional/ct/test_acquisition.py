@@ -6,19 +6,15 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from monai_medaug.functional.ct.acquisition import (
-    BONE,
-    SPECTRUM,
-    WATER,
     beam_hardening,
     hu_change,
     line_integrals,
     motion_artefact,
-    polychromatic,
     ring_artefact,
     thinning_noise,
-    water_corrected,
 )
 from monai_medaug.functional.ct.projection import ParallelBeam
+from monai_medaug.functional.ct.spectrum import BONE, SPECTRUM, WATER, polychromatic, water_corrected
 
 SIDE = 128
 Y, X = torch.meshgrid(torch.arange(SIDE) - 63.5, torch.arange(SIDE) - 63.5, indexing="ij")

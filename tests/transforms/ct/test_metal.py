@@ -6,8 +6,9 @@ import torch
 from monai.data import MetaTensor
 from scipy.ndimage import binary_dilation
 
-from monai_medaug.functional.ct.acquisition import METALS, metal_artefact
+from monai_medaug.functional.ct.acquisition import metal_artefact
 from monai_medaug.functional.ct.projection import ParallelBeam
+from monai_medaug.functional.ct.spectrum import METALS
 from monai_medaug.transforms import (
     PreservingCompose,
     RandCTMetal,
@@ -86,23 +87,62 @@ def test_the_mask_from_the_trace_is_where_the_metal_shines(shape):
     assert torch.equal(replay(image, report).as_tensor(), out.as_tensor())
 
 
-def test_it_shrinks_to_nothing_and_has_both_materials():
+def test_it_shrinks_to_nothing_and_has_all_materials():
     data = {"image": MetaTensor(WATER[None])}
     insert = RandCTMetald("image", prob=1.0)
     insert.operation.strength = 0.0
     assert torch.equal(insert(data)["image"].as_tensor(), data["image"].as_tensor())
     insert.operation.strength = 1.0
-    seen = {
-        insert.set_random_state(s)(data)["image"].applied_operations[-1]["extra_info"]["params"]["material"]
-        for s in range(12)
-    }
-    assert seen == set(METALS)
+    assert {RandCTMetal().set_random_state(s).draw()["material"] for s in range(40)} == set(METALS)
     assert isinstance(PreservingCompose([insert], None)(data)["image"], MetaTensor)
+
+
+@pytest.mark.parametrize("name", sorted(METALS))
+def test_nothing_falls_below_the_scanners_floor_but_what_lay_there(name):
+    given = WATER.clone()
+    given[3, 3] = -1200.0
+    metal = torch.zeros(1, 1, N, N)
+    metal[..., 44:52, 24:32] = metal[..., 44:52, 64:72] = 1
+    white = torch.randn(1, 1, BEAM.views, BEAM.width, generator=torch.Generator().manual_seed(0))
+    out = metal_artefact(given[None, None], metal, white, METALS[name], figure(1e6), figure(1e-5), BEAM, "cosine")[0, 0]
+    assert float(out.max()) == 3071
+    assert float(out[given > -1100].min()) >= -1024
+    assert float(out[3, 3]) >= -1200
+
+
+def test_denser_metal_streaks_more():
+    inside = (X**2 + Y**2 < 40**2) & ((X.abs() - 20) ** 2 + Y**2 > 8**2)
+    spread = [float(with_rods(n, scatter=1e-5)[inside].std()) for n in ("titanium", "steel", "cocr", "amalgam", "gold")]
+    assert spread == sorted(spread)
+
+
+def test_old_records_replay_with_their_own_floor_bone_and_place():
+    """Records made before metal was placed in bone: their figures, to the last digit shown."""
+    volume = WATER[None, ..., None].repeat(1, 1, 1, 4)
+    volume[:, 30:40, 30:40] = 700.0
+    image = MetaTensor(volume, affine=torch.diag(torch.tensor([2.0, 2.0, 4.0, 1.0])).double())
+    drawn = {
+        "material": "steel",
+        "radius_mm": [8.0, 8.0],
+        "place": [0.0054138025988315075, 0.19647347717382735, 0.19814654446671903, -0.18720734476808187],
+        "depth": [0.05146720330082988, 0.20724287813818676],
+        "seed": 1893263840,
+        "photons": 1e6,
+        "scatter": 1e-4,
+    }
+    for name, params, expected in (
+        ("RandCTMetal", drawn, (-2161.43, 622.26, 98.45, 0.0, 328.19)),
+        ("RandCTBeamHardening", {"amount": 1.0}, (-1000.48, 704.44, -0.77, 0.36, 2.57)),
+    ):
+        step = {"name": name, "keys": {"image": {"key": 0}}, "applied": True, "params": params}
+        out = replay({"image": image}, {"steps": [step]})["image"].as_tensor()
+        found = [out.min(), out[0, 35, 35, 1], out[0, 48, 48, 1], out[0, 20, 60, 2], (out - volume).std()]
+        np.testing.assert_allclose([float(f) for f in found], expected, atol=0.011)
 
 
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="material"):
-        RandCTMetal("gold")
+        RandCTMetal("brass")
     with pytest.raises(ValueError, match="rods"):
         RandCTMetal(rods=3)
     with pytest.raises(ValueError, match="record"):
