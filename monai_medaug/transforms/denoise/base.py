@@ -14,6 +14,7 @@ from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.tensors import affine_of, plain_tensor, require_finite, say_once
 from monai_medaug.functional.ct.slices import slice_axis
+from monai_medaug.functional.denoise.padding import padding_filled, padding_of
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.mri.signal import zero_point
 from monai_medaug.functional.noise.correlation import correlated_noise
@@ -136,7 +137,9 @@ class NoiseRemoval(Operation):
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         own = call.settings
         channels = image.shape[1]
-        flat, across = _single_channels(image, call.grids)
+        whole, across = _single_channels(image, call.grids)
+        padding = padding_of(whole)
+        flat = whole if padding is None else padding_filled(whole, padding)
         axes = _axes_to_filter(image)
         spacing = [tuple(grid.spacing[a] for a in axes) for grid in call.grids for _ in range(channels)]
         guide = None
@@ -148,7 +151,7 @@ class NoiseRemoval(Operation):
         sigma = flat.new_zeros(len(flat))
         correlations: list[Any] = [None] * len(flat)
         if cls.needs_sigma(own):
-            sigma, correlations = _noise_of(flat, own, across)
+            sigma, correlations = _noise_of(whole, own, across)
             call.note(_notes(sigma, correlations, channels))
 
         def cleared(values: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
@@ -176,6 +179,8 @@ class NoiseRemoval(Operation):
         if cls.needs_sigma(own):
             clean = (sigma <= _NEGLIGIBLE * (high - low)).reshape(-1, *[1] * (flat.ndim - 1))
             out = torch.where(clean, flat, out)
+        if padding is not None:
+            out = torch.where(padding, whole, out)
         return out.reshape(image.shape)
 
 

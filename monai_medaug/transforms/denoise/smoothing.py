@@ -25,6 +25,9 @@ class GaussianDenoise(NoiseRemoval):
     ``y = x * G`` with the standard deviation ``width``, sampled and normalised to a sum of 1. The width is equal in mm
     along all axes, so that thick slices mix less with their neighbours.
 
+    In every denoiser padding of a CT (a repeated least value at or below -1400, such as -2048 or -3024) stays as it is,
+    and counts as outside the image: tissue beside it is filtered as at the image's border.
+
     Args:
         width: standard deviation, in ``unit``.
         unit: ``"voxel"``, of the finest spacing, or ``"mm"``; a missing spacing counts as 1 mm.

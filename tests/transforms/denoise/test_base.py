@@ -365,3 +365,44 @@ def test_a_stated_range_is_used_without_any_noise(arguments):
     assert float((BilateralDenoise(**arguments)(clean) - clean).abs().max()) > 10
     assert "figures" not in augmentation_report(BilateralDenoise(**arguments)(MetaTensor(clean)))["steps"][0]
     assert torch.equal(BilateralDenoise(sigma=0)(clean), clean)
+
+
+def padded_ct(shape, value):
+    """Noisy soft tissue within a reconstructed circle, and where the padding is."""
+    axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in shape], indexing="ij")
+    outside = (torch.stack(axes[:2]).square().sum(0) > 0.8)[None]
+    return torch.where(outside, torch.tensor(value), 40 + noisy(torch.zeros(1, *shape), 10)), outside
+
+
+@everyone
+@pytest.mark.parametrize("shape", [(64, 60), (26, 24, 12)], ids=["2D", "3D"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int16])
+def test_padding_stays_and_no_tissue_takes_from_it(name, shape, dtype):
+    denoise = DENOISERS[name]() if name in ("gaussian", "median") else DENOISERS[name](sigma=10)
+    image, outside = padded_ct(shape, -3024.0)
+    out = denoise(image.to(dtype))
+    assert bool((out[outside] == -3024).all())
+    tissue = image.to(dtype)[~outside]
+    assert float(out[~outside].min()) > float(tissue.min()) - 5
+    other = padded_ct(shape, -2000.0)[0]
+    assert torch.equal(denoise(other.to(dtype))[~outside], out[~outside])  # whatever its value
+    steady = torch.where(outside, torch.tensor(-3024.0), torch.tensor(40.25))
+    torch.testing.assert_close(denoise(steady), steady, rtol=0, atol=1e-3)  # constant to its border
+
+
+def test_the_median_beside_padding_is_that_of_valid_neighbours():
+    image, outside = padded_ct((64, 60), -3024.0)
+    out = MedianDenoise()(image)
+    plain = torch.where(outside, torch.tensor(float("nan")), image)[0].numpy()
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(plain, 1, mode="edge"), (3, 3))
+    inside = ~outside[0].numpy()
+    low, high = np.nanmin(windows[inside], (1, 2)), np.nanmax(windows[inside], (1, 2))
+    assert np.all((out[0].numpy()[inside] >= low) & (out[0].numpy()[inside] <= high))
+
+
+@pytest.mark.parametrize("preset", [BilateralDenoise, NonLocalMeansDenoise])
+def test_padding_does_not_widen_the_range_of_the_source(preset):
+    image, outside = padded_ct((64, 60), -3024.0)
+    other, _ = padded_ct((64, 60), -1401.0)
+    out = preset(preset="source")(image)
+    assert torch.equal(out[~outside], preset(preset="source")(other)[~outside])
