@@ -34,7 +34,8 @@ class GaussianDenoise(NoiseRemoval):
         preset: ``"source"`` for the 5 × 5 kernel of the source (1.1 voxels), instead of ``width``.
         noise: kind of noise.
 
-            - ``"gaussian"``: white; the level is estimated from the finest wavelet details.
+            - ``"gaussian"``: white; the level is estimated from the finest wavelet details. If these hold less than
+              half the noise of a magnitude image's background, as after zero-filling, the background's counts.
             - ``"ct"``: correlated noise of images in HU. The finest details hold only a third to a sixth of it, so
               level and correlation are estimated in flat soft tissue (Christianson 2015), one level per volume.
               `WaveletDenoise` and `CollaborativeDenoise` scale their thresholds to the noise of each coefficient.

@@ -243,11 +243,40 @@ def test_the_noise_of_ct_in_thick_slices_and_in_batches():
 def test_a_doubtful_estimate_is_said():
     with pytest.warns(UserWarning, match="too little flat soft tissue"):
         WaveletDenoise(noise="ct")(-1000 + noisy(torch.zeros(1, 64, 64), 10))
+    grade = torch.linspace(0.25, 1, 256)
+    texture = 40 * grade[:, None] * torch.sin(torch.arange(256) * 0.7)
+    with pytest.warns(UserWarning, match="its flattest parts, and doubtful"):
+        out = WaveletDenoise(noise="ct")(MetaTensor(noisy(40 + texture[None], 10)))
+    assert 9 < augmentation_report(out)["steps"][0]["figures"]["noise_level"] < 17  # the finest details have 10
     with pytest.warns(UserWarning, match="negative values"):
         WaveletDenoise(noise="rician")(noisy(phantom((64, 64)), 20))
     fine = noisy(phantom((64, 64)), 0.2)
     with pytest.warns(UserWarning, match=r"less than 0\.1% of its range.*give sigma"):
         WaveletDenoise()(fine)
+
+
+def zero_filled(image, sigma):
+    """A magnitude slice with complex noise, both from the inner half of k-space along each axis."""
+    generator = torch.Generator().manual_seed(0)
+    white = torch.complex(*(torch.randn(image.shape, generator=generator) for _ in range(2)))
+    inner = [(torch.fft.fftfreq(n).abs() < 0.25).float() for n in image.shape[1:]]
+    return torch.fft.ifft2(torch.fft.fft2(image + 2 * sigma * white) * inner[0][:, None] * inner[1]).abs()
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "rician", "rician_squared"])
+def test_the_noise_of_a_zero_filled_image_is_that_of_its_background(noise):
+    clean = phantom((160, 144))
+    image = MetaTensor(zero_filled(clean, 40))
+    out = WaveletDenoise(noise=noise)(image)
+    assert augmentation_report(out)["steps"][0]["figures"]["noise_level"] == pytest.approx(40, rel=0.05)
+    body = clean > 0
+    before, after = (float((x.as_tensor() - clean)[body].square().mean().sqrt()) for x in (image, out))
+    assert after < before  # edges of the sharp phantom ring, and stay so
+
+
+def test_the_background_of_a_zero_filled_image_is_said():
+    with pytest.warns(UserWarning, match=r"hold less noise than its background.*noise='rician'"):
+        WaveletDenoise()(zero_filled(phantom((160, 144)), 40))
 
 
 @pytest.mark.filterwarnings("error")
