@@ -79,3 +79,13 @@ def test_an_unknown_method_is_said_with_those_there_are():
         ValueError, match="'bilateral', 'collaborative', 'gaussian', 'median', 'nlm', 'wavelet', got 'blur'"
     ):
         restored_scan(torch.zeros(1, 8, 8), "blur")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_padding_stays_in_slabs(method, monkeypatch):
+    image = volume()
+    image[:, :5] = -3024
+    monkeypatch.setattr(restore, "SLAB_VOXELS", 26 * 24 * 12)
+    out, _ = restored_scan(image, method, sigma=20)
+    assert bool((out[:, :5] == -3024).all())
+    assert float(out[:, 5:].min()) > -1400

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,18 +31,28 @@ _SLICES = 4  # neighbours compared
 _GROUPS = 8  # of slices, evenly over the volume
 _EMPTIEST = 0.02  # least power of a frequency, as a share of the mean
 _TEXTURE = 0.7  # windows just beyond the flat ones, per flat one, from which on there is texture
+_FLATTEST = 0.05  # quantile of the windows' deviations at which flat ones begin where there is texture
 _EXACT_HU = 1e-2  # a constant window has less, by rounding
 _CIRCLE = 256  # voxels, far longer than any correlation
 
 
+class FlatNoise(NamedTuple):
+    """Noise found in flat windows: deviation in HU, correlation for each axis, and whether anatomy may be in it."""
+
+    sigma: float
+    correlation: list[list[float]]
+    doubtful: bool = False
+
+
 def correlated_noise(
     image: torch.Tensor, across: int | None, within: tuple[float, float] = SOFT_TISSUE_HU
-) -> tuple[float, list[list[float]]] | None:
+) -> FlatNoise | None:
     """Standard deviation and correlation of the noise in the flat parts of a CT's slices.
 
     A quadratic surface is fitted to windows of 16² pixels with a mean in soft tissue and subtracted. Windows are flat
-    if their deviation is about the smallest frequent one, within a factor of 1.35, as anatomy only adds. The
-    correlation is that of their residuals, tapered to 0 at 8 pixels (4 slices), its power kept above 0.
+    if their deviation is about the smallest frequent one, within a factor of 1.35, as anatomy only adds. Where hardly
+    fewer have somewhat more (texture, as in a chest between lung, vessels and contrast agent), flat ones begin at the
+    smallest twentieth, and the result is doubtful: up to some 40 % too great. The correlation is that of their residuals, tapered to 0 at 8 pixels (4 slices), its power kept above 0.
 
     Args:
         image: (*spatial) in HU, 2D or 3D; of a volume at most 32 slices are used.
@@ -49,15 +60,15 @@ def correlated_noise(
         within: HU range of the means of flat windows.
 
     Returns:
-        The deviation (0 if constant windows prevail, as in a phantom), and for each axis the correlation at distances
-        of 0, 1, ... voxels; None with fewer than 12 flat windows.
+        The deviation (0 if constant windows prevail, as in a phantom), for each axis the correlation at distances of
+        0, 1, ... voxels, and whether that is doubtful; None with fewer than 12 flat windows.
 
     Example:
         >>> noise = torch.randn(1, 1, 200, 200, generator=torch.Generator().manual_seed(0))
         >>> smooth = torch.nn.functional.avg_pool2d(noise, (1, 2), stride=1)[0, 0]
-        >>> sigma, correlation = correlated_noise(20 * smooth, None)
-        >>> round(sigma / 20 * 2**0.5, 1), [round(c[1], 1) for c in correlation]
-        (1.0, [-0.0, 0.5])
+        >>> sigma, correlation, doubtful = correlated_noise(20 * smooth, None)
+        >>> round(sigma / 20 * 2**0.5, 1), [round(c[1], 1) for c in correlation], doubtful
+        (1.0, [-0.0, 0.5], False)
     """
     volume = image[None] if across is None else image.movedim(across, 0)
     side = min(_WINDOW, *volume.shape[1:])
@@ -66,9 +77,9 @@ def correlated_noise(
     count = len(volume)
     starts = np.unique(np.linspace(0, max(0, count - _SLICES), _GROUPS).round().astype(int))
     slices = sorted({s for start in starts for s in range(start, min(start + _SLICES, count))})
-    residuals, kept, noiseless = _flat_residuals(volume[slices].float(), side, within)
+    residuals, kept, noiseless, doubtful = _flat_residuals(volume[slices].float(), side, within)
     if noiseless > _COMMON * int(kept.sum()) and noiseless >= _LEAST_FLAT:
-        return 0.0, [[1.0] for _ in image.shape]
+        return FlatNoise(0.0, [[1.0] for _ in image.shape])
     if int(kept.sum()) < _LEAST_FLAT:
         return None
     flat = residuals[kept]
@@ -77,7 +88,7 @@ def correlated_noise(
     sigma = math.sqrt(float(power) / (1 - _share_of_surfaces(plane, side)))
     if across is not None:
         plane.insert(across, _valid_correlation(_slice_correlation(residuals, kept, slices)))
-    return sigma, plane
+    return FlatNoise(sigma, plane, doubtful)
 
 
 def _surfaces(side: int) -> np.ndarray:
@@ -96,8 +107,9 @@ def _share_of_surfaces(plane: Correlation, side: int) -> float:
 
 def _flat_residuals(
     slices: torch.Tensor, side: int, within: tuple[float, float]
-) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Windows (S, n, side, side) minus their surfaces, a mask (S, n) of flat ones, and the number of constant ones."""
+) -> tuple[torch.Tensor, torch.Tensor, int, bool]:
+    """Windows (S, n, side, side) minus their surfaces, a mask (S, n) of flat ones, the number of constant ones, and
+    whether texture makes the flat ones doubtful."""
     windows = slices.unfold(1, side, side // 2).unfold(2, side, side // 2).flatten(1, 2)
     mean = windows.mean((2, 3))
     basis = torch.from_numpy(_surfaces(side)).to(slices).flatten(0, 1)
@@ -110,7 +122,7 @@ def _flat_residuals(
     soft &= ~constant
     ordered = deviation[soft].log().sort().values
     if len(ordered) == 0:
-        return residuals.unflatten(2, (side, side)), soft, noiseless
+        return residuals.unflatten(2, (side, side)), soft, noiseless, False
     reach = torch.searchsorted(ordered, ordered + math.log(_SPREAD), right=True)
     count = reach - torch.arange(len(ordered), device=ordered.device)
     first = ordered[int((count >= _COMMON * count.max()).nonzero()[0])]  # the least of the modes, as anatomy only adds
@@ -118,9 +130,11 @@ def _flat_residuals(
     least = ordered[near.argmax()].exp()
     kept = soft & (deviation >= 0.999 * least) & (deviation <= 1.001 * _SPREAD * least)
     beyond = soft & (deviation > 1.001 * _SPREAD * least) & (deviation < _SPREAD**2 * least)
-    if int(beyond.sum()) > _TEXTURE * int(kept.sum()):  # deviations of noise end there, those of anatomy continue
-        kept = torch.zeros_like(kept)
-    return residuals.unflatten(2, (side, side)), kept, noiseless
+    textured = int(beyond.sum()) > _TEXTURE * int(kept.sum())  # deviations of noise end there, those of anatomy go on
+    if textured:
+        least = ordered[int(_FLATTEST * len(ordered))].exp()
+        kept = soft & (deviation >= least) & (deviation <= _SPREAD * least)
+    return residuals.unflatten(2, (side, side)), kept, noiseless, textured
 
 
 def _axis_correlation(flat: torch.Tensor, axis: int, power: torch.Tensor) -> list[float]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from monai_medaug.functional.noise.level import diagonal_details, masked_mad, noisy_parts
+from monai_medaug.functional.noise.level import diagonal_details, mad_sigma, masked_mad, noisy_parts
 from monai_medaug.functional.precision import computing_dtype
 
 RAYLEIGH_RATIO = math.pi / 4
@@ -19,6 +19,9 @@ RAYLEIGH_RATIO = math.pi / 4
 _LEAST_BACKGROUND = 0.01  # share of the windows
 _LEAST_WINDOWS = 30
 _DARKER = 0.03  # greatest share of darker windows; noise alone makes 0.001
+_CORRELATED = 1.4  # from this ratio on the details of every second voxel hold more noise than the finest
+_STEPS, _LEAST_SIDE = (1, 2, 3), 24
+"""Every so manieth voxel in a search for the background, and the least side of such an image."""
 
 
 def koay_factor(snr: torch.Tensor) -> torch.Tensor:
@@ -68,6 +71,9 @@ def rician_sigma(image: torch.Tensor) -> torch.Tensor:
     narrow field of view) σ is the MAD of the finest diagonal band over the foreground, corrected for the
     signal-to-noise ratio after Koay and Basser.
 
+    Interpolation by the scanner (zero-filled k-space) makes neighbours alike, so that windows scatter too much for a
+    background: then every second or third voxel along each axis is looked at.
+
     Args:
         image: (B, C, *spatial), 2D or 3D, no values below 0. Combined coils have another distribution: their background
             is refused, and the foreground's σ is right.
@@ -87,9 +93,53 @@ def rician_sigma(image: torch.Tensor) -> torch.Tensor:
     for b in range(work.shape[0]):
         for c in range(work.shape[1]):
             one = work[b : b + 1, c : c + 1]
-            found = background_sigma(one)
+            found = spaced_background_sigma(one)
             out[b, c] = foreground_sigma(one) if found is None else found
     return out
+
+
+def spaced_background_sigma(image: torch.Tensor) -> torch.Tensor | None:
+    """`background_sigma` of the voxels 1, 2 or 3 apart, the first that finds a background; None if none does.
+
+    Example:
+        >>> spectrum = torch.zeros(2, 128, 128)
+        >>> spectrum[:, :64, :64] = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> image = torch.fft.fft2(torch.complex(*spectrum))[None, None].abs()  # zero-filled
+        >>> round(float(spaced_background_sigma(image)) / 64, 1)
+        1.0
+    """
+    for step in _STEPS:
+        steps = [step if n >= step * _LEAST_SIDE else 1 for n in image.shape[2:]]
+        if step > 1 and set(steps) == {1}:
+            break
+        found = background_sigma(image[(..., *(slice(None, None, s) for s in steps))])
+        if found is not None:
+            return found
+    return None
+
+
+def background_beyond_details(image: torch.Tensor, level: torch.Tensor) -> torch.Tensor | None:
+    """σ of a magnitude image's background if it is over twice a ``level`` from the finest details, else None.
+
+    So it is in zero-filled or smoothed images, whose finest details hold hardly any noise. It is only looked for if
+    every second voxel shows more noise than all.
+
+    Args:
+        image: (1, 1, *spatial).
+        level: its `mad_sigma`.
+
+    Example:
+        >>> white = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> background_beyond_details(torch.complex(*white)[None, None].abs(), torch.tensor(0.65)) is None
+        True
+    """
+    if bool(image.amin() < 0):
+        return None
+    spaced = image[(..., *(slice(None, None, 2 if n >= 2 * _LEAST_SIDE else 1) for n in image.shape[2:]))]
+    if not bool(mad_sigma(spaced) > _CORRELATED * level):
+        return None
+    found = spaced_background_sigma(image)
+    return None if found is None or not bool(found > 2 * level) else found
 
 
 def _windows(image: torch.Tensor) -> tuple[list[int], int]:

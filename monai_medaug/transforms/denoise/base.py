@@ -14,11 +14,12 @@ from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.tensors import affine_of, plain_tensor, require_finite, say_once
 from monai_medaug.functional.ct.slices import slice_axis
+from monai_medaug.functional.denoise.padding import padding_filled, padding_of
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.mri.signal import zero_point
 from monai_medaug.functional.noise.correlation import correlated_noise
 from monai_medaug.functional.noise.level import mad_sigma
-from monai_medaug.functional.noise.level_rician import rician_sigma
+from monai_medaug.functional.noise.level_rician import background_beyond_details, rician_sigma
 from monai_medaug.functional.noise.rician import rician_bias_removed, rician_stabilised, rician_unstabilised
 from monai_medaug.functional.precision import computing_dtype
 from monai_medaug.transforms.ct.units import require_hu
@@ -136,7 +137,9 @@ class NoiseRemoval(Operation):
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         own = call.settings
         channels = image.shape[1]
-        flat, across = _single_channels(image, call.grids)
+        whole, across = _single_channels(image, call.grids)
+        padding = padding_of(whole)
+        flat = whole if padding is None else padding_filled(whole, padding)
         axes = _axes_to_filter(image)
         spacing = [tuple(grid.spacing[a] for a in axes) for grid in call.grids for _ in range(channels)]
         guide = None
@@ -148,7 +151,7 @@ class NoiseRemoval(Operation):
         sigma = flat.new_zeros(len(flat))
         correlations: list[Any] = [None] * len(flat)
         if cls.needs_sigma(own):
-            sigma, correlations = _noise_of(flat, own, across)
+            sigma, correlations = _noise_of(whole, own, across)
             call.note(_notes(sigma, correlations, channels))
 
         def cleared(values: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
@@ -176,6 +179,8 @@ class NoiseRemoval(Operation):
         if cls.needs_sigma(own):
             clean = (sigma <= _NEGLIGIBLE * (high - low)).reshape(-1, *[1] * (flat.ndim - 1))
             out = torch.where(clean, flat, out)
+        if padding is not None:
+            out = torch.where(padding, whole, out)
         return out.reshape(image.shape)
 
 
@@ -224,12 +229,26 @@ def _noise_of(
             found = correlated_noise(image, axis)
             if found is None and float(image.max()) > float(image.min()):
                 say_once("noise='ct' finds too little flat soft tissue in an image: its noise counts as white")
-            correlations[n] = None if found is None else found[1]
+            correlations[n] = None if found is None else found.correlation
             if estimated:
-                level[n] = mad_sigma(image[None, None]) if found is None else found[0]
+                level[n] = mad_sigma(image[None, None]) if found is None else found.sigma
+                if found is not None and found.doubtful:
+                    say_once(
+                        "noise='ct' finds hardly any soft tissue without texture in an image: the estimate is that of "
+                        "its flattest parts, and doubtful; check the noise level in the report, or give sigma"
+                    )
     elif estimated:
         rician = is_rician(params["noise"])
         level = (rician_sigma(single - zero_point(single)) if rician else mad_sigma(single))[:, 0].to(flat)
+        if params["noise"] == "gaussian":
+            for n, image in enumerate(single):
+                background = background_beyond_details(image[None], level[n])
+                if background is not None:
+                    level[n] = background
+                    say_once(
+                        "the finest details of an image hold less noise than its background, as after zero-filling: "
+                        "the background's level counts; noise='rician' would remove its bias too"
+                    )
         low, high = single.flatten(1).aminmax(dim=1)
         if bool(((level > _NEGLIGIBLE * (high - low)) & (level < _FAINT_NOISE * (high - low))).any()):
             say_once(

@@ -25,13 +25,17 @@ class GaussianDenoise(NoiseRemoval):
     ``y = x * G`` with the standard deviation ``width``, sampled and normalised to a sum of 1. The width is equal in mm
     along all axes, so that thick slices mix less with their neighbours.
 
+    In every denoiser padding of a CT (a repeated least value at or below -1400, such as -2048 or -3024) stays as it is,
+    and counts as outside the image: tissue beside it is filtered as at the image's border.
+
     Args:
         width: standard deviation, in ``unit``.
         unit: ``"voxel"``, of the finest spacing, or ``"mm"``; a missing spacing counts as 1 mm.
         preset: ``"source"`` for the 5 × 5 kernel of the source (1.1 voxels), instead of ``width``.
         noise: kind of noise.
 
-            - ``"gaussian"``: white; the level is estimated from the finest wavelet details.
+            - ``"gaussian"``: white; the level is estimated from the finest wavelet details. If these hold less than
+              half the noise of a magnitude image's background, as after zero-filling, the background's counts.
             - ``"ct"``: correlated noise of images in HU. The finest details hold only a third to a sixth of it, so
               level and correlation are estimated in flat soft tissue (Christianson 2015), one level per volume.
               `WaveletDenoise` and `CollaborativeDenoise` scale their thresholds to the noise of each coefficient.

@@ -54,7 +54,30 @@ def unit_range(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy((image - image.min()) / np.ptp(image)).float()[None, None]
 
 
+def zero_filled(image: torch.Tensor, sigma: float, kept: float, seed: int = 0) -> torch.Tensor:
+    """Magnitude of an image with complex noise, both without the outer k-space along the first two axes."""
+    white = torch.complex(noise(*image.shape, seed=seed), noise(*image.shape, seed=seed + 1))
+    share = torch.ones(image.shape[2:])
+    for axis, n in enumerate(image.shape[2:4]):
+        inner = torch.fft.fftfreq(n).abs() < kept / 2
+        share = share * inner.reshape([-1 if a == axis else 1 for a in range(share.ndim)])
+    axes = tuple(range(2, image.ndim))
+    return torch.fft.ifftn(
+        torch.fft.fftn(image + sigma / share.mean().sqrt() * white, dim=axes) * share, dim=axes
+    ).abs()
+
+
 class TestRician:
+    @pytest.mark.parametrize("kept", [0.8, 0.6, 0.45])
+    def test_zero_filled_noise_within_5_percent(self, kept):
+        clean = torch.nn.functional.interpolate(unit_range(t2_slice()), scale_factor=2, mode="bicubic").clamp_min(0)
+        assert rician_sigma(zero_filled(clean, 0.04, kept)).item() == pytest.approx(0.04, rel=0.05)
+
+    def test_zero_filled_volume(self):
+        clean = torch.zeros(1, 1, 72, 64, 20)
+        clean[..., 20:50, 20:44, 5:15] = 200
+        assert rician_sigma(zero_filled(clean, 8, 0.5)).item() == pytest.approx(8, rel=0.05)
+
     @pytest.mark.parametrize("load", [t1_slice, t2_slice, template])
     @pytest.mark.parametrize("sigma", [0.05, 0.1])
     def test_real_images_within_5_percent(self, load, sigma):

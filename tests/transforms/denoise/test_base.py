@@ -243,11 +243,40 @@ def test_the_noise_of_ct_in_thick_slices_and_in_batches():
 def test_a_doubtful_estimate_is_said():
     with pytest.warns(UserWarning, match="too little flat soft tissue"):
         WaveletDenoise(noise="ct")(-1000 + noisy(torch.zeros(1, 64, 64), 10))
+    grade = torch.linspace(0.25, 1, 256)
+    texture = 40 * grade[:, None] * torch.sin(torch.arange(256) * 0.7)
+    with pytest.warns(UserWarning, match="its flattest parts, and doubtful"):
+        out = WaveletDenoise(noise="ct")(MetaTensor(noisy(40 + texture[None], 10)))
+    assert 9 < augmentation_report(out)["steps"][0]["figures"]["noise_level"] < 17  # the finest details have 10
     with pytest.warns(UserWarning, match="negative values"):
         WaveletDenoise(noise="rician")(noisy(phantom((64, 64)), 20))
     fine = noisy(phantom((64, 64)), 0.2)
     with pytest.warns(UserWarning, match=r"less than 0\.1% of its range.*give sigma"):
         WaveletDenoise()(fine)
+
+
+def zero_filled(image, sigma):
+    """A magnitude slice with complex noise, both from the inner half of k-space along each axis."""
+    generator = torch.Generator().manual_seed(0)
+    white = torch.complex(*(torch.randn(image.shape, generator=generator) for _ in range(2)))
+    inner = [(torch.fft.fftfreq(n).abs() < 0.25).float() for n in image.shape[1:]]
+    return torch.fft.ifft2(torch.fft.fft2(image + 2 * sigma * white) * inner[0][:, None] * inner[1]).abs()
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "rician", "rician_squared"])
+def test_the_noise_of_a_zero_filled_image_is_that_of_its_background(noise):
+    clean = phantom((160, 144))
+    image = MetaTensor(zero_filled(clean, 40))
+    out = WaveletDenoise(noise=noise)(image)
+    assert augmentation_report(out)["steps"][0]["figures"]["noise_level"] == pytest.approx(40, rel=0.05)
+    body = clean > 0
+    before, after = (float((x.as_tensor() - clean)[body].square().mean().sqrt()) for x in (image, out))
+    assert after < before  # edges of the sharp phantom ring, and stay so
+
+
+def test_the_background_of_a_zero_filled_image_is_said():
+    with pytest.warns(UserWarning, match=r"hold less noise than its background.*noise='rician'"):
+        WaveletDenoise()(zero_filled(phantom((160, 144)), 40))
 
 
 @pytest.mark.filterwarnings("error")
@@ -365,3 +394,44 @@ def test_a_stated_range_is_used_without_any_noise(arguments):
     assert float((BilateralDenoise(**arguments)(clean) - clean).abs().max()) > 10
     assert "figures" not in augmentation_report(BilateralDenoise(**arguments)(MetaTensor(clean)))["steps"][0]
     assert torch.equal(BilateralDenoise(sigma=0)(clean), clean)
+
+
+def padded_ct(shape, value):
+    """Noisy soft tissue within a reconstructed circle, and where the padding is."""
+    axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in shape], indexing="ij")
+    outside = (torch.stack(axes[:2]).square().sum(0) > 0.8)[None]
+    return torch.where(outside, torch.tensor(value), 40 + noisy(torch.zeros(1, *shape), 10)), outside
+
+
+@everyone
+@pytest.mark.parametrize("shape", [(64, 60), (26, 24, 12)], ids=["2D", "3D"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int16])
+def test_padding_stays_and_no_tissue_takes_from_it(name, shape, dtype):
+    denoise = DENOISERS[name]() if name in ("gaussian", "median") else DENOISERS[name](sigma=10)
+    image, outside = padded_ct(shape, -3024.0)
+    out = denoise(image.to(dtype))
+    assert bool((out[outside] == -3024).all())
+    tissue = image.to(dtype)[~outside]
+    assert float(out[~outside].min()) > float(tissue.min()) - 5
+    other = padded_ct(shape, -2000.0)[0]
+    assert torch.equal(denoise(other.to(dtype))[~outside], out[~outside])  # whatever its value
+    steady = torch.where(outside, torch.tensor(-3024.0), torch.tensor(40.25))
+    torch.testing.assert_close(denoise(steady), steady, rtol=0, atol=1e-3)  # constant to its border
+
+
+def test_the_median_beside_padding_is_that_of_valid_neighbours():
+    image, outside = padded_ct((64, 60), -3024.0)
+    out = MedianDenoise()(image)
+    plain = torch.where(outside, torch.tensor(float("nan")), image)[0].numpy()
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(plain, 1, mode="edge"), (3, 3))
+    inside = ~outside[0].numpy()
+    low, high = np.nanmin(windows[inside], (1, 2)), np.nanmax(windows[inside], (1, 2))
+    assert np.all((out[0].numpy()[inside] >= low) & (out[0].numpy()[inside] <= high))
+
+
+@pytest.mark.parametrize("preset", [BilateralDenoise, NonLocalMeansDenoise])
+def test_padding_does_not_widen_the_range_of_the_source(preset):
+    image, outside = padded_ct((64, 60), -3024.0)
+    other, _ = padded_ct((64, 60), -1401.0)
+    out = preset(preset="source")(image)
+    assert torch.equal(out[~outside], preset(preset="source")(other)[~outside])
