@@ -15,8 +15,11 @@ AIR_HU, TISSUE_HU = -1000.0, -200.0
 BODY_HU = -300.0
 """Soft tissue, fat included, lies above; air and lung lie below."""
 
-APODISATION = {"soft": 0.6, "standard": 0.8, "sharp": 1.0}
-"""Where the Hann window of a reconstruction kernel ends, as a share of the Nyquist frequency."""
+CUTOFF_PER_MM = {"soft": 0.75, "standard": 0.9, "sharp": 1.5, "white": math.inf}
+"""Where the Hann window of a reconstruction kernel ends, in cycles per mm: MTF 50 % at 0.5 of it, 10 % at 0.8."""
+
+APODISATION = {"soft": 0.6, "standard": 0.8, "sharp": 1.0, "white": math.inf}
+"""The same as a share of the pixel's Nyquist frequency, for records of version 0.1.0 and before."""
 
 
 def hu_window(
@@ -55,31 +58,38 @@ def hu_contrast(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor |
 
 
 @functools.lru_cache(maxsize=16)
-def ct_noise_power(rows: int, columns: int, spacing: tuple[float, float], kernel: str) -> torch.Tensor:
+def ct_noise_power(
+    rows: int, columns: int, spacing: tuple[float, float], cutoff: float, aliased: bool = True
+) -> torch.Tensor:
     """Noise power spectrum of filtered back-projection on the half plane of `torch.fft.rfft2`, mean 1 over the plane.
 
     A ramp-filtered projection of white noise has the power ``|f|² W(f)²``, back-projection divides it by ``|f|``:
-    ``|f| W(f)²`` with the apodisation ``W``, a Hann window that ends at the kernel's share of the Nyquist frequency
-    (Riederer et al. 1978; Kijewski & Judy 1987). It is 0 at f = 0: the noise has mean 0.
+    ``|f| W(f)²`` with the kernel W, a Hann window (Riederer et al. 1978; Kijewski & Judy 1987). The scanner samples the
+    slice at the pixels: what lies beyond their Nyquist frequency is folded back, so that large pixels are
+    nearly uncorrelated.
 
     Args:
         rows, columns: of the slice.
-        spacing: in mm along rows and columns; frequencies are in cycles per mm.
-        kernel: ``"soft"``, ``"standard"``, ``"sharp"``, or ``"white"`` for a flat spectrum.
+        spacing: in mm along rows and columns.
+        cutoff: where the window ends, in cycles per mm; infinity for a flat spectrum without the frequency 0.
+        aliased: whether to fold back; without, the spectrum is cut off at the Nyquist frequencies.
 
     The result is cached and must not be written to.
     """
     fy = torch.fft.fftfreq(rows, spacing[0], dtype=torch.float64)[:, None]
     fx = torch.fft.rfftfreq(columns, spacing[1], dtype=torch.float64)[None]
-    f = torch.sqrt(fy**2 + fx**2)
-    if kernel == "white":
-        power = torch.ones_like(f)
+    if math.isinf(cutoff):
+        power = torch.ones_like(fy * fx)
         power[0, 0] = 0
     else:
-        end = APODISATION[kernel] * 0.5 / min(spacing)
-        window = torch.where(f < end, 0.5 + 0.5 * torch.cos(math.pi * f / end), torch.zeros_like(f))
-        power = f * window**2
-    twice = torch.full((f.shape[1],), 2.0, dtype=torch.float64)  # columns that also stand for their mirror images
+        down, right = (math.ceil(cutoff * s - 0.5) if aliased else 0 for s in spacing)
+        power = torch.zeros_like(fy * fx)
+        for i in range(-down, down + 1):
+            for j in range(-right, right + 1):
+                f = torch.hypot(fy + i / spacing[0], fx + j / spacing[1])
+                window = torch.where(f < cutoff, 0.5 + 0.5 * torch.cos(math.pi * f / cutoff), torch.zeros_like(f))
+                power += f * window**2
+    twice = torch.full((power.shape[1],), 2.0, dtype=torch.float64)  # columns that also stand for their mirror images
     twice[0] = 1
     if columns % 2 == 0:
         twice[-1] = 1

@@ -13,6 +13,7 @@ from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.ct.acquisition import thinning_noise
 from monai_medaug.functional.ct.hu import (
     APODISATION,
+    CUTOFF_PER_MM,
     PADDING_HU,
     add_hu_noise,
     coloured_slices,
@@ -30,8 +31,10 @@ class RandCTDose(CTImage, RandomOperation):
     """Quantum noise of a lower dose: zero mean, with the spectrum of filtered back-projection.
 
     In the ``"image"`` domain each slice gets noise of the drawn standard deviation and of the power ``|f| W(f)²``: a
-    ramp over the frequency f in cycles per mm times the squared apodisation W of the reconstruction kernel. Adjacent
-    slices are correlated, as by the overlap of their profiles; others are independent.
+    ramp over the frequency f in cycles per mm times the square of the reconstruction kernel W, which belongs to the
+    scanner and not to the pixels. What they can't resolve is folded back: noise is smooth on pixels of 0.4 mm and
+    nearly uncorrelated on 3 mm. Adjacent slices are correlated, as by the overlap of their profiles; others are
+    independent.
 
     In the ``"projection"`` domain the dose is a fraction a of the scan's. Of N0 photons per ray ``N0 exp(-p)`` pass;
     reducing N0 to ``a N0`` adds noise of variance ``(1 / a - 1) exp(p) / N0``, plus electronic noise, to the line
@@ -42,7 +45,8 @@ class RandCTDose(CTImage, RandomOperation):
 
     Args:
         noise_hu: range of the standard deviation in HU (image domain).
-        kernel: ``"soft"``, ``"standard"``, ``"sharp"`` (increasing peak frequency), or ``"white"`` (image domain).
+        kernel: ``"soft"``, ``"standard"`` or ``"sharp"``, whose MTF is 50 % at 0.38, 0.45, 0.75 and 10 % at 0.60, 0.72,
+            1.19 cycles per mm, as of kernels for the abdomen, chest and bone; or ``"white"`` (image domain).
         slice_correlation: correlation of adjacent slices, in [0, 0.5] (image domain).
         prob: probability of applying it.
         domain: ``"image"`` or ``"projection"``.
@@ -82,7 +86,7 @@ class RandCTDose(CTImage, RandomOperation):
     ) -> None:
         super().__init__(prob)
         self.domain = choice("domain", domain, ("image", "projection"))
-        kernels = (*APODISATION, "white") if domain == "image" else tuple(_WINDOWS)
+        kernels = tuple(CUTOFF_PER_MM) if domain == "image" else tuple(_WINDOWS)
         self.kernel = choice(f"kernel in the {domain} domain", kernel, kernels)
         self.noise_hu = span("noise_hu", noise_hu, 0)
         self.slice_correlation = number("slice_correlation", slice_correlation, 0, 0.5)
@@ -96,7 +100,8 @@ class RandCTDose(CTImage, RandomOperation):
 
     def settings(self) -> Params:
         if self.domain == "image":
-            return {"kernel": self.kernel, "slice_correlation": self.slice_correlation}
+            sharpness = {} if self.kernel == "white" else {"cutoff_per_mm": CUTOFF_PER_MM[self.kernel]}
+            return {"kernel": self.kernel, **sharpness, "slice_correlation": self.slice_correlation}
         return {"kernel": self.kernel, "photons": self.photons, "electronic_noise": self.electronic_noise}
 
     @classmethod
@@ -112,16 +117,27 @@ def _noisy(image: torch.Tensor, call: Call) -> torch.Tensor:
     """The image with noise of the drawn level."""
     seeds, noise = call.seeds(), torch.empty_like(image)
     for stack in slice_stacks(image, call.grids):
-        noise[stack.members] = _noise_slices(stack, seeds, call.settings["kernel"], call.settings["slice_correlation"])
+        noise[stack.members] = _noise_slices(
+            stack, seeds, _power(stack, call.settings), call.settings["slice_correlation"]
+        )
     return add_hu_noise(image, noise, call.column("noise_hu"))
 
 
-def _noise_slices(stack: SliceStack, seeds: Sequence[int], kernel: str, correlation: float) -> torch.Tensor:
+def _power(stack: SliceStack, settings: Params) -> torch.Tensor:
+    """The power spectrum of the stack's slices."""
+    shape = (stack.whole[3], stack.whole[4])
+    if "cutoff_per_mm" in settings:
+        return ct_noise_power(*shape, stack.spacing, settings["cutoff_per_mm"])
+    # white, or a record of version 0.1.0, where the kernel was a share of the pixel's Nyquist frequency
+    return ct_noise_power(*shape, stack.spacing, APODISATION[settings["kernel"]] * 0.5 / min(stack.spacing), False)
+
+
+def _noise_slices(stack: SliceStack, seeds: Sequence[int], power: torch.Tensor, correlation: float) -> torch.Tensor:
     """Noise of unit variance in the shape of the stack's samples."""
     members, channels, slices, rows, columns = stack.whole
     extra = int(correlation > 0 and stack.axis is not None)
     white = stack.noise(half_spectrum_shape(rows, columns), seeds, slices + extra)
-    noise = coloured_slices(white, ct_noise_power(rows, columns, stack.spacing, kernel), columns)
+    noise = coloured_slices(white, power, columns)
     noise = noise.reshape(members, channels, slices + extra, rows, columns)
     if extra:
         noise = correlated_slices(noise, correlation)

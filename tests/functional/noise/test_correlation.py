@@ -72,11 +72,11 @@ def test_known_noise(shape, taps, across):
 @pytest.mark.parametrize("name", CTS)
 @pytest.mark.parametrize("noise_hu", [10, 25])
 def test_noise_added_to_real_cts(name, noise_hu):
-    image = torch.from_numpy(CTS[name]()).float()[None]
-    own = correlated_noise(image[0], None)
+    image = MetaTensor(torch.from_numpy(CTS[name]()).float()[None], affine=np.diag([0.5, 0.5, 5, 1]))
+    own = correlated_noise(image[0].as_tensor(), None)
     assert own is not None
     more = RandCTDose(noise_hu=noise_hu, prob=1.0).set_random_state(1)(image)
-    sigma, correlation, _ = correlated_noise(more[0], None)
+    sigma, correlation, _ = correlated_noise(more[0].as_tensor(), None)
     # of 128² and 200² pixels, as spine and pelvis have, anatomy leaves few flat
     assert sigma == pytest.approx(np.hypot(own[0], noise_hu), rel=0.08 if name in ("spine", "pelvis") else 0.06)
     assert all(0.1 < row[1] < 0.9 for row in correlation)

@@ -204,7 +204,8 @@ def test_the_noise_of_ct_is_found_and_goes(name):
     data = pydicom.dcmread(get_testdata_file("693_UNCR.dcm", download=False))
     hu = data.pixel_array * float(data.RescaleSlope) + float(data.RescaleIntercept)
     head = torch.from_numpy(hu[100:420, 100:420]).float()[None]
-    image = MetaTensor(RandCTDose(noise_hu=15, prob=1.0).set_random_state(0)(head))
+    image = MetaTensor(head, affine=torch.diag(torch.tensor([0.45, 0.45, 5, 1])))
+    image = MetaTensor(RandCTDose(noise_hu=15, prob=1.0).set_random_state(0)(image).as_tensor())
     tissue = (head > -100) & (head < 150)
 
     def error(out):
