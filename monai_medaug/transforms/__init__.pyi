@@ -51,9 +51,9 @@ from monai_medaug.transforms.presets.xray import xray_augmentation as xray_augme
 from monai_medaug.transforms.resolution import RandThickSlice as RandThickSlice
 from monai_medaug.transforms.safety.preserving import PreservingCompose as PreservingCompose
 from monai_medaug.transforms.spatial import RandAffineElastic as RandAffineElastic
-from monai_medaug.transforms.xray import RandXRayCollimation as RandXRayCollimation
-from monai_medaug.transforms.xray import RandXRayExposure as RandXRayExposure
-from monai_medaug.transforms.xray import RandXRayScatter as RandXRayScatter
+from monai_medaug.transforms.xray.collimation import RandXRayCollimation as RandXRayCollimation
+from monai_medaug.transforms.xray.exposure import RandXRayExposure as RandXRayExposure
+from monai_medaug.transforms.xray.scatter import RandXRayScatter as RandXRayScatter
 
 __all__ = [
     "AdversarialBiasField",

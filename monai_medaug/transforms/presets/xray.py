@@ -9,7 +9,7 @@ import torch
 from monai.config import KeysCollection
 
 from monai_medaug.core.seeded import random_operations
-from monai_medaug.functional.xray import robust_range
+from monai_medaug.functional.xray.display import robust_range
 from monai_medaug.transforms.presets.base import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
 from monai_medaug.transforms.spatial import RandAffineElasticd
 from monai_medaug.transforms.xray import Radiograph, RandXRayCollimationd, RandXRayExposured, RandXRayScatterd

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from monai_medaug.functional.xray import scatter_share
+from monai_medaug.functional.xray.scatter import scatter_share
 
 DEPTH = 4.0
 

@@ -1,0 +1,1 @@
+"""Kernels of radiographs: effects on the photons, as changes of the displayed attenuation."""

@@ -1,0 +1,45 @@
+"""The blades of the collimator."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+
+def collimation_change(
+    attenuation: torch.Tensor,
+    shares: torch.Tensor,
+    angle: torch.Tensor,
+    edge: torch.Tensor,
+    leakage: torch.Tensor,
+    spacing: torch.Tensor,
+    depth: torch.Tensor,
+) -> torch.Tensor:
+    """Change of the attenuation behind the four blades of a collimator, up to ``depth`` in all.
+
+    Args:
+        attenuation: p, (B, C, rows, columns) or (B, C, rows, columns, radiographs).
+        shares: share of the field behind the first and last blade across rows, then across columns, (B, 4).
+        angle: of the collimator in degrees, (B,).
+        edge: full width at half maximum of the penumbra in mm, (B,).
+        leakage: transmission of the blades.
+        spacing: of rows and columns in mm, (B, 2).
+        depth: greatest attenuation that the detector resolves.
+    """
+    middles = [torch.arange(n).to(spacing) - (n - 1) / 2 for n in attenuation.shape[2:4]]
+
+    y, x = middles[0][None, :, None] * spacing[:, :1, None], middles[1][None, None] * spacing[:, 1:, None]
+    cos, sin = (f(torch.deg2rad(angle))[:, None, None] for f in (torch.cos, torch.sin))
+    across = (y * cos + x * sin, x * cos - y * sin)
+    sigma = (edge / math.sqrt(8 * math.log(2)))[:, None, None].clamp_min(1e-6)
+    field = torch.ones((), device=spacing.device, dtype=spacing.dtype)
+    for axis, position in enumerate(across):
+        extent = attenuation.shape[2 + axis] * spacing[:, axis]
+        for side in (0, 1):
+            edge_at = (extent * (0.5 - shares[:, 2 * axis + side]))[:, None, None]
+            inside = edge_at + (position if side == 0 else -position)
+            field = field * torch.special.ndtr(inside / sigma)
+    field = field[:, None] if attenuation.ndim == 4 else field[:, None, ..., None]
+    change = -torch.log(leakage + (1 - leakage) * field)
+    return torch.minimum(change, (depth - attenuation).clamp_min(0))

@@ -1,0 +1,80 @@
+"""How a radiograph shows attenuation.
+
+A display image shows the attenuation ``p = -ln T`` on a linear scale. The kernels of this wing work on the transmission
+T and return only the *change* of p, which is added to the image: without an effect the image stays bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+_RANGE_PIXELS, _TAIL = 1 << 15, 1e-3
+
+
+@dataclass(frozen=True)
+class DisplayScale:
+    """How an image shows attenuation: ``p = depth (v - low) / (high - low)``, inverted, or as photons.
+
+    Photons are ``v - low = (high - low) exp(-p)`` with p at most ``depth``. All tensors broadcast to the image (B, C,
+    *spatial).
+
+    Args:
+        low, high: ends of the display range; equal for a constant image.
+        depth: attenuation at the bright end, in natural log units.
+        inverted: 1 if bright means little attenuation, else 0.
+        linear: 1 for photons, else 0.
+
+    Example:
+        >>> t = torch.tensor
+        >>> scale = DisplayScale(t(0.0), t(100.0), t(4.0), t(0.0), t(0.0))
+        >>> scale.attenuation(t([0.0, 50.0, 100.0])), scale.changed(t([50.0]), t([1.0]))
+        (tensor([0., 2., 4.]), tensor([75.]))
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+    depth: torch.Tensor
+    inverted: torch.Tensor
+    linear: torch.Tensor
+
+    def attenuation(self, image: torch.Tensor) -> torch.Tensor:
+        """Attenuation in [0, depth]; 0 everywhere in a constant image."""
+        extent = self.high - self.low
+        share = ((image - self.low) / torch.where(extent > 0, extent, torch.ones_like(extent))).clamp(0, 1)
+        p = torch.where(self.inverted > 0, 1 - share, share) * self.depth
+        if not bool((self.linear > 0).any()):
+            return p
+        photons = torch.maximum(share, torch.exp(-self.depth)).log().neg() * (extent > 0)
+        return torch.where(self.linear > 0, photons, p)
+
+    def changed(self, image: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+        """The image with ``change`` added to its attenuation."""
+        out = torch.addcmul(image, change, (self.high - self.low) / self.depth * (1 - 2 * self.inverted))
+        if not bool((self.linear > 0).any()):
+            return out
+        return torch.where(self.linear > 0, torch.addcmul(image, image - self.low, torch.expm1(-change)), out)
+
+
+def robust_range(image: torch.Tensor) -> torch.Tensor:
+    """Minimum and maximum of each sample (B, C, *spatial) without outliers, (B, 2).
+
+    An end that lies farther than a tenth of the range from the 0.1th or 99.9th percentile is an outlier, such as dead
+    pixels and burnt-in letters, and gives way to it. The percentiles are over 2^15 to 2^16 pixels.
+
+    Example:
+        >>> image = torch.arange(10000.0).reshape(1, 1, 100, 100)
+        >>> image[..., 0, 0] = -50000.0
+        >>> robust_range(image).tolist()
+        [[10.0, 9999.0]]
+    """
+    values = image.flatten(1)
+    low, high = torch.aminmax(values, dim=1)
+    values = values[:, :: max(1, values.shape[1] // _RANGE_PIXELS)]
+    places = (1 + round(share * (values.shape[1] - 1)) for share in (_TAIL, 1 - _TAIL))
+    least, greatest = (values.kthvalue(k, dim=1).values for k in places)
+    slack = 0.1 * (greatest - least)
+    return torch.stack(
+        [torch.where(low < least - slack, least, low), torch.where(high > greatest + slack, greatest, high)], 1
+    )

@@ -1,0 +1,113 @@
+"""Scattered radiation by superposition of kernels."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+
+THICKNESS_CLASSES = 4
+WIDTH_GROWTH = (0.6, 1.4)
+"""Width of the scatter kernel of the thinnest and of the thickest class, as a share of the mean width."""
+
+_LAST_PHASE = 4.0  # frequencies at which a scatter kernel is below exp(-4² / 2) = 0.03 % are left out
+
+
+def scatter_share(
+    attenuation: torch.Tensor, depth: torch.Tensor, ratio: torch.Tensor, fwhm: torch.Tensor, spacing: torch.Tensor
+) -> torch.Tensor:
+    """Scattered radiation on the detector as a share of the open field, by kernel superposition.
+
+    A pencil beam through an attenuation p scatters with the amplitude ``p exp(-p)`` (Ohnesorge et al. 1999) and a
+    spread that grows with thickness (Sun & Star-Lack 2010). So the beams are sorted into four classes of thickness by
+    linear weights; each is convolved with a Gaussian, 0.6 to 1.4 times ``fwhm`` wide from the thinnest to the thickest,
+    with mirrored borders, and the sum is scaled to the ratio of total scatter to total primary.
+
+    The convolution multiplies cosine transforms, which imply mirrored borders; as the kernels are wide, only the lowest
+    frequencies are computed.
+
+    Args:
+        attenuation: p, (B, C, rows, columns) or (B, C, rows, columns, radiographs).
+        depth: greatest attenuation.
+        ratio: scatter-to-primary ratio, in total.
+        fwhm: full width at half maximum in mm.
+        spacing: of rows and columns in mm, (B, 2).
+
+    Returns:
+        Scatter, of the attenuation's shape; 0 for a radiograph without an object.
+    """
+    flat = [t.reshape(-1, 1, 1, 1) for t in (depth, ratio, fwhm)]
+    p = attenuation if attenuation.ndim == 4 else attenuation.movedim(-1, 2).flatten(1, 2)
+    sigma = flat[2] / math.sqrt(8 * math.log(2))
+    modes = [_modes(n, sigma * WIDTH_GROWTH[0], spacing[:, a]) for a, n in enumerate(p.shape[2:])]
+    bases = [_cosine_table(n)[:m].to(p) for m, n in zip(modes, p.shape[2:], strict=True)]
+    p = p.contiguous()  # the same order of summation for any memory layout
+    primary = torch.exp(-p)
+    source = primary * p
+    place = p * ((THICKNESS_CLASSES - 1) / flat[0])
+    spectrum = None
+    for k in range(THICKNESS_CLASSES):
+        growth = WIDTH_GROWTH[0] + (WIDTH_GROWTH[1] - WIDTH_GROWTH[0]) * k / (THICKNESS_CLASSES - 1)
+        weighted = source * (1 - (place - k).abs()).clamp_min(0)
+        part = bases[0] @ weighted @ bases[1].T
+        for axis, n in enumerate(p.shape[2:]):
+            part = part * _gains(part.shape[2 + axis], n, sigma * growth, spacing[:, axis], axis)
+        spectrum = part if spectrum is None else spectrum + part
+    assert spectrum is not None
+    scatter = (bases[0].T @ spectrum @ bases[1]).clamp_min(0)
+    total = scatter.sum((2, 3), keepdim=True)
+    scale = flat[1] * primary.sum((2, 3), keepdim=True) / torch.where(total > 0, total, torch.ones_like(total))
+    scatter = scatter * torch.where(total > 0, scale, torch.zeros_like(scale))
+    if attenuation.ndim == 5:
+        scatter = scatter.unflatten(1, (attenuation.shape[1], -1)).movedim(2, -1)
+    return scatter
+
+
+def _modes(n: int, sigma: torch.Tensor, spacing: torch.Tensor) -> int:
+    """Number of cosine frequencies along n pixels that the narrowest kernel of the batch passes."""
+    needed = _LAST_PHASE * n / math.pi * float((spacing / sigma.flatten()).max())
+    return min(n, math.ceil(needed) + 1)
+
+
+@functools.lru_cache(maxsize=8)
+def _cosine_table(n: int) -> torch.Tensor:
+    """The orthonormal cosine transform (n, n), lowest frequency first, in float64."""
+    k, i = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)[None]
+    table = torch.cos(math.pi / n * k * (i + 0.5)) * math.sqrt(2 / n)
+    table[0] /= math.sqrt(2)
+    return table
+
+
+def _gains(modes: int, n: int, sigma: torch.Tensor, spacing: torch.Tensor, axis: int) -> torch.Tensor:
+    """Gain of a Gaussian at each cosine frequency; independent of other samples in the batch."""
+    frequency = torch.arange(modes, device=sigma.device, dtype=sigma.dtype) * (math.pi / n)
+    phase = frequency * (sigma.flatten() / spacing)[:, None]
+    gains = torch.where(phase < _LAST_PHASE, torch.exp(-0.5 * phase**2), torch.zeros_like(phase))
+    return gains[:, None, :, None] if axis == 0 else gains[:, None, None, :]
+
+
+def scatter_change(
+    attenuation: torch.Tensor,
+    scatter: torch.Tensor,
+    white: torch.Tensor | None,
+    quantum_noise: torch.Tensor,
+    level: torch.Tensor,
+) -> torch.Tensor:
+    """Change of the attenuation by scatter and its quantum noise: ``-ln((P + S + noise) / (level P))``.
+
+    Example:
+        >>> t = torch.tensor
+        >>> scatter_change(torch.zeros(1), t([1.0]), None, t(0.0), t(1.0))
+        tensor([-0.6931])
+    """
+    total = scatter
+    if white is not None:
+        total = (
+            scatter
+            + quantum_noise * torch.sqrt(scatter) * white
+            + (white * white - 1) * (quantum_noise**2 / 6) * (scatter > 0)
+        )
+    thickness = torch.exp(attenuation)
+    share = torch.maximum(1 + total * thickness, torch.clamp_max(quantum_noise**2 / 2 * thickness, 1.0))
+    return -torch.log(share / level)

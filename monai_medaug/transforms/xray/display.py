@@ -1,0 +1,107 @@
+"""What the operations on radiographs share: the display scale, the detector and its photons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from monai_medaug.core.arguments import flag, number, span, wide_span
+from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.tensors import say_once
+from monai_medaug.functional.noise.white import white_noise
+from monai_medaug.functional.xray.display import DisplayScale, robust_range
+
+
+class Radiograph:
+    """Mixin of the operations on radiographs: the arguments that relate display values to attenuation."""
+
+    modality = "xray"
+    max_attenuation: float
+    inverted: bool
+    linear: bool
+    value_range: tuple[float, float] | None
+
+    def set_display(
+        self, max_attenuation: float, inverted: bool, value_range: Sequence[float] | None, linear: bool
+    ) -> None:
+        """Check and keep the arguments that the radiographic operations share."""
+        self.inverted, self.linear = flag("inverted", inverted), flag("linear", linear)
+        if self.inverted and self.linear:
+            raise ValueError("inverted must be False with linear: photons are bright where little is attenuated")
+        self.max_attenuation = number("max_attenuation", max_attenuation, 0.1, 20)
+        self.value_range = None if value_range is None else wide_span("value_range", value_range)
+
+    def display_settings(self) -> Params:
+        """Those arguments except the range."""
+        return {"max_attenuation": self.max_attenuation, "inverted": self.inverted, "linear": self.linear}
+
+    def drawn_range(self) -> Params:
+        """The range as part of the draw, since a preset sets it for each sample."""
+        return {} if self.value_range is None else {"value_range": list(self.value_range)}
+
+    @classmethod
+    def example(cls, spatial_dims: int = 3) -> torch.Tensor:
+        """A soft body with a bony rod before an open field, 0..4000, (1, *spatial)."""
+        axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (24, 21, 18)[:spatial_dims]], indexing="ij")
+        body = (0.8 - torch.stack(axes).square().sum(0)).clamp_min(0).sqrt()
+        return (3000 * body + 1000 * torch.exp(-((axes[0] - 0.3 * axes[1]) ** 2) / 0.02) * (body > 0))[None]
+
+
+def display_scale(image: torch.Tensor, call: Call) -> DisplayScale:
+    """The scale of each sample, from the given range or that of its own values."""
+    _require_grey(image, call.name)
+    ends = list(robust_range(image))
+    for i, p in enumerate(call.draws):
+        if "value_range" in p:
+            ends[i] = ends[i].new_tensor(p["value_range"])
+        elif call.settings["linear"]:
+            ends[i] = ends[i] * ends[i].new_tensor([0, 1])  # photon counts start at 0
+    low, high = (e.reshape(-1, *[1] * (image.ndim - 1)) for e in torch.stack(ends, 1))
+    constants = (call.settings[n] for n in ("max_attenuation", "inverted", "linear"))
+    return DisplayScale(low, high, *(call.spread([float(c)] * len(image)) for c in constants))
+
+
+def _require_grey(image: torch.Tensor, name: str) -> None:
+    """Refuse an alpha channel; notice several channels that differ, of which each counts as a radiograph."""
+    channels = image.shape[1]
+    if channels == 1:
+        return
+    last = image[:, -1].flatten(1)
+    if channels in (2, 4) and bool((last == last[:, :1]).all()):
+        raise ValueError(
+            f"{name} must be greyscale, got {channels} channels, of which the last is constant, as opacity"
+        )
+    say_once(
+        f"{name} has {channels} different channels: each counts as a radiograph of its own, with its own noise; "
+        "convert one stored in colour to grey"
+    )
+
+
+def photon_span(name: str, value: float | Sequence[float]) -> tuple[float, float] | None:
+    """A range of photon counts; None for infinitely many."""
+    ends = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if all(isinstance(v, float) and v == math.inf for v in ends):
+        return None
+    return span(name, value, 1)
+
+
+def quantum_noise(random: Any, photons: tuple[float, float] | None) -> float:
+    """Relative noise of one pixel for a photon count drawn uniformly in the logarithm."""
+    if photons is None:
+        return 0.0
+    return math.exp(-0.5 * random.uniform(math.log(photons[0]), math.log(photons[1])))
+
+
+def photon_noise(image: torch.Tensor, call: Call) -> torch.Tensor | None:
+    """Standard normal noise for the samples; None if no sample has noise."""
+    if not any(level > 0 for level in call.drawn("quantum_noise")):
+        return None
+    return white_noise(image.shape[1:], call.seeds(), image.device).to(image.dtype)
+
+
+def detector_spacing(call: Call) -> torch.Tensor:
+    """Spacing of rows and columns in mm, (B, 2)."""
+    return call.image.new_tensor([grid.spacing[:2] for grid in call.grids])

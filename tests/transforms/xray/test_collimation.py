@@ -1,0 +1,67 @@
+"""The collimated field of radiographs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_medaug.transforms.xray import RandXRayCollimation, RandXRayScatter
+
+from .shared import DEPTH, discs, scale, seeded
+
+
+def collimated(data: Any, seed: int = 0, **arguments: Any) -> Any:
+    settings = {"share": 0.1, "rotate_degrees": 0.0, "edge_mm": 2.0, "leakage": 0.05}
+    return seeded(RandXRayCollimation, data, seed, **{**settings, **scale(data), **arguments})
+
+
+def test_edges_lie_where_they_should():
+    """Open inside to 1e-3, leakage outside, half way at the edge, the width of the penumbra in mm."""
+    image = torch.zeros(1, 200, 100)
+    image[0, 100, 50] = DEPTH
+    affine = torch.diag(torch.tensor([0.5, 1.0, 1, 1], dtype=torch.float64))
+    field = torch.exp(-collimated(MetaTensor(image, affine=affine)).as_tensor())[0]
+    assert float(field[30:90, 15:45].min()) > 0.999
+    for outside in (field[:10], field[-10:], field[:, :5], field[:, -5:]):
+        torch.testing.assert_close(outside.amax(), torch.tensor(0.05), atol=2e-3, rtol=0)
+    line = (field[10:30, 30] - 0.05) / 0.95  # the edge lies at 20 pixels, between the centres of 19 and 20
+    assert float(line[9] + line[10]) == pytest.approx(1, abs=1e-4)
+    sigma = 2.0 / 2.3548
+    assert float(line[10]) == pytest.approx(0.5 * (1 + math.erf(0.25 / sigma / math.sqrt(2))), abs=1e-3)
+
+
+def test_blades_turn_and_end_at_the_scale():
+    image = discs(1.0)
+    straight, turned = collimated(image), collimated(image, rotate_degrees=(10, 10))
+    assert float((straight[0, 25] - straight[0, 25].median()).abs()[30:130].max()) < 0.2
+    edges = [(turned[0, :80, c] - image[0, :80, c] > 1).sum().item() for c in (30, 80, 130)]
+    assert abs(edges[0] - edges[2]) == pytest.approx(100 * math.tan(math.radians(10)), abs=2.5)
+    assert float(collimated(image, leakage=1e-4).max()) == DEPTH
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_no_blades_and_constants(inverted):
+    image = discs(1.0)
+    assert torch.equal(collimated(image, leakage=1.0, inverted=inverted), image)
+    constant = np.full((1, 9, 8, 3), 7, np.float32)
+    np.testing.assert_array_equal(collimated(constant, inverted=inverted), constant)
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments", "name"),
+    [
+        (RandXRayScatter, {"scatter_to_primary": -1}, "scatter_to_primary"),
+        (RandXRayScatter, {"fwhm_mm": 0}, "fwhm_mm"),
+        (RandXRayCollimation, {"share": 0.5}, "share"),
+        (RandXRayCollimation, {"edge_mm": -1}, "edge_mm"),
+        (RandXRayCollimation, {"leakage": 0}, "leakage"),
+    ],
+)
+def test_other_bad_arguments_are_named(cls, arguments, name):
+    with pytest.raises(ValueError, match=name):
+        cls(**arguments)
