@@ -19,7 +19,7 @@ from monai_medaug.figures.comparison import (
     save_png,
 )
 from monai_medaug.figures.planes import DisplayPlane
-from monai_medaug.functional.ct.hu import AIR_HU, PADDING_HU
+from monai_medaug.functional.hounsfield import AIR_HU, PADDING_HU
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 
-from monai_medaug.functional.ct.hu import PADDING_HU
 from monai_medaug.functional.ct.projection import WATER_PER_MM, ParallelBeam, hu_to_attenuation
 from monai_medaug.functional.ct.spectrum import (
     BONE,
@@ -20,6 +19,7 @@ from monai_medaug.functional.ct.spectrum import (
     polychromatic,
     water_corrected,
 )
+from monai_medaug.functional.hounsfield import PADDING_HU
 
 FLOOR_HU, SCANNER_HU = -1024.0, 3071.0
 """Least and greatest value in 12 bit."""

@@ -7,10 +7,9 @@ import math
 
 import torch
 
-PADDING_HU = -1400.0
-"""Up to this value voxels lie outside the reconstructed circle (-2048, -3024 and the like): no tissue, no noise."""
+from monai_medaug.functional.hounsfield import AIR_HU, PADDING_HU
 
-AIR_HU, TISSUE_HU = -1000.0, -200.0
+TISSUE_HU = -200.0
 
 BODY_HU = -300.0
 """Soft tissue, fat included, lies above; air and lung lie below."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from monai_medaug.functional.ct.hu import PADDING_HU
+from monai_medaug.functional.hounsfield import PADDING_HU
 
 _LEAST_PADDED = 8  # voxels of the least value: in a signed image without padding hardly two are equal
 

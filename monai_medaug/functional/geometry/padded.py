@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from monai_medaug.functional.ct.hu import PADDING_HU
+from monai_medaug.functional.hounsfield import PADDING_HU
 
 _MANY = 1e-4
 _COHERENT = 0.5

@@ -112,10 +112,15 @@ def spaced_background_sigma(image: torch.Tensor) -> torch.Tensor | None:
         steps = [step if n >= step * _LEAST_SIDE else 1 for n in image.shape[2:]]
         if step > 1 and set(steps) == {1}:
             break
-        found = background_sigma(image[(..., *(slice(None, None, s) for s in steps))])
+        found = background_sigma(_strided(image, steps))
         if found is not None:
             return found
     return None
+
+
+def _strided(image: torch.Tensor, steps: Sequence[int]) -> torch.Tensor:
+    """Every n-th voxel along each spatial axis."""
+    return image[(slice(None), slice(None), *(slice(None, None, s) for s in steps))]
 
 
 def background_beyond_details(image: torch.Tensor, level: torch.Tensor) -> torch.Tensor | None:
@@ -135,7 +140,7 @@ def background_beyond_details(image: torch.Tensor, level: torch.Tensor) -> torch
     """
     if bool(image.amin() < 0):
         return None
-    spaced = image[(..., *(slice(None, None, 2 if n >= 2 * _LEAST_SIDE else 1) for n in image.shape[2:]))]
+    spaced = _strided(image, [2 if n >= 2 * _LEAST_SIDE else 1 for n in image.shape[2:]])
     if not bool(mad_sigma(spaced) > _CORRELATED * level):
         return None
     found = spaced_background_sigma(image)

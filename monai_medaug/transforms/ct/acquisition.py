@@ -13,9 +13,9 @@ from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.ct.acquisition import apparent_shift, beam_hardening, motion_artefact, ring_artefact
-from monai_medaug.functional.ct.hu import PADDING_HU
 from monai_medaug.functional.ct.projection import ParallelBeam
 from monai_medaug.functional.ct.slices import SliceStack, change_slices
+from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.transforms.ct.units import CTImage
 
 WINDOW = "cosine"

@@ -14,7 +14,6 @@ from monai_medaug.functional.ct.acquisition import thinning_noise
 from monai_medaug.functional.ct.hu import (
     APODISATION,
     CUTOFF_PER_MM,
-    PADDING_HU,
     add_hu_noise,
     coloured_slices,
     correlated_slices,
@@ -22,6 +21,7 @@ from monai_medaug.functional.ct.hu import (
     half_spectrum_shape,
 )
 from monai_medaug.functional.ct.slices import SliceStack, change_slices, slice_stacks
+from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.transforms.ct.units import CTImage
 
 _WINDOWS = {"soft": "hann", "standard": "cosine", "sharp": "ramp"}

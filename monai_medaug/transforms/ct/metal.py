@@ -15,10 +15,10 @@ from monai_medaug.core.tensors import affine_of, plain_tensor, with_meta
 from monai_medaug.core.trace import is_ours
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.ct.acquisition import FLOOR_HU, metal_artefact
-from monai_medaug.functional.ct.hu import PADDING_HU
 from monai_medaug.functional.ct.slices import SliceStack, change_slices, slice_axis, slice_stacks
 from monai_medaug.functional.ct.spectrum import METALS
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.transforms.ct.units import CTImage
 
 _REACH = 0.25  # greatest distance of a rod from the centre, as a share of the field of view
@@ -33,7 +33,8 @@ class RandCTMetal(CTImage, RandomOperation):
     Slices without metal stay unchanged. The input serves as the clean image, `inserted_metal` returns the mask.
 
     Args:
-        material: ``"titanium"``, ``"steel"``, ``"cocr"`` (cobalt-chromium), ``"amalgam"`` or ``"gold"``; None draws one.
+        material: ``"titanium"``, ``"steel"``, ``"cocr"`` (cobalt-chromium), ``"amalgam"`` or ``"gold"``; None draws
+            one.
         radius_mm: range of each rod's radius in mm; screws have 2 to 4, nails 5 to 6, hip stems and heads up to 16.
         rods: 1 or 2, with a dark band between two; None draws the number.
         photons: N0 per ray, 1e5 to 1e7.

@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 
 from monai_medaug.core.arguments import wide_span
 from monai_medaug.core.tensors import plain_tensor
-from monai_medaug.functional.ct.hu import PADDING_HU
+from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.transforms.ct.acquisition import RandCTBeamHardeningd, RandCTMotiond, RandCTRingd
 from monai_medaug.transforms.ct.dose import RandCTDosed
 from monai_medaug.transforms.ct.hu import HUFromWindowd, HUWindowd, RandHUContrastd
