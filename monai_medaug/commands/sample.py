@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from monai_medaug.scans.files import Scan
     from monai_medaug.transforms import AugmentationPreset, Report
-
-_WHOLE_CT_REACHES_HU = -200.0
-"""A whole CT shows air, so it has values below this."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +40,16 @@ def require_modality(scan: Scan, modality: str) -> None:
         Traceback (most recent call last):
         ValueError: the input file is a DICOM of modality MR, not CT
     """
+    from monai_medaug.transforms.ct.units import require_hu
+
     kind = MODALITIES[modality]
     if scan.modality is not None and scan.modality not in kind.dicom:
         raise ValueError(f"the input file is a DICOM of modality {scan.modality}, not {kind.name}")
     lowest, highest = float(scan.image.min()), float(scan.image.max())
-    if modality == "ct" and lowest >= _WHOLE_CT_REACHES_HU:
-        raise ValueError(
-            f"the input file is not a CT in HU: air is about -1000, and the lowest value here is {lowest:g}"
-        )
-    if modality != "ct" and lowest == highest:
+    if modality == "ct":
+        require_hu(scan.image, "the input file", "give the scan as it was reconstructed")
+    if lowest == highest:
         raise ValueError(f"the input file holds only one value, {lowest:g}")
-    if modality == "mri" and lowest < 0:
-        print(f"the MR image has negative values: the lowest, {lowest:g}, is taken as zero signal", file=sys.stderr)
 
 
 def modality_preset(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.core.contract import REGISTRY, Call, OperationContract, Params
@@ -27,6 +25,7 @@ from monai_medaug.core.entry import (
 )
 from monai_medaug.core.tensors import (
     image_dtype,
+    meta_is_tracked,
     restored,
     say_once,
 )
@@ -35,8 +34,9 @@ from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.precision import computing_dtype, put_samples
 
 _HALF = torch.finfo(torch.float16).max
-_ALIKE = 0.25
-"""Values of a quarter of an image's range may be that image, changed since; those of predictions have far less."""
+_UNLIKE = 0.6
+"""Mean distance of a changed image from itself, in units of its mean deviation; predictions differ more."""
+_LOOKS = 64
 _LARGE = 64 << 20  # bytes of a batch from which memory counts more than calls
 ABSENT: Any = object()
 """The draw of a sample that takes no part: it stays unchanged and, unlike a skipped one, gets no record."""
@@ -213,7 +213,7 @@ def _finished(
         if all(g.affine is not None for g in grids):
             affines = torch.tensor(np.array([g.affine for g in grids]), dtype=torch.float64)
             result.affine = affines if entry.batched else affines[0]
-    if uid is None or not get_track_meta():
+    if uid is None or not meta_is_tracked():
         return result
     if entry.batched and not result.is_batch:
         say_once("a MetaTensor batch that was not made by list_data_collate can't hold a trace for each sample")
@@ -228,7 +228,7 @@ def _finished(
         if cls.geometric:
             info |= {"mode": entry.mode, "padding": entry.padding}
             if s in records and not isinstance(entry.padding, str) and entry.mode != "nearest":
-                info["values"] = _extremes(out[s] if entry.batched else out)
+                info["looks"] = _looks(out[s] if entry.batched else out)
         if cls.changes_grid and s in records:
             info["own_grid"] = plain_grid(entry.grid(s))
         found.append(new_record(name, s in records, entry.shape, info))
@@ -236,27 +236,28 @@ def _finished(
     return result
 
 
-def _extremes(image: torch.Tensor) -> list[float]:
-    """Least and greatest value."""
-    return [float(v) for v in torch.aminmax(image.detach().float())]
+def _looks(image: torch.Tensor) -> list[float]:
+    """Some values of an image, evenly spaced, by which it is known again."""
+    values = image.detach().reshape(-1)
+    return [float(v) for v in values[:: max(1, len(values) // _LOOKS)].double()]
 
 
 def _padding_of(extra: Params, mode: str, tensor: torch.Tensor, inverse: bool) -> str | float:
     """What a record's operation fills in. An inverse fills with a number only the image that was filled with it.
 
     `Invertd` hands over the record of an image with a prediction in its place: of labels, then the mode is nearest, or
-    of values far narrower than those of the image.
+    of other values than the image has.
     """
     padding = extra.get("padding", "border")
     if isinstance(padding, str) or not inverse:
         return padding
     if mode == "nearest":
         return 0.0
-    low, high = extra.get("values", (-math.inf, math.inf))
-    found = _extremes(tensor)
-    width = high - low if math.isfinite(high - low) else 0.0
-    alike = found[1] - found[0] >= _ALIKE * width and found[0] <= high and found[1] >= low
-    return padding if alike else 0.0
+    known, found = np.array(extra.get("looks", [])), np.array(_looks(tensor))
+    if len(known) == 0:
+        return padding
+    spread = np.abs(known - np.median(known)).mean()
+    return padding if len(known) == len(found) and np.abs(found - known).mean() <= _UNLIKE * spread else 0.0
 
 
 def apply_record(

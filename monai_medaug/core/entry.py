@@ -17,7 +17,7 @@ from monai_medaug.functional.precision import computing_dtype, samples_at
 
 _SAME_PLACE = 0.25
 """Distance in voxels from which grids of one shape differ: headers round."""
-_ENOUGH, _MOST_LABELS = 4096, 64
+_ENOUGH, _MOST_LABELS, _EQUAL_NEIGHBOURS = 4096, 64, 0.7
 
 
 class Given(NamedTuple):
@@ -207,7 +207,7 @@ def has_equal_channels(entry: Entry, sample: int) -> bool:
 
 
 def say_if_labels(operation: str, entry: Entry) -> None:
-    """Notice that an image looks like a label map: some thousand voxels hold few different whole numbers."""
+    """Notice that an image looks like a label map: few different whole numbers, and neighbours mostly equal."""
     values = entry.tensor.detach().reshape(-1)
     if len(values) < _ENOUGH:
         return
@@ -218,7 +218,9 @@ def say_if_labels(operation: str, entry: Entry) -> None:
         labels = len(some.unique())
         if labels > _MOST_LABELS:
             return
-    if labels > 1:
+    rows = entry.tensor.detach().reshape(-1, entry.shape[-1])
+    rows = rows[:: max(1, len(rows) // 256)]
+    if labels > 1 and float((rows[:, 1:] == rows[:, :-1]).double().mean()) > _EQUAL_NEIGHBOURS:
         say_once(
             f"{entry.name} looks like a label map, with {labels} different whole numbers, and {operation} changes "
             "intensities: masks move along, and must not be among the keys of such a step"

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from monai.data.meta_obj import get_track_meta
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.inverse import InvertibleTransform
 from monai.transforms.transform import MapTransform, Randomizable, RandomizableTransform
 from monai.utils.misc import MAX_SEED, get_seed
 
-from monai_medaug.core.operation import RandomOperation
+from monai_medaug.core.operation import Operation, RandomOperation
 from monai_medaug.core.random_state import WatchedRandomState
+from monai_medaug.core.tensors import meta_is_tracked
 from monai_medaug.core.trace import Record, last_record, new_record, push_record, with_new_trace, without_record
 
 _turns: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -152,7 +152,7 @@ class SeededContainer(PassesMissingKeys, WatchedRandomState, InvertibleTransform
         untraced = untraced_steps(self.transforms) if applied else []
         for key in self.keys:
             item = out.get(key)
-            if isinstance(item, MetaTensor) and get_track_meta() and self.tracing:
+            if isinstance(item, MetaTensor) and meta_is_tracked() and self.tracing:
                 out[key] = with_new_trace(item)
                 info = {**infos[key], **({"untraced": untraced} if untraced else {})}
                 push_record(out[key], self.record(applied, item.shape[1:], info))
@@ -193,7 +193,7 @@ def in_kinds_of(data: Mapping, out: dict, keys: Iterable[Any]) -> dict:
 
     All are bare where MONAI does not track meta data.
     """
-    tracked = get_track_meta()
+    tracked = meta_is_tracked()
     for key in keys:
         bare = key in data and not (tracked and isinstance(data[key], MetaTensor))
         if bare and isinstance(out.get(key), MetaTensor):
@@ -229,6 +229,17 @@ def random_operations(transforms: Iterable[Any]) -> Iterator[RandomOperation]:
             yield from random_operations(transform.transforms)
         elif hasattr(transform, "transform"):
             yield from random_operations([transform.transform])
+
+
+def are_ours(transforms: Iterable[Any]) -> bool:
+    """Whether all these transforms, at any depth, are operations of this package."""
+    for transform in transforms:
+        if isinstance(transform, Operation) or hasattr(transform, "operation"):
+            continue
+        inner = getattr(transform, "transforms", [transform.transform] if hasattr(transform, "transform") else None)
+        if inner is None or not are_ours(inner):
+            return False
+    return True
 
 
 def keys_of(transforms: Iterable[Any]) -> tuple:

@@ -19,6 +19,7 @@ from monai_medaug.core.notices import is_first_to_say
 from monai_medaug.functional.precision import computing_dtype
 
 _said: set[str] = set()
+_thread = threading.local()
 _tracking_lock = threading.Lock()
 _tracking, _tracked_before = 0, True
 
@@ -53,25 +54,39 @@ def say_once(message: str) -> None:
     warnings.warn(message, Notice, stacklevel=level)
 
 
-@contextlib.contextmanager
-def tracking() -> Iterator[None]:
-    """Within this block MONAI tracks meta data, whatever the global setting: some results are judged by their trace.
+def meta_is_tracked() -> bool:
+    """Whether results carry meta data: by MONAI's global setting, or within `tracking`."""
+    return getattr(_thread, "tracking", False) or get_track_meta()
 
-    The setting is that of all threads: the last one to leave restores it.
+
+@contextlib.contextmanager
+def tracking(everywhere: bool) -> Iterator[None]:
+    """Within this block our operations track meta data, whatever the global setting: the guard judges by the trace.
+
+    Args:
+        everywhere: MONAI's steps too, by the global setting, which is that of all threads; the last one to leave
+            restores it.
     """
     global _tracked_before, _tracking
-    with _tracking_lock:
-        if _tracking == 0:
-            _tracked_before = get_track_meta()
-            set_track_meta(True)
-        _tracking += 1
+    before, _thread.tracking = getattr(_thread, "tracking", False), True
     try:
-        yield
-    finally:
+        if not everywhere:
+            yield
+            return
         with _tracking_lock:
-            _tracking -= 1
             if _tracking == 0:
-                set_track_meta(_tracked_before)
+                _tracked_before = get_track_meta()
+                set_track_meta(True)
+            _tracking += 1
+        try:
+            yield
+        finally:
+            with _tracking_lock:
+                _tracking -= 1
+                if _tracking == 0:
+                    set_track_meta(_tracked_before)
+    finally:
+        _thread.tracking = before
 
 
 def plain_tensor(data: Any, name: str, batch: bool = False, accepts_complex: bool = False) -> torch.Tensor:
@@ -137,7 +152,7 @@ def restored(tensor: torch.Tensor, original: Any) -> Any:
     """The tensor in the kind of the original: numpy array, Tensor, or MetaTensor with a copy of its meta data."""
     if isinstance(original, np.ndarray):
         return tensor.numpy()
-    if isinstance(original, MetaTensor) and get_track_meta():
+    if isinstance(original, MetaTensor) and meta_is_tracked():
         return with_meta(tensor, original)
     return tensor
 

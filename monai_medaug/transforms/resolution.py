@@ -15,6 +15,7 @@ from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.padded import padding_levels
 from monai_medaug.functional.geometry.resolution import PROFILES, along_axis, thick_slice_matrices
+from monai_medaug.functional.mri.signal import least_values
 from monai_medaug.functional.noise.white import white_noise
 from monai_medaug.transforms.mri.magnitude import background_to_keep, recorded_choice
 
@@ -101,7 +102,8 @@ class RandThickSlice(RandomOperation):
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        axes, background = _thick_axes_of(call), background_to_keep(image, call)
+        axes = _thick_axes_of(call)
+        background = background_to_keep(image, call, least_values(image)) if call.settings.get("keep_zeros") else None
         out = image.clone() if None in axes else torch.empty_like(image)
         for axis in {a for a in axes if a is not None}:
             members = [i for i, a in enumerate(axes) if a == axis]

@@ -184,6 +184,11 @@ def bright(folder):
     return write_nifti(folder / "x.nii", np.abs(ct_volume()))
 
 
+def normalised(folder):
+    volume = ct_volume().astype(np.float32)
+    return write_nifti(folder / "x.nii", (volume - volume.min()) / np.ptp(volume))
+
+
 def with_nan(folder):
     volume = ct_volume().astype(np.float32)
     volume[0, 0, 0] = np.nan
@@ -196,9 +201,9 @@ def with_nan(folder):
         (lambda f: f / "Mueller.nii.gz", "the input file does not exist"),
         (lambda f: f, "the input file holds no DICOM"),
         (mr_slice, "modality MR, not CT"),
-        (bright, "not a CT in HU: air is about -1000"),
+        (normalised, "must be in Hounsfield units, got values within [0, 1], as if normalised"),
         (with_nan, "the input file holds NaN in 1 of 17280 voxels"),
-        (lambda f: write_nifti(f / "x.nii", np.full((4, 4, 4), 0.5)), "not a CT in HU"),
+        (lambda f: write_nifti(f / "x.nii", np.full((4, 4, 4), 0.5)), "holds only one value, 0.5"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capfd, make, problem):
@@ -349,7 +354,12 @@ def test_mr_of_a_file_and_of_a_dicom(tmp_path, capfd):
     assert run("augment", mr_slice(tmp_path), "--modality", "mri", "--out", tmp_path / "dicom") == 0
     negative = write_nifti(tmp_path / "z.nii", ct_volume())
     assert run("augment", negative, "--modality", "mri", "--out", tmp_path / "z", "--seed", 1) == 0
-    assert "the lowest, -1000, is taken as zero signal" in capfd.readouterr().err
+    assert "0.1th percentile counts as zero signal" in capfd.readouterr().err
+
+
+def test_a_crop_without_air_is_a_ct(tmp_path):
+    crop = write_nifti(tmp_path / "crop.nii", np.random.default_rng(0).normal(40, 30, (40, 40, 12)).astype(np.float32))
+    assert augment(crop, tmp_path / "out", "--seed", 1) == 0
 
 
 @pytest.mark.parametrize(

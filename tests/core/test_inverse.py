@@ -56,5 +56,29 @@ def test_a_scaled_image_gets_0():
 def test_an_old_record_is_inverted_as_before():
     deform = RandAffineElasticd("image", **MOVE).set_random_state(1)
     out = deform({"image": image()})
-    del out["image"].applied_operations[0]["extra_info"]["values"]
+    del out["image"].applied_operations[0]["extra_info"]["looks"]
     assert float(deform.inverse(out)["image"].min()) == -1000
+
+
+@pytest.mark.parametrize(
+    ("values", "padding", "prediction"),
+    [
+        (lambda x: x * 2 - 1, -1, lambda x: x),  # probabilities of an image in [-1, 1]
+        (lambda x: x, 1, lambda x: x / 2),
+        (lambda x: x * 6 - 3, -3, lambda x: 10 + 5 * x),  # logits of a z-scored image
+    ],
+)
+def test_predictions_in_the_range_of_the_image_get_0_too(values, padding, prediction):
+    image, pred = values(torch.rand(1, 40, 36)), prediction(torch.rand(1, 40, 36))
+    chain = Compose([RandAffineElasticd("image", **{**MOVE, "padding_mode": padding}).set_random_state(1)])
+    out = inverted(pred, False, chain, {"image": MetaTensor(image)})
+    assert bool((out == 0).any())
+    assert float(out.min()) >= min(0.0, float(pred.min())) - 1e-5
+    assert float(out.max()) <= float(pred.max()) + 1e-5
+
+
+def test_an_image_with_noise_gets_its_padding():
+    deform = RandAffineElasticd("image", **MOVE).set_random_state(1)
+    out = deform({"image": image()})
+    out["image"] = out["image"] * 1.05 + 30 * torch.randn(1, 40, 36)
+    assert float((deform.inverse(out)["image"] == -1000).float().mean()) > 0.01

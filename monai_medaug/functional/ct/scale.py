@@ -10,6 +10,8 @@ import math
 
 import torch
 
+from monai_medaug.functional.hounsfield import PADDING_HU
+
 CONSTANT_HU = 1e-2
 """Up to this range an image is constant, and says nothing about its unit."""
 
@@ -47,8 +49,13 @@ def doubt_about_hu(image: torch.Tensor) -> str:
     step = max(1, math.floor((image.numel() / _SAMPLES) ** (1 / max(1, image.ndim))))
     some = image[(slice(None, None, step),) * image.ndim]
     low, high = _limits(some)
-    if low < 0 and max(-low, high) > _OUTLIERS:
+    if PADDING_HU < low < 0 and max(-low, high) > _OUTLIERS:
         return ""
+    if low <= PADDING_HU:  # padding tells nothing of the rest
+        image = image[image > PADDING_HU]
+        if image.numel() == 0:
+            return ""
+        some, step = image, 2
     if step > 1:
         low, high = _limits(image)
     if not CONSTANT_HU < high - low < math.inf:
@@ -95,6 +102,8 @@ def _is_normalised(image: torch.Tensor, low: float, high: float) -> bool:
         return False
     values = image.float()
     if max(-low, high) > 1 and bool((values == values.round()).all()):
+        return False
+    if low <= -2 and low == round(low) and float((values == low).float().mean()) > 0.5:  # clipped at whole HU
         return False
     clipped = high > _ABOVE_ONE and low > -_UNDERSHOOT * high
     return not (clipped and float((values.abs() <= _ZERO).float().mean()) >= _MOSTLY)

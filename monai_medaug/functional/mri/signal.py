@@ -62,64 +62,78 @@ def foreground_mean(image: torch.Tensor, zero: torch.Tensor | None = None) -> to
     return signal.sum(axes, keepdim=True) / count.clamp_min(1)
 
 
-def magnitude_and_rest(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+def least_values(image: torch.Tensor) -> torch.Tensor:
+    """The least value of each channel, (B, C, 1, ...)."""
+    return image.flatten(2).amin(2).reshape(_per_channel(image))
+
+
+def magnitude_and_rest(image: torch.Tensor, lowest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The magnitude above the zero point, and what added to it gives the image; None for one without negative values.
 
     The rest holds the zero point and the values below it.
 
+    Args:
+        image: (B, C, *spatial).
+        lowest: its `least_values`.
+
     Example:
         >>> image = torch.arange(-50.0, 950.0).reshape(1, 1, 25, 40)
-        >>> magnitude, rest = magnitude_and_rest(image)
+        >>> magnitude, rest = magnitude_and_rest(image, least_values(image))
         >>> magnitude.min().item(), rest.min().item(), torch.equal(magnitude + rest, image)
         (0.0, -50.0, True)
     """
-    if not bool((image < 0).any()):
+    if not bool((lowest < 0).any()):
         return image, None
     zero = zero_point(image)
     magnitude = (image - zero).clamp_min_(0)
     return magnitude, image - magnitude
 
 
-def masked_background(image: torch.Tensor) -> torch.Tensor | None:
+def masked_background(image: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor | None:
     """Where an image was masked, as by skull stripping or padding, a mask of its shape; None if it was not.
 
     In each channel these are the voxels of exactly 0, and of exactly the least value where that is negative, if they
-    are at least 1 % of the channel and coherent.
+    are at least 1 % of the channel and coherent, as judged in up to 31 planes of a volume.
+
+    Args:
+        image: (B, C, *spatial).
+        lowest: its `least_values`.
 
     Example:
         >>> brain = torch.zeros(1, 1, 8, 8).index_fill(2, torch.arange(1, 8), 90.0)
-        >>> masked_background(brain).sum().item()
+        >>> masked_background(brain, least_values(brain)).sum().item()
         8
-        >>> masked_background(brain.index_fill(3, torch.arange(0, 8, 2), 1.0)) is None  # zeros without a neighbour
+        >>> striped = brain.index_fill(3, torch.arange(0, 8, 2), 1.0)  # zeros without a neighbour
+        >>> masked_background(striped, least_values(striped)) is None
         True
     """
-    lowest = image.flatten(2).amin(2).reshape(_per_channel(image))
-    found = _coherent(image == 0)
-    if bool((lowest < 0).any()):
-        least = _coherent(image == lowest)
-        found = least if found is None else found if least is None else found | least
+    planes = image[:, :, :: max(1, image.shape[2] // 16)] if image.ndim == 5 else image
+    found = None
+    for value in (torch.zeros_like(lowest), *([lowest] if bool((lowest < 0).any()) else [])):
+        chosen = _has_many_coherent(planes == value)
+        if bool(chosen.any()):
+            same = (image == value) & chosen
+            found = same if found is None else found | same
     return found
 
 
-def exact_background(image: torch.Tensor) -> torch.Tensor:
+def exact_background(image: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor:
     """The voxels of exactly 0, and of exactly the least value where that is negative, however many there are."""
-    lowest = image.flatten(2).amin(2).reshape(_per_channel(image))
     return (image == 0) | ((image == lowest) & (lowest < 0))
 
 
-def _coherent(same: torch.Tensor) -> torch.Tensor | None:
-    """The mask (B, C, *spatial) without the channels in which it is small or scattered; None if nothing remains."""
+def _has_many_coherent(same: torch.Tensor) -> torch.Tensor:
+    """Whether a mask (B, C, *spatial) is at least 1 % of a channel and not scattered, (B, C, 1, ...)."""
     axes = tuple(range(2, same.ndim))
     many = same.sum(axes, keepdim=True) >= max(1, _MANY * same[0, 0].numel())
     if not bool(many.any()):
-        return None
+        return many
     chosen = torch.zeros_like(many)
     for axis in axes[-2:]:  # padding may be one voxel thick along one of them
         first, second = (same.narrow(axis, i, same.shape[axis] - 1) for i in (0, 1))
         pairs = (first & second).sum(axes, keepdim=True)
         chosen |= pairs > _COHERENT * first.sum(axes, keepdim=True)
-    chosen &= many
-    return same & chosen if bool(chosen.any()) else None
+    return chosen & many
 
 
 def _subgrid(image: torch.Tensor) -> torch.Tensor:

@@ -95,8 +95,11 @@ def numbering_gaps(slices: Sequence[Plane], passed: Collection[int]) -> str | No
     if len(slices) == 1 or len(known) < len(numbers):
         return None
     lowest, highest = min(known), max(known)
+    steps = set(np.diff(sorted(known)).tolist())
+    if len(steps) == 1 and steps != {1}:
+        return None  # numbered so on purpose: every other one, or by tens
     skipped = highest - lowest + 1 - len(known | {n for n in passed if lowest < n < highest})
     said = [f"skip {skipped} number(s)"] if skipped else []
-    if min(known.union(passed)) > 1:
+    if 1 < min(known.union(passed)) <= len(slices):  # a number far above is one of another count
         said.append(f"start at {lowest}")
     return f"{' and '.join(said)}, so slices may be missing{'' if skipped else ' at the ends'}" if said else None

@@ -38,8 +38,9 @@ _DRAWN = frozenset({"DRW", "SD"})
 def dicom_objects(path: Path, what: str) -> list[Any]:
     """Read all objects of a file or folder, in the order of their names.
 
-    Hidden files, the litter of operating systems, directories (DICOMDIR) and files of other types are passed over. Any
-    other file that cannot be read may be a slice, and a volume without it would be wrong in silence: it is an error.
+    Hidden files, the litter of operating systems, directories (DICOMDIR), text and files of other types are passed
+    over. Any other file that cannot be read may be a slice, and a volume without it would be wrong in silence: it is an
+    error.
 
     Raises:
         ScanError: there is no DICOM, or a file that cannot be read.
@@ -48,10 +49,13 @@ def dicom_objects(path: Path, what: str) -> list[Any]:
         if (dataset := _read_object(path)) is None:
             raise ScanError(f"{what} is broken, or neither NIfTI nor DICOM")
         return [dataset]
-    files = sorted(p for p in path.iterdir() if p.is_file() and not _is_litter(p.name))
+    files = sorted(p for p in path.iterdir() if not p.is_dir() and not _is_litter(p.name))  # dangling links too
     read = [(file, _read_object(file)) for file in files]
     found = [dataset for _, dataset in read if dataset is not None]
-    broken = sum(dataset is None and not file.name.lower().endswith(_OTHER_TYPES) for file, dataset in read)
+    broken = sum(
+        dataset is None and not file.name.lower().endswith(_OTHER_TYPES) and not _is_text(file)
+        for file, dataset in read
+    )
     if not found:
         deeper = sum(any(not _is_litter(name) for name in names) for _, _, names in os.walk(path)) - bool(files)
         hint = f", but {deeper} folder(s) inside hold files: give the one that holds the series" if deeper else ""
@@ -103,6 +107,18 @@ def _is_grey(dataset: Any) -> bool:
 
 def _parts(value: Any) -> list[Any]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+def _is_text(file: Path) -> bool:
+    """Whether a file is text by its begin, and not named like a slice: a licence or checksums."""
+    if any(letter.isdigit() for letter in file.stem):
+        return False
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(512)
+    except OSError:
+        return False
+    return bool(start) and not any(byte < 9 or 13 < byte < 32 for byte in start)
 
 
 def _is_litter(name: str) -> bool:

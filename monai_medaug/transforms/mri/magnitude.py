@@ -10,10 +10,14 @@ from monai_medaug.core.arguments import choice
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import require_finite, say_once
-from monai_medaug.functional.mri.signal import exact_background, magnitude_and_rest, masked_background
+from monai_medaug.functional.mri.signal import exact_background, least_values, magnitude_and_rest, masked_background
 
 AUTOMATIC = "automatic"
 """`MagnitudeOperation.keep_zeros` in the record of a call that decides by the image."""
+NEGATIVE_VALUES = (
+    "an MR image with negative values: their 0.1th percentile counts as zero signal; put MRI transforms before the "
+    "normalisation for exact signal statistics"
+)
 _UNSIGNED = (torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool)
 
 
@@ -27,10 +31,7 @@ class MRImage:
     def check(cls, image: torch.Tensor, name: str) -> None:
         require_finite(image, name)
         if image.dtype not in _UNSIGNED and bool(image.amin() < 0):
-            say_once(
-                "an MR image with negative values: their 0.1th percentile counts as zero signal; put MRI transforms "
-                "before the normalisation for exact signal statistics"
-            )
+            say_once(NEGATIVE_VALUES)
 
     @classmethod
     def example(cls, spatial_dims: int = 3) -> torch.Tensor:
@@ -64,14 +65,21 @@ class MagnitudeOperation(MRImage, RandomOperation):
         return {"keep_zeros": recorded_choice(self.keep_zeros)}
 
     @classmethod
+    def check(cls, image: torch.Tensor, name: str) -> None:
+        require_finite(image, name)  # `apply` looks for negative values
+
+    @classmethod
     def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
         """The kernel call, on magnitudes (B, C, *spatial)."""
         raise NotImplementedError
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        magnitude, rest = magnitude_and_rest(image)
-        background = None if cls.multiplies and rest is None else background_to_keep(image, call)
+        lowest = least_values(image)
+        magnitude, rest = magnitude_and_rest(image, lowest)
+        if rest is not None:
+            say_once(NEGATIVE_VALUES)
+        background = None if cls.multiplies and rest is None else background_to_keep(image, call, lowest)
         out = cls.changed(magnitude, call)
         if rest is not None:
             out += rest
@@ -83,12 +91,15 @@ def recorded_choice(keep_zeros: bool | None) -> bool | str:
     return AUTOMATIC if keep_zeros is None else keep_zeros
 
 
-def background_to_keep(image: torch.Tensor, call: Call) -> torch.Tensor | None:
-    """The voxels (B, C, *spatial) that stay as they are, by the setting ``keep_zeros``; None for none."""
+def background_to_keep(image: torch.Tensor, call: Call, lowest: torch.Tensor) -> torch.Tensor | None:
+    """The voxels (B, C, *spatial) that stay as they are, by the setting ``keep_zeros``; None for none.
+
+    ``lowest`` are the image's `least_values`.
+    """
     kept = call.settings.get("keep_zeros", False)  # records of the first version lack it
     if kept != AUTOMATIC:
-        return exact_background(image) if kept else None
-    background = masked_background(image)
+        return exact_background(image, lowest) if kept else None
+    background = masked_background(image, lowest)
     if background is not None:
         say_once(
             "an MR image with a masked background, as after skull stripping: its exact zeros stay as they are; "

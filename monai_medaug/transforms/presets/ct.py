@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from monai.config import KeysCollection
 
-from monai_medaug.core.arguments import wide_span
+from monai_medaug.core.arguments import number, wide_span
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.transforms.ct.acquisition import RandCTBeamHardeningd, RandCTMotiond, RandCTRingd
@@ -190,7 +190,10 @@ def ct_augmentation(
         low, high = settings["window"] = list(wide_span("window", window))
         to_window = {"center": (low + high) / 2, "width": high - low, "clip": False}
         if not isinstance(padding_mode, str):
-            padding_mode = low + (high - low) * padding_mode  # inside, all is in HU
+            padding_hu = low + (high - low) * number("padding_mode", padding_mode)
+            if not -4096 <= padding_hu <= 32767:
+                raise ValueError(f"padding_mode must be in the unit of the scaled images, got {padding_hu:g} HU")
+            padding_mode = padding_hu  # inside, all is in HU
         steps = [(HUFromWindowd, None, {"window": (low, high)}), *steps, (HUWindowd, None, to_window)]
     return build_preset(
         "ct_augmentation",

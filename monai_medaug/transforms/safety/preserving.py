@@ -14,7 +14,7 @@ from monai.transforms.transform import MapTransform
 from monai.utils import ensure_tuple
 
 from monai_medaug.core.arguments import choice, number
-from monai_medaug.core.seeded import SeededContainer, in_kinds_of, keys_of, random_operations, seed_children
+from monai_medaug.core.seeded import SeededContainer, are_ours, in_kinds_of, keys_of, random_operations, seed_children
 from monai_medaug.core.tensors import affine_of, plain_tensor, say_once, tracking
 from monai_medaug.transforms.safety.verdict import Limits, judge
 
@@ -94,7 +94,7 @@ class PreservingCompose(SeededContainer, MapTransform):
         for key in (*self.label_keys, *([] if self.lesion_key is None else [self.lesion_key])):
             if key not in data and not self.allow_missing_keys:
                 raise KeyError(f"key {key!r} of PreservingCompose is missing in the data")
-        with tracking():
+        with tracking(everywhere=not are_ours(self.transforms)):
             out = self._judged(data, seed)
         return in_kinds_of(data, out, self.keys)
 

@@ -54,3 +54,17 @@ def test_no_crop_of_a_real_scan_is_refused(window):
 def test_other_scales_are_found_in_crops(transform, doubt, least):
     found = [doubt_about_hu(crop) for crop in crops(transform)]
     assert found.count(doubt) >= least * len(found)
+
+
+def test_padding_hides_no_offset():
+    image = 1024 + torch.randn(1, 24, 24, 8, generator=torch.Generator().manual_seed(0)) * 10 + 40
+    assert doubt_about_hu(image[0]) == "no air"
+    image[:, :3] = -2000
+    assert doubt_about_hu(image[0]) == "no air"
+    assert doubt_about_hu(torch.full((8, 8), -3024.0)) == ""
+
+
+def test_hu_clipped_at_a_whole_number_are_hu():
+    image = torch.full((32, 32), -10.0)
+    image[0, :5] = 20.3
+    assert doubt_about_hu(image) == ""

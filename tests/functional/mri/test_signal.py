@@ -4,9 +4,27 @@ import numpy as np
 import pytest
 import torch
 
-from monai_medaug.functional.mri.signal import exact_background, magnitude_and_rest, masked_background, zero_point
+from monai_medaug.functional.mri.signal import (
+    exact_background,
+    least_values,
+    magnitude_and_rest,
+    masked_background,
+    zero_point,
+)
 
 RANDOM = np.random.default_rng(0)
+
+
+def _masked_background(image: torch.Tensor):
+    return masked_background(image, least_values(image))
+
+
+def _exact_background(image: torch.Tensor):
+    return exact_background(image, least_values(image))
+
+
+def _magnitude_and_rest(image: torch.Tensor):
+    return magnitude_and_rest(image, least_values(image))
 
 
 def brain(*shape: int) -> torch.Tensor:
@@ -33,25 +51,25 @@ def test_without_negative_values_the_zero_point_is_0():
 
 def test_magnitude_and_rest_make_the_image():
     image = torch.from_numpy(RANDOM.normal(size=(2, 3, 30, 40)))
-    magnitude, rest = magnitude_and_rest(image)
+    magnitude, rest = _magnitude_and_rest(image)
     assert float(magnitude.min()) == 0
     torch.testing.assert_close(magnitude + rest, image)
-    assert magnitude_and_rest(image.abs())[1] is None
+    assert _magnitude_and_rest(image.abs())[1] is None
 
 
 @pytest.mark.parametrize("shape", [(60, 70), (30, 40, 20), (40, 30, 1)])
 def test_a_skull_stripped_brain_has_a_masked_background(shape):
     image = brain(*shape)
-    assert torch.equal(masked_background(image), image == 0)
+    assert torch.equal(_masked_background(image), image == 0)
     normalised = torch.where(image == 0, image, (image - 100) / 30)
-    assert torch.equal(masked_background(normalised), image == 0)
+    assert torch.equal(_masked_background(normalised), image == 0)
     scaled = image / 75 - 1  # to [-1, 1]: the background is the minimum
-    assert torch.equal(masked_background(scaled), image == 0)
+    assert torch.equal(_masked_background(scaled), image == 0)
 
 
 def test_each_channel_is_judged():
     image = torch.cat([brain(60, 70), 1 + brain(60, 70)], dim=1)
-    assert torch.equal(masked_background(image), image == 0)
+    assert torch.equal(_masked_background(image), image == 0)
 
 
 @pytest.mark.parametrize("sigma", [0.7, 1.0, 3.0])
@@ -61,19 +79,19 @@ def test_rounded_noise_is_no_mask(sigma):
     image = brain(60, 70)
     image = torch.where(image == 0, torch.from_numpy(np.round(noise).astype(np.float32)), image)
     assert float((image == 0).float().mean()) > 0.003
-    assert masked_background(image) is None
+    assert _masked_background(image) is None
 
 
 def test_few_zeros_and_thin_padding():
     image = torch.full((1, 1, 40, 40), 5.0)
     image[0, 0, :3, :5] = 0  # 0.9 %
-    assert masked_background(image) is None
+    assert _masked_background(image) is None
     image = torch.full((1, 1, 40, 40), 5.0)
     image[0, 0, 0] = 0
-    assert torch.equal(masked_background(image), image == 0)
+    assert torch.equal(_masked_background(image), image == 0)
 
 
 def test_the_exact_background_counts_every_zero():
     image = torch.tensor([[[[0.0, -2.0, 3.0, 0.0], [1.0, -2.0, -1.0, 5.0]]]])
-    assert exact_background(image)[0, 0].tolist() == [[True, True, False, True], [False, True, False, False]]
-    assert exact_background(image.abs()).sum() == 2
+    assert _exact_background(image)[0, 0].tolist() == [[True, True, False, True], [False, True, False, False]]
+    assert _exact_background(image.abs()).sum() == 2

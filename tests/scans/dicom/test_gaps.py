@@ -56,9 +56,11 @@ def test_gaps_of_an_enhanced_image(tmp_path):
         ((4, 3, 2, 1), None),
         ((0, 1, 2, 3), None),
         ((2, 3, 4, 5), "start at 2, so slices may be missing at the ends"),
-        ((1, 3, 5, 7), "skip 3 number(s), so slices may be missing"),
+        ((1, 3, 4, 7), "skip 3 number(s), so slices may be missing"),
         ((2, 3, 4, 6), "skip 1 number(s) and start at 2, so slices may be missing"),
         ((1, 1, 2, 2), None),
+        ((1, 3, 5, 7), None),
+        ((101, 102, 103, 104), None),
         ((None, 2, 3, 4), None),
     ],
 )

@@ -175,3 +175,16 @@ def test_a_folder_without_an_image_says_what_it_holds_or_where_to_look(tmp_path)
     for name in ("1", "2"):
         series(tmp_path / "b" / "study" / name, 2)
     assert "2 folder(s) inside hold files: give the one that holds the series" in refusal(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "VERSION", "checksums.md5", "scan.bval"])
+def test_text_beside_the_slices_is_passed_over(tmp_path, name):
+    folder = series(tmp_path / "s", 4)
+    (folder / name).write_text("CC-BY 4.0, see https://example.org\n")
+    assert heard(folder)[0].image.shape[-1] == 4
+
+
+def test_a_link_to_nowhere_may_be_a_slice(tmp_path):
+    folder = series(tmp_path / "s", 4)
+    (folder / "IM0009").symlink_to(tmp_path / "annex" / "object")
+    assert "1 of 5 files" in refusal(folder)

@@ -313,5 +313,24 @@ def test_meta_data_are_off_again_when_all_threads_are_done():
 
 
 def _track_twice(_: int) -> None:
-    with tracking(), tracking():
+    with tracking(everywhere=True), tracking(everywhere=True):
         assert get_track_meta()
+
+
+def test_a_guard_of_our_own_steps_leaves_other_threads_alone():
+    seen = []
+
+    class Looks(RandAffineElasticd):
+        def __call__(self, data):
+            with ThreadPoolExecutor(1) as pool:
+                seen.append(pool.submit(get_track_meta).result())
+            return super().__call__(data)
+
+    step = Looks(("image", "label", "lesion"), prob=1.0, mode=("bilinear", "nearest", "nearest"), elastic_alpha=0)
+    set_track_meta(False)
+    try:
+        PreservingCompose([step], "label")(body())
+    finally:
+        set_track_meta(True)
+    assert seen
+    assert not any(seen)
