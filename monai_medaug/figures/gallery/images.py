@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from monai.data.meta_tensor import MetaTensor
 
-from monai_medaug.functional.ct.hu import AIR_HU, body_mask
+from monai_medaug.functional.ct.hu import body_mask
+from monai_medaug.functional.hounsfield import AIR_HU
 from monai_medaug.scans.files import Scan, ScanError, read_scan
 
 _LONGEST = 320
