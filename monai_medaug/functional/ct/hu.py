@@ -7,8 +7,7 @@ import math
 
 import torch
 
-PADDING_HU = -1400.0
-"""Up to this value voxels lie outside the reconstructed circle (-2048, -3024 and the like): no tissue, no noise."""
+from monai_medaug.functional.geometry.padded import PADDING_HU as PADDING_HU  # for those who import it from here
 
 AIR_HU, TISSUE_HU = -1000.0, -200.0
 

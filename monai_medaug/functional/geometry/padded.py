@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from monai_medaug.functional.ct.hu import PADDING_HU
+PADDING_HU = -1400.0
+"""Up to this value voxels lie outside the reconstructed circle (-2048, -3024 and the like): no tissue, no noise."""
 
 _MANY = 1e-4
 _COHERENT = 0.5

@@ -21,9 +21,8 @@ import torch
 from torch.nn.functional import grid_sample, interpolate
 
 from monai_medaug.functional.acceleration import loops, over_rows
-from monai_medaug.functional.ct.hu import PADDING_HU
 from monai_medaug.functional.geometry.deformation import determinant, node_positions, sample_lattice
-from monai_medaug.functional.geometry.padded import padding_levels
+from monai_medaug.functional.geometry.padded import PADDING_HU, padding_levels
 from monai_medaug.functional.precision import computing_dtype
 
 MODES = ("bilinear", "nearest")

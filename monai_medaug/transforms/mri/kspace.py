@@ -35,7 +35,8 @@ class RandMRIGhosting(MagnitudeOperation):
 
     Args:
         ghosts: range of the number of copies, at least 2 (the N/2 ghost).
-        intensity: range of the modulation's depth, in [0, 1].
+        intensity: range of the modulation's depth, in [0, 1]. Below about 0.03 for each of the ghosts they are lost in
+            the noise.
         centre_fraction: share of the lines, about the centre, without modulation; the centre line never has any.
         phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one, within the slices if these lie at
             least twice as far apart as the voxels within them (2D multislice), and of at least 16 voxels if there is.
@@ -64,8 +65,8 @@ class RandMRIGhosting(MagnitudeOperation):
 
     def __init__(
         self,
-        ghosts: int | Sequence[int] = (2, 10),
-        intensity: float | Sequence[float] = (0.1, 0.5),
+        ghosts: int | Sequence[int] = (2, 5),
+        intensity: float | Sequence[float] = (0.2, 0.5),
         centre_fraction: float = 0.02,
         phase_axis: int | None = None,
         prob: float = 0.3,
