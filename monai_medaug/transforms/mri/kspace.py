@@ -20,6 +20,7 @@ from monai_medaug.functional.mri.kspace import (
     weight_lines,
 )
 from monai_medaug.functional.mri.signal import foreground_mean
+from monai_medaug.functional.mri.support import line_support
 from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
 from monai_medaug.transforms.mri.phase_axis import MULTISLICE, phase_axes, phase_axis_argument
 
@@ -184,10 +185,12 @@ class RandMRIGibbs(MagnitudeOperation):
 
     The phase-encoding lines beyond a share of the greatest distance from the centre of k-space are missing, so that
     edges across them ring by up to 9 % of their height, with a period of ``2 / kept`` voxels; the magnitude is taken.
-    Noise in the image loses the same lines, as in a scan that was interpolated so.
+    Noise in the image loses the same lines, as in a scan that was interpolated so. An image that was itself interpolated
+    or filtered holds no power beyond a share of that distance, its support, which is measured: the lines are counted
+    within it.
 
     Args:
-        kept: range of the share of the lines that are acquired, in (0, 1]; 1 omits none.
+        kept: range of the share of the image's own lines that are acquired, in (0, 1]; 1 omits none.
         phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one, within the slices if these lie at
             least twice as far apart as the voxels within them (2D multislice), and of at least 16 voxels if there is.
         prob: probability of applying it.
@@ -226,12 +229,16 @@ class RandMRIGibbs(MagnitudeOperation):
         return {"kept": self.R.uniform(*self.kept), "any_axis": self.R.uniform()}
 
     def settings(self) -> Params:
-        return {"phase_axis": self.phase_axis, **super().settings()}
+        return {"phase_axis": self.phase_axis, "of_support": True, **super().settings()}
 
     @classmethod
     def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
         axes = phase_axes(call)
-        weights = [central_lines(magnitude.shape[2 + a], p["kept"]) for a, p in zip(axes, call.draws, strict=True)]
+        measured = call.settings.get("of_support", False)  # records of the first version lack it
+        weights = [
+            central_lines(x.shape[1 + a], p["kept"] * (line_support(x, a) if measured and p["kept"] < 1 else 1))
+            for x, a, p in zip(magnitude, axes, call.draws, strict=True)
+        ]
         return weight_lines(magnitude, weights, axes)
 
 
