@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+
+from monai_medaug.functional.geometry.resolution import along_axis
+from monai_medaug.functional.mri.kspace import central_lines, line_matrix
 
 _LINES = 24  # columns along each other axis that are looked at
 _FEWEST = 32
@@ -51,6 +56,22 @@ def line_support(image: torch.Tensor, axis: int) -> float:
     filtered = filtered[filtered > end // 2]
     end = int(filtered[0]) if len(filtered) else end
     return min(1.0, 2 * end / (lines - lines % 2))
+
+
+def band_limited(noise: torch.Tensor, supports: Sequence[float]) -> torch.Tensor:
+    """White noise (C, *spatial) without the lines beyond each axis's support, of the same variance.
+
+    Example:
+        >>> noise = torch.randn(1, 200, 200, generator=torch.Generator().manual_seed(0))
+        >>> round(float(band_limited(noise, (0.5, 1.0)).std()), 1)
+        1.0
+    """
+    for axis, support in enumerate(supports):
+        if support < 1:
+            weights = central_lines(noise.shape[axis + 1], support)
+            real, _ = line_matrix(weights / np.sqrt(weights.mean()))
+            noise = along_axis(noise[None], real, axis)[0]
+    return noise
 
 
 def _lowest(lines: int) -> int:

@@ -185,9 +185,9 @@ class RandMRIGibbs(MagnitudeOperation):
 
     The phase-encoding lines beyond a share of the greatest distance from the centre of k-space are missing, so that
     edges across them ring by up to 9 % of their height, with a period of ``2 / kept`` voxels; the magnitude is taken.
-    Noise in the image loses the same lines, as in a scan that was interpolated so. An image that was itself interpolated
-    or filtered holds no power beyond a share of that distance, its support, which is measured: the lines are counted
-    within it.
+    Noise in the image loses the same lines, as in a scan that was interpolated so. An image that was itself
+    interpolated or filtered holds no power beyond a share of that distance, its support, which is measured: the lines
+    are counted within it.
 
     Args:
         kept: range of the share of the image's own lines that are acquired, in (0, 1]; 1 omits none.
