@@ -590,6 +590,7 @@ class RandMRINoised(RandomDictionaryOperation):
         prob: float = 0.8,
         signal: str = "foreground",
         keep_zeros: bool | None = None,
+        band_limited: bool = True,
         allow_missing_keys: bool = False,
     ) -> None: ...
 

@@ -213,6 +213,7 @@ class RandMRIGibbs(MagnitudeOperation):
 
     phrases = {"kept": "Gibbs ringing, {:.0%} of the lines"}
     identity = {"kept": 1.0}
+    example_arguments = {"kept": (0.15, 0.95)}
 
     def __init__(
         self,
@@ -240,6 +241,11 @@ class RandMRIGibbs(MagnitudeOperation):
             for x, a, p in zip(magnitude, axes, call.draws, strict=True)
         ]
         return weight_lines(magnitude, weights, axes)
+
+    @classmethod
+    def example(cls, spatial_dims: int = 3) -> torch.Tensor:
+        """The common example with more lines, so that few draws round to the same ones."""
+        return super().example(spatial_dims).repeat_interleave(2, 1).repeat_interleave(2, 2)
 
 
 RandMRIGibbsd = dictionary_twin(RandMRIGibbs)
