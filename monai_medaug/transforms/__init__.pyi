@@ -541,8 +541,8 @@ class RandMRIGhostingd(RandomDictionaryOperation):
     def __init__(
         self,
         keys: KeysCollection,
-        ghosts: int | Sequence[int] = (2, 10),
-        intensity: float | Sequence[float] = (0.1, 0.5),
+        ghosts: int | Sequence[int] = (2, 5),
+        intensity: float | Sequence[float] = (0.2, 0.5),
         centre_fraction: float = 0.02,
         phase_axis: int | None = None,
         prob: float = 0.3,
@@ -590,6 +590,7 @@ class RandMRINoised(RandomDictionaryOperation):
         prob: float = 0.8,
         signal: str = "foreground",
         keep_zeros: bool | None = None,
+        band_limited: bool = True,
         allow_missing_keys: bool = False,
     ) -> None: ...
 

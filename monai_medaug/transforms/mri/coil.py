@@ -7,17 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from monai_medaug.core.arguments import choice, span, whole_number
+from monai_medaug.core.arguments import choice, flag, span, whole_number
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
+from monai_medaug.core.tensors import say_once
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.acceleration import over_rows
 from monai_medaug.functional.mri.coil import EXPONENTS, bias, index_polynomial, magnitude_noise
 from monai_medaug.functional.mri.signal import foreground_mean
+from monai_medaug.functional.mri.support import band_limited, line_support
 from monai_medaug.functional.noise.white import white_noise
 from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
 
 SIGNALS = ("foreground", "deviation")
+_NEARLY_FULL = 0.95
 
 
 class RandMRIBiasField(MagnitudeOperation):
@@ -86,6 +89,9 @@ class RandMRINoise(MagnitudeOperation):
     In an image with negative values their 0.1th percentile counts as zero signal, with a notice: it is subtracted
     before the noise is applied and then added again. Put this transform before the normalisation if possible.
 
+    A scan that was interpolated by zeros in k-space, or filtered, holds no power at the highest frequencies, its own
+    noise included. There the added noise has none either (``band_limited``), at the same sigma, with a notice.
+
     Args:
         snr: range of signal / sigma, at least 0.1. The record holds its inverse, ``noise_to_signal``.
         coils: number of receive coils L, 1 to 64, combined by the root of the sum of squares.
@@ -94,6 +100,7 @@ class RandMRINoise(MagnitudeOperation):
         prob: probability of applying it.
         keep_zeros: whether exact zeros stay; None keeps them where they are many and coherent, as the background of a
             skull-stripped or padded image, with a notice.
+        band_limited: whether the noise keeps to the frequencies that the image holds; False: it is always white.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -122,8 +129,10 @@ class RandMRINoise(MagnitudeOperation):
         prob: float = 0.8,
         signal: str = "foreground",
         keep_zeros: bool | None = None,
+        band_limited: bool = True,
     ) -> None:
         super().__init__(prob, keep_zeros)
+        self.band_limited = flag("band_limited", band_limited)
         self.snr = span("snr", snr, 0.1)
         self.coils = whole_number("coils", coils, 1, 64)
         self.signal = choice("signal", signal, SIGNALS)
@@ -132,7 +141,8 @@ class RandMRINoise(MagnitudeOperation):
         return {"noise_to_signal": 1 / self.R.uniform(*self.snr), "seed": int(self.R.randint(2**31 - 1))}
 
     def settings(self) -> Params:
-        return {"coils": self.coils, "signal": self.signal, **super().settings()}
+        own = {"coils": self.coils, "signal": self.signal, "band_limited": self.band_limited}
+        return {**own, **super().settings()}
 
     @classmethod
     def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
@@ -140,9 +150,11 @@ class RandMRINoise(MagnitudeOperation):
         for i, seed in enumerate(call.seeds()):
             parts = np.random.SeedSequence(seed).generate_state(2 * call.settings["coils"], np.uint64) >> np.uint64(1)
             _normal_into((real[i], rest[i]), parts[:2].tolist())
+            supports = _supports(magnitude[i]) if call.settings.get("band_limited", False) else ()
+            real[i], rest[i] = band_limited(real[i], supports), band_limited(rest[i], supports)
             rest[i].square_()
             for part in parts[2:]:
-                more = white_noise(rest.shape[1:], [int(part)], magnitude.device)[0]
+                more = band_limited(white_noise(rest.shape[1:], [int(part)], magnitude.device)[0], supports)
                 rest[i].addcmul_(more, more)
         sigma = call.column("noise_to_signal") * _signal(magnitude, call.settings["signal"])
         return magnitude_noise(magnitude, sigma, real.to(magnitude), rest.to(magnitude))
@@ -150,6 +162,18 @@ class RandMRINoise(MagnitudeOperation):
 
 RandMRINoised = dictionary_twin(RandMRINoise)
 RandMRINoiseD = RandMRINoiseDict = RandMRINoised
+
+
+def _supports(magnitude: torch.Tensor) -> tuple[float, ...]:
+    """How far the k-space of a sample (C, *spatial) reaches along each axis, 1 where it is nearly full."""
+    measured = [line_support(magnitude, axis) for axis in range(magnitude.ndim - 1)]
+    if min(measured) >= _NEARLY_FULL:
+        return ()
+    say_once(
+        "an MR image without power at its highest frequencies, as after interpolation or a filter: the noise has none "
+        "there either; band_limited=False makes it white"
+    )
+    return tuple(1.0 if share >= _NEARLY_FULL else share for share in measured)
 
 
 def _signal(image: torch.Tensor, kind: str) -> torch.Tensor:

@@ -20,6 +20,7 @@ from monai_medaug.functional.mri.kspace import (
     weight_lines,
 )
 from monai_medaug.functional.mri.signal import foreground_mean
+from monai_medaug.functional.mri.support import line_support
 from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
 from monai_medaug.transforms.mri.phase_axis import MULTISLICE, phase_axes, phase_axis_argument
 
@@ -35,7 +36,8 @@ class RandMRIGhosting(MagnitudeOperation):
 
     Args:
         ghosts: range of the number of copies, at least 2 (the N/2 ghost).
-        intensity: range of the modulation's depth, in [0, 1].
+        intensity: range of the modulation's depth, in [0, 1]. Below about 0.03 for each of the ghosts they are lost in
+            the noise.
         centre_fraction: share of the lines, about the centre, without modulation; the centre line never has any.
         phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one, within the slices if these lie at
             least twice as far apart as the voxels within them (2D multislice), and of at least 16 voxels if there is.
@@ -64,8 +66,8 @@ class RandMRIGhosting(MagnitudeOperation):
 
     def __init__(
         self,
-        ghosts: int | Sequence[int] = (2, 10),
-        intensity: float | Sequence[float] = (0.1, 0.5),
+        ghosts: int | Sequence[int] = (2, 5),
+        intensity: float | Sequence[float] = (0.2, 0.5),
         centre_fraction: float = 0.02,
         phase_axis: int | None = None,
         prob: float = 0.3,
@@ -183,10 +185,12 @@ class RandMRIGibbs(MagnitudeOperation):
 
     The phase-encoding lines beyond a share of the greatest distance from the centre of k-space are missing, so that
     edges across them ring by up to 9 % of their height, with a period of ``2 / kept`` voxels; the magnitude is taken.
-    Noise in the image loses the same lines, as in a scan that was interpolated so.
+    Noise in the image loses the same lines, as in a scan that was interpolated so. An image that was itself
+    interpolated or filtered holds no power beyond a share of that distance, its support, which is measured: the lines
+    are counted within it.
 
     Args:
-        kept: range of the share of the lines that are acquired, in (0, 1]; 1 omits none.
+        kept: range of the share of the image's own lines that are acquired, in (0, 1]; 1 omits none.
         phase_axis: phase-encoding axis, 0 for the first spatial one; None draws one, within the slices if these lie at
             least twice as far apart as the voxels within them (2D multislice), and of at least 16 voxels if there is.
         prob: probability of applying it.
@@ -209,6 +213,7 @@ class RandMRIGibbs(MagnitudeOperation):
 
     phrases = {"kept": "Gibbs ringing, {:.0%} of the lines"}
     identity = {"kept": 1.0}
+    example_arguments = {"kept": (0.15, 0.95)}
 
     def __init__(
         self,
@@ -225,13 +230,22 @@ class RandMRIGibbs(MagnitudeOperation):
         return {"kept": self.R.uniform(*self.kept), "any_axis": self.R.uniform()}
 
     def settings(self) -> Params:
-        return {"phase_axis": self.phase_axis, **super().settings()}
+        return {"phase_axis": self.phase_axis, "of_support": True, **super().settings()}
 
     @classmethod
     def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
         axes = phase_axes(call)
-        weights = [central_lines(magnitude.shape[2 + a], p["kept"]) for a, p in zip(axes, call.draws, strict=True)]
+        measured = call.settings.get("of_support", False)  # records of the first version lack it
+        weights = [
+            central_lines(x.shape[1 + a], p["kept"] * (line_support(x, a) if measured and p["kept"] < 1 else 1))
+            for x, a, p in zip(magnitude, axes, call.draws, strict=True)
+        ]
         return weight_lines(magnitude, weights, axes)
+
+    @classmethod
+    def example(cls, spatial_dims: int = 3) -> torch.Tensor:
+        """The common example with more lines, so that few draws round to the same ones."""
+        return super().example(spatial_dims).repeat_interleave(2, 1).repeat_interleave(2, 2)
 
 
 RandMRIGibbsd = dictionary_twin(RandMRIGibbs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from monai.config import KeysCollection
 
 from monai_medaug.transforms.mri.coil import RandMRIBiasFieldd, RandMRINoised
@@ -15,6 +17,8 @@ from monai_medaug.transforms.mri.motion import RandMRIMotiond
 from monai_medaug.transforms.presets.base import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
 from monai_medaug.transforms.resolution import RandThickSliced
 from monai_medaug.transforms.spatial import RandAffineElasticd
+
+_STIFF: dict[str, Any] = SMOOTH | {"elastic_mm": (0, 5), "elastic_sigma": 30}  # 8 mm at sigma 20 bulge a skull
 
 _MRI_STEPS: dict[str, Steps] = {
     "light": [
@@ -31,17 +35,17 @@ _MRI_STEPS: dict[str, Steps] = {
         (RandMRIMotiond, 0.15, {"translate_mm": (0, 2), "rotate_degrees": (0, 2)}),
         (RandMRIBiasFieldd, 1, {}),
         (RandThickSliced, 0.2, {"thickness_mm": (2, 5), "axis": "through", "keep_zeros": None}),
-        (RandMRIGhostingd, 0.1, {"intensity": (0.05, 0.3)}),
+        (RandMRIGhostingd, 0.1, {"ghosts": (2, 4), "intensity": (0.15, 0.4)}),
         (RandMRIUndersamplingd, 0.1, {"acceleration": (1.2, 2)}),
         (RandMRINoised, 1, {"snr": (10, 40)}),
-        (RandMRISpiked, 0.05, {"amplitude": (0.01, 0.05)}),
+        (RandMRISpiked, 0.05, {"amplitude": (0.02, 0.05)}),
         (RandMRIGibbsd, 0.1, {"kept": (0.7, 0.9)}),
     ],
     "strong": [
         (
             RandAffineElasticd,
             1,
-            {"rotate_degrees": 15, "translate_fraction": 0.1, "scale_fraction": 0.2, "elastic_mm": (0, 8)} | SMOOTH,
+            {"rotate_degrees": 15, "translate_fraction": 0.1, "scale_fraction": 0.2} | _STIFF,
         ),
         (RandMRIMotiond, 0.3, {}),
         (RandMRIBiasFieldd, 1, {"peak_to_peak": (0.2, 0.8)}),
@@ -89,7 +93,11 @@ def mri_augmentation(
 
     Each step is applied on its own with the table's share of ``prob``. Put the preset before the normalisation
     (`NormalizeIntensityd`, `ScaleIntensityd`): noise is Rician only if 0 means zero signal. A masked background, as
-    after skull stripping, stays as it is, with a notice.
+    after skull stripping, stays as it is, with a notice. Volumes whose slices lie at least three times as far apart as
+    the voxels within them rotate about the slices' normal.
+
+    Shares of the standard draws that change less than 2 % of the display range in all but 1 % of the voxels (three head
+    scans): ghosts none, bias field none, thick slices none, undersampling a quarter, motion two fifths.
 
     Args:
         keys: magnitude images of any scale, 2D or 3D. They share the draws: co-registered contrasts stay aligned.

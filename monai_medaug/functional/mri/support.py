@@ -1,0 +1,79 @@
+"""How far the lines of an MR image's k-space hold power: less than all in a scan that was interpolated or filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from monai_medaug.functional.geometry.resolution import along_axis
+from monai_medaug.functional.mri.kspace import central_lines, line_matrix
+
+_LINES = 24  # columns along each other axis that are looked at
+_FEWEST = 32
+"""Shorter axes have too few lines to tell."""
+_CLIFF, _CLIFF_WIDTH = 0.1, 0.04
+"""Zeros in place of lines: the power falls to this share within this share of k-space, and stays below."""
+_BLUR = 3
+"""Lines by which the window and the mean over five widen a cliff."""
+_FILTERED = 0.1
+"""A filter: the power falls below this share of that at half the frequency. (Sharp edges fall to about 0.5, voxels that
+average them to 0.25.)"""
+
+
+def line_support(image: torch.Tensor, axis: int) -> float:
+    """Share of the greatest frequency along an axis up to which an image (C, *spatial) holds power, in (0, 1].
+
+    From the power spectrum of the columns along the axis, under a Hann window against the border's jump: up to a cliff
+    (zero filling), or to where it fell below a tenth of its value at half the frequency (a filter).
+
+    Example:
+        >>> noise = torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> spectrum = torch.fft.fft(noise, dim=1)
+        >>> spectrum[:, 20:45] = 0  # the lines beyond 0.6 of 32
+        >>> round(line_support(torch.fft.ifft(spectrum, dim=1).real, 0), 1), line_support(noise, 0)
+        (0.6, 1.0)
+    """
+    lines = image.shape[axis + 1]
+    if lines < _FEWEST:
+        return 1.0
+    columns = torch.movedim(image, axis + 1, -1)
+    for other in range(1, columns.ndim - 1):
+        columns = columns[(slice(None),) * other + (slice(None, None, max(1, columns.shape[other] // _LINES)),)]
+    columns = columns.detach().reshape(-1, lines).double()
+    columns = (columns - columns.mean(1, keepdim=True)) * torch.hann_window(lines, dtype=torch.float64).to(
+        columns.device
+    )
+    power = torch.fft.rfft(columns).abs().square().mean(0).cpu().numpy()
+    power = np.convolve(np.pad(power, 2, mode="edge"), np.full(5, 0.2), mode="valid")
+    beyond = np.maximum.accumulate(power[::-1])[::-1]  # the greatest power from each frequency on
+    width = max(2, round(_CLIFF_WIDTH * lines / 2))
+    falls = np.flatnonzero(beyond[2 * width :] < _CLIFF * power[: -2 * width])
+    falls = falls[falls >= _lowest(lines)]
+    end = int(falls[0]) + 2 * width - _BLUR if len(falls) else len(power) - 1
+    filtered = np.flatnonzero(beyond[: end + 1] < _FILTERED * power[end // 2])
+    filtered = filtered[filtered > end // 2]
+    end = int(filtered[0]) if len(filtered) else end
+    return min(1.0, 2 * end / (lines - lines % 2))
+
+
+def band_limited(noise: torch.Tensor, supports: Sequence[float]) -> torch.Tensor:
+    """White noise (C, *spatial) without the lines beyond each axis's support, of the same variance.
+
+    Example:
+        >>> noise = torch.randn(1, 200, 200, generator=torch.Generator().manual_seed(0))
+        >>> round(float(band_limited(noise, (0.5, 1.0)).std()), 1)
+        1.0
+    """
+    for axis, support in enumerate(supports):
+        if support < 1:
+            weights = central_lines(noise.shape[axis + 1], support)
+            real, _ = line_matrix(weights / np.sqrt(weights.mean()))
+            noise = along_axis(noise[None], real, axis)[0]
+    return noise
+
+
+def _lowest(lines: int) -> int:
+    """Below a fifth of the frequencies the power of any anatomy falls steeply."""
+    return lines // 10
