@@ -468,8 +468,9 @@ class RandCTMetald(RandomDictionaryOperation):
         radius_mm: float | Sequence[float] = (3, 10),
         rods: int | None = None,
         photons: float = 1000000.0,
-        scatter: float = 0.0001,
+        scatter: float = 1e-05,
         prob: float = 0.2,
+        length_mm: float | Sequence[float] = (20, 120),
         allow_missing_keys: bool = False,
     ) -> None: ...
 

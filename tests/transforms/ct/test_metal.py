@@ -140,11 +140,40 @@ def test_old_records_replay_with_their_own_floor_bone_and_place():
         np.testing.assert_allclose([float(f) for f in found], expected, atol=0.011)
 
 
+def test_metal_lies_in_bone_the_same_in_all_keys_and_in_a_replay():
+    """Most of the field is lung; the second key has another orientation and other noise, and no bone of its own."""
+    body = WATER.clone()
+    body[X.abs() < 32] = torch.where(WATER[X.abs() < 32] > -500, -850.0, -1000.0)
+    body[(X - 38) ** 2 + Y**2 < 5**2] = 800.0
+    volume = body[None, ..., None].repeat(1, 1, 1, 6)
+    first = MetaTensor(volume, affine=torch.diag(torch.tensor([2.0, 2.0, 4.0, 1.0])).double())
+    turned = torch.diag(torch.tensor([-2.0, 2.0, 4.0, 1.0])).double()
+    turned[0, 3] = 2.0 * (N - 1)
+    second = MetaTensor(volume.flip(1).clamp_max(0), affine=turned)
+    insert = RandCTMetald(["a", "b"], prob=1.0, rods=1, radius_mm=4)
+    for seed in range(8):
+        data = {"a": first, "b": second}
+        out = insert.set_random_state(seed)(data)
+        masks = [inserted_metal(out[k]).as_tensor()[0] for k in ("a", "b")]
+        assert masks[0].any()
+        assert torch.equal(masks[0], masks[1].flip(0))
+        assert float((volume[0][masks[0] > 0] > -300).float().mean()) > 0.8
+        again = replay(data, augmentation_report(out))
+        assert all(torch.equal(again[k].as_tensor(), out[k].as_tensor()) for k in data)
+
+
+def test_an_image_of_air_stays_as_it_is():
+    image = torch.full((1, 40, 40), -1000.0)
+    assert torch.equal(RandCTMetal(prob=1.0)(image), image)
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="material"):
         RandCTMetal("brass")
     with pytest.raises(ValueError, match="rods"):
         RandCTMetal(rods=3)
+    with pytest.raises(ValueError, match="length_mm"):
+        RandCTMetal(length_mm=-1)
     with pytest.raises(ValueError, match="record"):
         inserted_metal(MetaTensor(torch.zeros(1, 4, 4)))
     assert np.isfinite(RandCTMetal(prob=1.0)(np.zeros((1, 20, 20), np.float32))).all()
