@@ -22,7 +22,9 @@ SLAB_VOXELS = 8 << 20
 _ENOUGH_VOXELS, _BLOCKS, _LEAST_THICK = 32 << 20, 8, 4
 
 
-def restoration(method: str, sigma: float | None = None, noise: str = "gaussian") -> NoiseRemoval:
+def restoration(
+    method: str, sigma: float | None = None, noise: str = "gaussian", strength: float | None = None
+) -> NoiseRemoval:
     """The transform of a method.
 
     Raises:
@@ -35,11 +37,16 @@ def restoration(method: str, sigma: float | None = None, noise: str = "gaussian"
         Traceback (most recent call last):
         ValueError: method must be one of 'bilateral', 'collaborative', ..., got 'blur'
     """
-    return RESTORATIONS[choice("method", method, tuple(RESTORATIONS))](sigma=sigma, noise=noise)
+    return RESTORATIONS[choice("method", method, tuple(RESTORATIONS))](sigma=sigma, noise=noise, strength=strength)
 
 
 def restored_scan(
-    image: torch.Tensor, method: str, sigma: float | None = None, noise: str = "gaussian", progress: bool = False
+    image: torch.Tensor,
+    method: str,
+    sigma: float | None = None,
+    noise: str = "gaussian",
+    progress: bool = False,
+    strength: float | None = None,
 ) -> tuple[torch.Tensor, float | None]:
     """A scan denoised slab by slab, so that the working memory doesn't grow with its length.
 
@@ -52,6 +59,7 @@ def restored_scan(
         sigma: noise level; None estimates it.
         noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``.
         progress: show a progress bar.
+        strength: share of what the filter finds that is removed, 0 to 1; None for 1, or 0.6 for CT noise.
 
     Returns:
         The restored image in the kind of the input, and the noise level, or None if the method needs none.
@@ -67,7 +75,7 @@ def restored_scan(
     """
     from tqdm import tqdm
 
-    transform = restoration(method, sigma, noise)
+    transform = restoration(method, sigma, noise, strength)
     axis = int(np.argmax(image.shape[1:])) + 1
     thickness = max(1, SLAB_VOXELS // max(1, image.numel() // image.shape[axis]))
     transform = transform.fitted(image if noise == "ct" else _part_of(image, axis))

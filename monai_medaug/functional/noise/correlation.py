@@ -52,7 +52,8 @@ def correlated_noise(
     A quadratic surface is fitted to windows of 16² pixels with a mean in soft tissue and subtracted. Windows are flat
     if their deviation is about the smallest frequent one, within a factor of 1.35, as anatomy only adds. Where hardly
     fewer have somewhat more (texture, as in a chest between lung, vessels and contrast agent), flat ones begin at the
-    smallest twentieth, and the result is doubtful: up to some 40 % too great. The correlation is that of their residuals, tapered to 0 at 8 pixels (4 slices), its power kept above 0.
+    smallest twentieth, and the result is doubtful: up to some 40 % too great. The correlation is that of their
+    residuals, tapered to 0 at 8 pixels (4 slices), its power kept above 0.
 
     Args:
         image: (*spatial) in HU, 2D or 3D; of a volume at most 32 slices are used.
@@ -109,7 +110,8 @@ def _flat_residuals(
     slices: torch.Tensor, side: int, within: tuple[float, float]
 ) -> tuple[torch.Tensor, torch.Tensor, int, bool]:
     """Windows (S, n, side, side) minus their surfaces, a mask (S, n) of flat ones, the number of constant ones, and
-    whether texture makes the flat ones doubtful."""
+    whether texture makes the flat ones doubtful.
+    """
     windows = slices.unfold(1, side, side // 2).unfold(2, side, side // 2).flatten(1, 2)
     mean = windows.mean((2, 3))
     basis = torch.from_numpy(_surfaces(side)).to(slices).flatten(0, 1)

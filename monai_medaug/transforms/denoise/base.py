@@ -28,6 +28,8 @@ NOISES = ("gaussian", "rician", "rician_squared", "ct")
 NEGATIVE_MAGNITUDES = "an image with Rician noise has negative values: their 0.1th percentile counts as zero signal"
 THICK = 1.5
 """Slices from this times the finest spacing on count as thick: patches span fewer of them and more of the plane."""
+CT_STRENGTH = 0.6
+"""Share of what the filters find in CT noise that is removed unless told otherwise: it halves the noise's deviation."""
 _FAINT = 0.5
 """Rician signals up to this, in sigma, become 0; up to twice this they fade in. Near zero the inverse is as steep as a
 square root and would turn the residual noise of an empty background into signal."""
@@ -52,10 +54,12 @@ class NoiseRemoval(Operation):
     command: ClassVar[str]
     """Its name on the command line."""
 
-    def __init__(self, sigma: float | None, noise: str) -> None:
+    def __init__(self, sigma: float | None, noise: str, strength: float | None = None) -> None:
         super().__init__()
         self.sigma = None if sigma is None else number("sigma", sigma, 0)
         self.noise = choice("noise", noise, NOISES)
+        usual = CT_STRENGTH if noise == "ct" else 1.0
+        self.strength = usual if strength is None else number("strength", strength, 0, 1)
         self.correlation: list[list[float]] | None = None
 
     @abstractmethod
@@ -124,7 +128,8 @@ class NoiseRemoval(Operation):
 
     def settings(self) -> Params:
         known = {} if self.correlation is None else {"correlation": self.correlation}
-        constants = {"noise": self.noise, **known, **self.filter_settings()}
+        partly = {} if self.strength == 1 else {"removed_share": self.strength}
+        constants = {"noise": self.noise, **partly, **known, **self.filter_settings()}
         sigma = "estimated" if self.sigma is None else self.sigma
         return {"sigma": sigma, **constants} if self.needs_sigma(constants) else constants
 
@@ -179,6 +184,8 @@ class NoiseRemoval(Operation):
         if cls.needs_sigma(own):
             clean = (sigma <= _NEGLIGIBLE * (high - low)).reshape(-1, *[1] * (flat.ndim - 1))
             out = torch.where(clean, flat, out)
+        if "removed_share" in own:  # records of earlier versions have none: all was removed
+            out = flat.lerp(out, own["removed_share"])
         if padding is not None:
             out = torch.where(padding, whole, out)
         return out.reshape(image.shape)
