@@ -9,7 +9,9 @@ import torch
 
 from monai_medaug.core.arguments import choice
 from monai_medaug.core.contract import REGISTRY
-from monai_medaug.core.tensors import plain_tensor, say_once
+from monai_medaug.core.tensors import affine_of, plain_tensor, say_once
+from monai_medaug.functional.ct.slices import slice_axis
+from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.mri.signal import zero_point
 from monai_medaug.transforms.denoise.base import NEGATIVE_MAGNITUDES, NoiseRemoval, is_rician
 
@@ -90,11 +92,14 @@ def restored_scan(
     if halo is None:
         return transform(image), level
     out = torch.empty_like(image) if image.is_floating_point() else torch.empty_like(image, dtype=torch.float32)
+    levels, across = transform.slice_levels, slice_axis(VoxelGrid(tuple(image.shape[1:]), affine_of(image)))
     for start, stop in tqdm(
         [*_slab_edges(image.shape[axis], thickness)], desc="restoring", unit="slab", disable=not progress
     ):
         first = max(0, start - halo) // transform.step * transform.step
         slab = _narrowed(image, axis, first, stop + halo)
+        if levels is not None and across == axis - 1:
+            transform.slice_levels = levels[first : stop + halo]
         part = transform(slab - zero) + zero if zero else transform(slab)
         _narrowed(out, axis, start, stop).copy_(_narrowed(part, axis, start - first, stop - first))
     return out, level

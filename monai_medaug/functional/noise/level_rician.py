@@ -112,7 +112,7 @@ def spaced_background_sigma(image: torch.Tensor) -> torch.Tensor | None:
         steps = [step if n >= step * _LEAST_SIDE else 1 for n in image.shape[2:]]
         if step > 1 and set(steps) == {1}:
             break
-        found = background_sigma(image[(..., *(slice(None, None, s) for s in steps))])
+        found = background_sigma(image[(slice(None), slice(None), *(slice(None, None, s) for s in steps))])
         if found is not None:
             return found
     return None
@@ -135,7 +135,10 @@ def background_beyond_details(image: torch.Tensor, level: torch.Tensor) -> torch
     """
     if bool(image.amin() < 0):
         return None
-    spaced = image[(..., *(slice(None, None, 2 if n >= 2 * _LEAST_SIDE else 1) for n in image.shape[2:]))]
+    spaced = image
+    for axis, n in enumerate(image.shape[2:], 2):
+        if n >= 2 * _LEAST_SIDE:
+            spaced = spaced.index_select(axis, torch.arange(0, n, 2, device=image.device))
     if not bool(mad_sigma(spaced) > _CORRELATED * level):
         return None
     found = spaced_background_sigma(image)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from monai_medaug.core.arguments import number, odd_number, whole_number
@@ -102,7 +104,7 @@ class NonLocalMeansDenoise(NoiseRemoval):
         distance = [max(1, round(settings.get("distance", reach) * min(spacing) / s)) for s in spacing]
         correlated = settings["correlation"] is not None
         usual = _CT_SMOOTHING if correlated else _SMOOTHING[image.ndim - 2]
-        smoothing = settings.get("smoothing", settings.get("strength", usual))  # its name in earlier records
+        smoothing: Any = settings.get("smoothing", settings.get("strength", usual))  # its name in earlier records
         if "strength_share" in settings:  # of the range
             low, high = image.flatten(1).aminmax(dim=1)
             smoothing = settings["strength_share"] * (high - low) / sigma.clamp_min(1e-12)

@@ -37,8 +37,8 @@ class GaussianDenoise(NoiseRemoval):
             - ``"gaussian"``: white; the level is estimated from the finest wavelet details. If these hold less than
               half the noise of a magnitude image's background, as after zero-filling, the background's counts.
             - ``"ct"``: correlated noise of images in HU. The finest details hold only a third to a sixth of it, so
-              level and correlation are estimated in flat soft tissue (Christianson 2015), one level per volume.
-              `WaveletDenoise` and `CollaborativeDenoise` scale their thresholds to the noise of each coefficient.
+              level and correlation are estimated in flat soft tissue (Christianson 2015), in a volume the level of each
+              slice too. `WaveletDenoise` and `CollaborativeDenoise` scale thresholds to the noise of each coefficient.
               Small faint structures are reduced along with the noise.
             - ``"rician"``: MR magnitude images of one coil. The image is stabilised, filtered, and restored by the
               exact unbiased inverse, which removes the bias of the background (Foi 2011). Signals up to 0.5 sigma

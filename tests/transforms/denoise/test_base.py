@@ -485,3 +485,23 @@ def test_an_earlier_record_of_non_local_means_calls_its_smoothing_strength():
     report["steps"][0]["params"]["strength"] = report["steps"][0]["params"].pop("smoothing")
     assert torch.equal(replay(image, report).as_tensor(), out.as_tensor())
     assert not torch.equal(NonLocalMeansDenoise(sigma=30)(image).as_tensor(), out.as_tensor())
+
+
+def uneven_ct():
+    """Soft tissue in thick slices whose noise rises from 10 to 30 HU, and these levels."""
+    levels = torch.linspace(10, 30, 9)
+    white = torch.randn(1, 97, 97, 9, generator=torch.Generator().manual_seed(0))
+    noise = (white[:, 1:, 1:] + white[:, :-1, 1:] + white[:, 1:, :-1] + white[:, :-1, :-1]) / 2
+    return MetaTensor(40 + levels * noise, affine=torch.diag(torch.tensor([1.0, 1.0, 5.0, 1.0]))), levels
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_each_slice_of_a_ct_has_its_noise(name):
+    image, levels = uneven_ct()
+    out = DENOISERS[name](noise="ct", strength=1)(image)
+    left = out.as_tensor()[0].std((0, 1)) / levels
+    assert float(left.max()) < 0.3  # with one level for all 0.5 and more are left of the noisiest
+    low, high = augmentation_report(out)["steps"][0]["figures"]["slice_noise"]
+    assert low == pytest.approx(12, rel=0.25)  # medians of five flatten the ends
+    assert high == pytest.approx(28, rel=0.15)
+    assert torch.equal(replay(image, augmentation_report(out)).as_tensor(), out.as_tensor())
