@@ -9,7 +9,9 @@ import torch
 
 from monai_medaug.core.arguments import choice
 from monai_medaug.core.contract import REGISTRY
-from monai_medaug.core.tensors import plain_tensor, say_once
+from monai_medaug.core.tensors import affine_of, plain_tensor, say_once
+from monai_medaug.functional.ct.slices import slice_axis
+from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.mri.signal import zero_point
 from monai_medaug.transforms.denoise.base import NEGATIVE_MAGNITUDES, NoiseRemoval, is_rician
 
@@ -22,7 +24,9 @@ SLAB_VOXELS = 8 << 20
 _ENOUGH_VOXELS, _BLOCKS, _LEAST_THICK = 32 << 20, 8, 4
 
 
-def restoration(method: str, sigma: float | None = None, noise: str = "gaussian") -> NoiseRemoval:
+def restoration(
+    method: str, sigma: float | None = None, noise: str = "gaussian", strength: float | None = None
+) -> NoiseRemoval:
     """The transform of a method.
 
     Raises:
@@ -35,11 +39,16 @@ def restoration(method: str, sigma: float | None = None, noise: str = "gaussian"
         Traceback (most recent call last):
         ValueError: method must be one of 'bilateral', 'collaborative', ..., got 'blur'
     """
-    return RESTORATIONS[choice("method", method, tuple(RESTORATIONS))](sigma=sigma, noise=noise)
+    return RESTORATIONS[choice("method", method, tuple(RESTORATIONS))](sigma=sigma, noise=noise, strength=strength)
 
 
 def restored_scan(
-    image: torch.Tensor, method: str, sigma: float | None = None, noise: str = "gaussian", progress: bool = False
+    image: torch.Tensor,
+    method: str,
+    sigma: float | None = None,
+    noise: str = "gaussian",
+    progress: bool = False,
+    strength: float | None = None,
 ) -> tuple[torch.Tensor, float | None]:
     """A scan denoised slab by slab, so that the working memory doesn't grow with its length.
 
@@ -52,6 +61,7 @@ def restored_scan(
         sigma: noise level; None estimates it.
         noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``.
         progress: show a progress bar.
+        strength: share of what the filter finds that is removed, 0 to 1; None for 1, or 0.6 for CT noise.
 
     Returns:
         The restored image in the kind of the input, and the noise level, or None if the method needs none.
@@ -67,7 +77,7 @@ def restored_scan(
     """
     from tqdm import tqdm
 
-    transform = restoration(method, sigma, noise)
+    transform = restoration(method, sigma, noise, strength)
     axis = int(np.argmax(image.shape[1:])) + 1
     thickness = max(1, SLAB_VOXELS // max(1, image.numel() // image.shape[axis]))
     transform = transform.fitted(image if noise == "ct" else _part_of(image, axis))
@@ -82,11 +92,14 @@ def restored_scan(
     if halo is None:
         return transform(image), level
     out = torch.empty_like(image) if image.is_floating_point() else torch.empty_like(image, dtype=torch.float32)
+    levels, across = transform.slice_levels, slice_axis(VoxelGrid(tuple(image.shape[1:]), affine_of(image)))
     for start, stop in tqdm(
         [*_slab_edges(image.shape[axis], thickness)], desc="restoring", unit="slab", disable=not progress
     ):
         first = max(0, start - halo) // transform.step * transform.step
         slab = _narrowed(image, axis, first, stop + halo)
+        if levels is not None and across == axis - 1:
+            transform.slice_levels = levels[first : stop + halo]
         part = transform(slab - zero) + zero if zero else transform(slab)
         _narrowed(out, axis, start, stop).copy_(_narrowed(part, axis, start - first, stop - first))
     return out, level

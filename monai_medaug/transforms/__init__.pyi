@@ -289,6 +289,7 @@ class BilateralDenoised(DictionaryOperation):
         preset: str | None = None,
         noise: str = "gaussian",
         sigma: float | None = None,
+        strength: float | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -300,6 +301,7 @@ class CollaborativeDenoised(DictionaryOperation):
         keys: KeysCollection,
         sigma: float | None = None,
         noise: str = "gaussian",
+        strength: float | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -330,6 +332,7 @@ class GaussianDenoised(DictionaryOperation):
         preset: str | None = None,
         noise: str = "gaussian",
         sigma: float | None = None,
+        strength: float | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -367,6 +370,7 @@ class MedianDenoised(DictionaryOperation):
         preset: str | None = None,
         noise: str = "gaussian",
         sigma: float | None = None,
+        strength: float | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -380,9 +384,10 @@ class NonLocalMeansDenoised(DictionaryOperation):
         noise: str = "gaussian",
         patch: int | None = None,
         distance: int | None = None,
-        strength: float | None = None,
+        smoothing: float | None = None,
         passes: int | None = None,
         preset: str | None = None,
+        strength: float | None = None,
         guide_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
@@ -703,6 +708,7 @@ class WaveletDenoised(DictionaryOperation):
         levels: int = 3,
         sigma: float | None = None,
         noise: str = "gaussian",
+        strength: float | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 

@@ -230,12 +230,12 @@ def lesions() -> Iterator[Result]:
         for seed, image in ((3, plane), (0, head))
     ]
     for name, transform, alike in (
-        ("non-local means", NonLocalMeansDenoise(noise="ct"), None),
-        ("non-local means, strength 1.1", NonLocalMeansDenoise(noise="ct", strength=1.1), None),
-        ("wavelet", WaveletDenoise(noise="ct"), None),
-        ("collaborative", CollaborativeDenoise(noise="ct"), None),
-        ("collaborative, no equals", CollaborativeDenoise(noise="ct"), (0.0, 0.0)),
-        ("collaborative, more equals", CollaborativeDenoise(noise="ct"), (2.5, 0.2)),
+        ("non-local means", NonLocalMeansDenoise(noise="ct", strength=1), None),
+        ("non-local means, smoothing 1.1", NonLocalMeansDenoise(noise="ct", strength=1, smoothing=1.1), None),
+        ("wavelet", WaveletDenoise(noise="ct", strength=1), None),
+        ("collaborative", CollaborativeDenoise(noise="ct", strength=1), None),
+        ("collaborative, no equals", CollaborativeDenoise(noise="ct", strength=1), (0.0, 0.0)),
+        ("collaborative, more equals", CollaborativeDenoise(noise="ct", strength=1), (2.5, 0.2)),
     ):
         with mock.patch.object(collaborative, "GRAINY_ALIKE", alike or collaborative.GRAINY_ALIKE):
             lesion, restored = (run(transform, scan) for scan in scans)

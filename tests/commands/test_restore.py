@@ -27,6 +27,19 @@ def test_a_doubtful_estimate_is_said_on_the_command_line(tmp_path, capfd):
     assert str(tmp_path) not in said
 
 
+def test_the_strength_is_the_share_that_is_removed(tmp_path, capfd):
+    path = write_nifti(tmp_path / "in.nii.gz", ct_volume((48, 48, 10)))
+    before, after = nib.load(path).get_fdata(), []
+    for strength in (1, 0.5):
+        arguments = ("--method", "gaussian", "--strength", strength, "--out", tmp_path / "a.nii")
+        assert run("restore", path, *arguments) == 0
+        after.append(nib.load(tmp_path / "a.nii").get_fdata() - before)
+    np.testing.assert_allclose(after[1], after[0] / 2, atol=1e-2)
+    assert np.abs(after[0]).max() > 10
+    assert run("restore", path, "--method", "gaussian", "--strength", 2, "--out", tmp_path / "a.nii") == 2
+    assert "strength" in capfd.readouterr().err
+
+
 def test_an_unknown_method_is_said_with_those_there_are(tmp_path, capfd):
     assert run("restore", CT_SMALL, "--method", "blur", "--out", tmp_path / "x.nii") == 2
     said = capfd.readouterr().err

@@ -92,6 +92,33 @@ def correlated_noise(
     return FlatNoise(sigma, plane, doubtful)
 
 
+def slice_levels(image: torch.Tensor, across: int, within: tuple[float, float] = SOFT_TISSUE_HU) -> list[float] | None:
+    """The noise of each slice of a CT in HU, since wide slices have more: a pelvis 13 to 31 HU.
+
+    Up to 32 slices are measured as in `correlated_noise`. Doubtful ones don't count, medians of five take outliers
+    away, and slices between are interpolated.
+
+    Returns:
+        One level per slice; None if fewer than five slices, or less than half of those looked at, have one.
+
+    Example:
+        >>> noise = torch.randn(200, 200, 8, generator=torch.Generator().manual_seed(0))
+        >>> levels = slice_levels(noise * torch.linspace(10, 20, 8), 2)
+        >>> levels[0] < 13, levels[-1] > 17
+        (True, True)
+    """
+    count = image.shape[across]
+    looked = np.unique(np.linspace(0, count - 1, _GROUPS * _SLICES).round().astype(int))
+    found = [(int(s), correlated_noise(image.select(across, int(s)), None, within)) for s in looked]
+    known = [(s, noise.sigma) for s, noise in found if noise is not None and not noise.doubtful and noise.sigma > 0]
+    if len(known) < max(5, len(looked) / 2):
+        return None
+    places, levels = (np.array(v, dtype=float) for v in zip(*known, strict=True))
+    wide = np.pad(levels, 2, mode="edge")
+    smooth = np.median(np.lib.stride_tricks.sliding_window_view(wide, 5), axis=1)
+    return [float(v) for v in np.interp(np.arange(count), places, smooth)]
+
+
 def _surfaces(side: int) -> np.ndarray:
     """Orthonormal quadratic surfaces on a window, (side, side, 6)."""
     place = np.arange(side) / side - 0.5

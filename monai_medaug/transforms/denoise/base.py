@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from monai_medaug.core.arguments import choice, number
@@ -17,7 +18,7 @@ from monai_medaug.functional.ct.slices import slice_axis
 from monai_medaug.functional.denoise.padding import padding_filled, padding_of
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.mri.signal import zero_point
-from monai_medaug.functional.noise.correlation import correlated_noise
+from monai_medaug.functional.noise.correlation import correlated_noise, slice_levels
 from monai_medaug.functional.noise.level import mad_sigma
 from monai_medaug.functional.noise.level_rician import background_beyond_details, rician_sigma
 from monai_medaug.functional.noise.rician import rician_bias_removed, rician_stabilised, rician_unstabilised
@@ -28,6 +29,9 @@ NOISES = ("gaussian", "rician", "rician_squared", "ct")
 NEGATIVE_MAGNITUDES = "an image with Rician noise has negative values: their 0.1th percentile counts as zero signal"
 THICK = 1.5
 """Slices from this times the finest spacing on count as thick: patches span fewer of them and more of the plane."""
+CT_STRENGTH = 0.6
+"""Share of what the filters find in CT noise that is removed unless told otherwise: it halves the noise's deviation."""
+_SOFT_TISSUE_HU = 40.0  # stays as it is where slices are brought to one noise level
 _FAINT = 0.5
 """Rician signals up to this, in sigma, become 0; up to twice this they fade in. Near zero the inverse is as steep as a
 square root and would turn the residual noise of an empty background into signal."""
@@ -52,11 +56,14 @@ class NoiseRemoval(Operation):
     command: ClassVar[str]
     """Its name on the command line."""
 
-    def __init__(self, sigma: float | None, noise: str) -> None:
+    def __init__(self, sigma: float | None, noise: str, strength: float | None = None) -> None:
         super().__init__()
         self.sigma = None if sigma is None else number("sigma", sigma, 0)
         self.noise = choice("noise", noise, NOISES)
+        usual = CT_STRENGTH if noise == "ct" else 1.0
+        self.strength = usual if strength is None else number("strength", strength, 0, 1)
         self.correlation: list[list[float]] | None = None
+        self.slice_levels: list[float] | None = None
 
     @abstractmethod
     def filter_settings(self) -> Params:
@@ -100,13 +107,13 @@ class NoiseRemoval(Operation):
         """
         fixed = copy(self)
         if self.needs_sigma(self.settings()):
-            fixed.sigma, fixed.correlation = self.measured(image)
+            fixed.sigma, fixed.correlation, fixed.slice_levels = self.measured(image)
             if self.noise == "ct" and fixed.correlation is None:
                 fixed.noise = "gaussian"
         return fixed
 
-    def measured(self, image: torch.Tensor) -> tuple[float, list[list[float]] | None]:
-        """Noise level, given or estimated on an image (1, *spatial), and correlation of CT noise.
+    def measured(self, image: torch.Tensor) -> tuple[float, list[list[float]] | None, list[float] | None]:
+        """Noise level, given or estimated on an image (1, *spatial); correlation of CT noise, and its slices' levels.
 
         Example:
             >>> from monai_medaug.transforms import WaveletDenoise
@@ -119,12 +126,17 @@ class NoiseRemoval(Operation):
         require_finite(flat[0], "image")
         grid = VoxelGrid(tuple(flat.shape[2:]), affine_of(image))
         single, across = _single_channels(flat.to(computing_dtype(flat.dtype)), [grid])
-        levels, correlations = _noise_of(single, self.settings(), across)
-        return float(levels[0]), correlations[0]
+        levels, correlations, slices = _noise_of(single, self.settings(), across)
+        return float(levels[0]), correlations[0], slices[0]
 
     def settings(self) -> Params:
-        known = {} if self.correlation is None else {"correlation": self.correlation}
-        constants = {"noise": self.noise, **known, **self.filter_settings()}
+        known: Params = {} if self.correlation is None else {"correlation": self.correlation}
+        if self.noise == "ct" and self.sigma is None:
+            known["by_slice"] = True
+        if self.slice_levels is not None:
+            known["slice_levels"] = self.slice_levels
+        partly = {} if self.strength == 1 else {"removed_share": self.strength}
+        constants = {"noise": self.noise, **partly, **known, **self.filter_settings()}
         sigma = "estimated" if self.sigma is None else self.sigma
         return {"sigma": sigma, **constants} if self.needs_sigma(constants) else constants
 
@@ -150,9 +162,10 @@ class NoiseRemoval(Operation):
         low, high = flat.flatten(1).aminmax(dim=1)
         sigma = flat.new_zeros(len(flat))
         correlations: list[Any] = [None] * len(flat)
+        slices: list[Any] = [None] * len(flat)
         if cls.needs_sigma(own):
-            sigma, correlations = _noise_of(whole, own, across)
-            call.note(_notes(sigma, correlations, channels))
+            sigma, correlations, slices = _noise_of(whole, own, across)
+            call.note(_notes(sigma, correlations, slices, channels))
 
         def cleared(values: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
             """The filtered images; those of equal spacing and noise go together."""
@@ -175,10 +188,17 @@ class NoiseRemoval(Operation):
             zero = _no_signal(flat)
             out = rician_bias_removed(cleared(flat - zero, sigma), sigma) + zero
         else:
-            out = cleared(flat, sigma)
+            spread = _spread_over_slices(flat, sigma, slices, across)
+            out = (
+                cleared(flat, sigma)
+                if spread is None
+                else _levelled(cleared(_levelled(flat, 1 / spread), sigma), spread)
+            )
         if cls.needs_sigma(own):
             clean = (sigma <= _NEGLIGIBLE * (high - low)).reshape(-1, *[1] * (flat.ndim - 1))
             out = torch.where(clean, flat, out)
+        if "removed_share" in own:  # records of earlier versions have none: all was removed
+            out = flat.lerp(out, own["removed_share"])
         if padding is not None:
             out = torch.where(padding, whole, out)
         return out.reshape(image.shape)
@@ -218,10 +238,11 @@ def _single_channels(image: torch.Tensor, grids: Sequence[VoxelGrid]) -> tuple[t
 
 def _noise_of(
     flat: torch.Tensor, params: Params, across: Sequence[int | None]
-) -> tuple[torch.Tensor, list[list[list[float]] | None]]:
-    """Level (N,) and correlation of the noise of images (N, 1, *spatial), given or estimated."""
+) -> tuple[torch.Tensor, list[list[list[float]] | None], list[list[float] | None]]:
+    """Level (N,), correlation and levels by slice of the noise of images (N, 1, *spatial), given or estimated."""
     single = flat.float()  # the same level for the same values in any type
     correlations: list[Any] = [params.get("correlation")] * len(flat)
+    slices: list[Any] = [params.get("slice_levels")] * len(flat)
     estimated = params["sigma"] == "estimated"
     level = flat.new_zeros(len(flat)) if estimated else flat.new_full((len(flat),), float(params["sigma"]))
     if params["noise"] == "ct" and not _is_fitted(params):
@@ -232,7 +253,11 @@ def _noise_of(
             correlations[n] = None if found is None else found.correlation
             if estimated:
                 level[n] = mad_sigma(image[None, None]) if found is None else found.sigma
-                if found is not None and found.doubtful:
+                if axis is not None and found is not None and found.sigma > 0 and params.get("by_slice"):
+                    slices[n] = slice_levels(image, axis)
+                if slices[n] is not None and found is not None and found.doubtful:
+                    level[n] = float(np.median(slices[n]))  # slices differ, each is clear
+                elif found is not None and found.doubtful:
                     say_once(
                         "noise='ct' finds hardly any soft tissue without texture in an image: the estimate is that of "
                         "its flattest parts, and doubtful; check the noise level in the report, or give sigma"
@@ -255,7 +280,26 @@ def _noise_of(
                 f"the noise of an image is estimated at less than {_FAINT_NOISE:.1%} of its range, and little will be "
                 "removed: if neighbouring voxels were interpolated or filtered, give sigma (or noise='ct' for HU)"
             )
-    return level, correlations
+    return level, correlations, slices
+
+
+def _spread_over_slices(
+    image: torch.Tensor, sigma: torch.Tensor, slices: Sequence[list[float] | None], across: Sequence[int | None]
+) -> torch.Tensor | None:
+    """The noise of each slice as a multiple of its image's, (N, 1, *spatial); None without levels of slices."""
+    if all(levels is None for levels in slices):
+        return None
+    out = torch.ones_like(image)
+    for own, level, levels, axis in zip(out[:, 0], sigma.tolist(), slices, across, strict=True):
+        if levels is not None and axis is not None and level > 0:
+            ratio = own.new_tensor(levels) / level
+            own *= ratio.reshape([-1 if a == axis else 1 for a in range(own.ndim)])
+    return out
+
+
+def _levelled(image: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:
+    """Contrast to soft tissue times a ratio, so that noise is alike in all slices, or as it was."""
+    return _SOFT_TISSUE_HU + (image - _SOFT_TISSUE_HU) * ratio
 
 
 def _is_fitted(settings: Params) -> bool:
@@ -263,13 +307,20 @@ def _is_fitted(settings: Params) -> bool:
     return settings["sigma"] != "estimated" and settings.get("correlation") is not None
 
 
-def _notes(sigma: torch.Tensor, correlations: Sequence[list[list[float]] | None], channels: int) -> list[Params]:
-    """Figures for the record of each sample: noise level, and correlation of neighbours along each axis."""
+def _notes(
+    sigma: torch.Tensor,
+    correlations: Sequence[list[list[float]] | None],
+    slices: Sequence[list[float] | None],
+    channels: int,
+) -> list[Params]:
+    """Figures for the record of each sample: noise level, its range over slices, correlation along each axis."""
     notes = []
     for start in range(0, len(sigma), channels):
         levels = sigma[start : start + channels].tolist()
         note: Params = {"noise_level": levels[0] if channels == 1 else levels}
-        first = correlations[start]
+        first, own = correlations[start], slices[start]
+        if own is not None:
+            note["slice_noise"] = [round(min(own), 2), round(max(own), 2)]
         if first is not None:
             note["neighbour_correlation"] = [round(c[1], 3) if len(c) > 1 else 0.0 for c in first]
         notes.append(note)

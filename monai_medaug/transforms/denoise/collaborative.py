@@ -26,6 +26,8 @@ class CollaborativeDenoise(NoiseRemoval):
     Args:
         sigma: noise level; None estimates it for the kind of ``noise`` and records the estimate.
         noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``, see `GaussianDenoise`.
+        strength: share of what the filter finds that is removed, 0 to 1; None for 1, or 0.6 for CT noise, see
+            `GaussianDenoise`.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -45,8 +47,8 @@ class CollaborativeDenoise(NoiseRemoval):
     memory = 10
     step = 3
 
-    def __init__(self, sigma: float | None = None, noise: str = "gaussian") -> None:
-        super().__init__(sigma, noise)
+    def __init__(self, sigma: float | None = None, noise: str = "gaussian", strength: float | None = None) -> None:
+        super().__init__(sigma, noise, strength)
 
     @property
     def reach(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from monai_medaug.core.arguments import number, odd_number, whole_number
@@ -13,7 +15,7 @@ from monai_medaug.transforms.denoise.base import NoiseRemoval, equal_sides, is_s
 
 _PATCHES, _THICK_PATCH = {2: (5, 10), 3: (3, 5)}, (5, 5)
 """Side and search distance in voxels, by the number of axes, and for thick slices."""
-_STRENGTH, _CT_STRENGTH = {2: 0.8, 3: 0.7}, 0.9
+_SMOOTHING, _CT_SMOOTHING = {2: 0.8, 3: 0.7}, 0.9
 """h in sigma, by the number of axes, and for CT noise; more would remove small faint lesions there."""
 
 
@@ -21,7 +23,7 @@ class NonLocalMeansDenoise(NoiseRemoval):
     """Average voxels with similar surroundings within a search distance.
 
     ``y(r) = sum_s w(r, s) x(s) / sum w`` with ``w = exp(-max(d² - 2 sigma², 0) / h²)``, d² the mean squared difference
-    of the patches round r and s, and h = strength * sigma. A second pass takes the weights from the result of the
+    of the patches round r and s, and h = smoothing * sigma. A second pass takes the weights from the result of the
     first. Patch and distance shrink along axes of thicker voxels, to be equal in mm.
 
     Args:
@@ -29,8 +31,10 @@ class NonLocalMeansDenoise(NoiseRemoval):
         noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``, see `GaussianDenoise`.
         patch: side of the patches in voxels, odd; None for 5 in 2D and in thick slices, else 3 in 3D.
         distance: of the search to either side in voxels; None for 10 in 2D and 5 in 3D.
-        strength: h as a multiple of sigma; None for 0.8 in 2D, 0.7 in 3D, and 0.9 for CT noise.
+        smoothing: h as a multiple of sigma; None for 0.8 in 2D, 0.7 in 3D, and 0.9 for CT noise.
         passes: 1 or 2; None for 2, or 1 for CT noise, of which the first result keeps too much for a second pass.
+        strength: share of what the filter finds that is removed, 0 to 1; None for 1, or 0.6 for CT noise, see
+            `GaussianDenoise`.
         preset: ``"source"`` for the source's patch 7, search 21 and h of 10/255 of the image's range.
 
     In the dictionary version ``guide_key`` names a co-registered image, such as a T1 beside a noisy FLAIR, whose
@@ -52,7 +56,7 @@ class NonLocalMeansDenoise(NoiseRemoval):
 
     command = "nlm"
     inputs = {"guide": Input("a second image of the same shape, or of one channel, that guides the operation.")}
-    gallery = GalleryEntry(({"strength": 0.4}, {"strength": 0.8}, {"strength": 1.6}))
+    gallery = GalleryEntry(({"smoothing": 0.4}, {"smoothing": 0.8}, {"smoothing": 1.6}))
 
     def __init__(
         self,
@@ -60,20 +64,21 @@ class NonLocalMeansDenoise(NoiseRemoval):
         noise: str = "gaussian",
         patch: int | None = None,
         distance: int | None = None,
-        strength: float | None = None,
+        smoothing: float | None = None,
         passes: int | None = None,
         preset: str | None = None,
+        strength: float | None = None,
     ) -> None:
-        super().__init__(sigma, noise)
+        super().__init__(sigma, noise, strength)
         self.source = is_source(preset)
         if self.source:
-            given = {"patch": patch, "distance": distance, "strength": strength, "passes": passes}
+            given = {"patch": patch, "distance": distance, "smoothing": smoothing, "passes": passes}
             if any(v is not None for v in given.values()):
-                raise ValueError(f"preset 'source' excludes patch, distance, strength and passes, got {given}")
+                raise ValueError(f"preset 'source' excludes patch, distance, smoothing and passes, got {given}")
             patch, distance, passes = 7, 10, 1
         self.patch = None if patch is None else odd_number("patch", patch, 1, 31)
         self.distance = None if distance is None else whole_number("distance", distance, 1, 50)
-        self.strength = None if strength is None else number("strength", strength, 1e-3)
+        self.smoothing = None if smoothing is None else number("smoothing", smoothing, 1e-3)
         self.passes = None if passes is None else whole_number("passes", passes, 1, 2)
 
     @property
@@ -81,7 +86,7 @@ class NonLocalMeansDenoise(NoiseRemoval):
         return (self.passes or 2) * ((self.distance or _PATCHES[3][1]) + (self.patch or _PATCHES[3][0]) // 2)
 
     def filter_settings(self) -> Params:
-        names = ("patch", "distance", "strength", "passes")
+        names = ("patch", "distance", "smoothing", "passes")
         chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return chosen | {"strength_share": 10 / 255} if self.source else chosen
 
@@ -98,13 +103,14 @@ class NonLocalMeansDenoise(NoiseRemoval):
         patch = equal_sides(settings.get("patch", side), spacing)
         distance = [max(1, round(settings.get("distance", reach) * min(spacing) / s)) for s in spacing]
         correlated = settings["correlation"] is not None
-        strength = settings.get("strength", _CT_STRENGTH if correlated else _STRENGTH[image.ndim - 2])
+        usual = _CT_SMOOTHING if correlated else _SMOOTHING[image.ndim - 2]
+        smoothing: Any = settings.get("smoothing", settings.get("strength", usual))  # its name in earlier records
         if "strength_share" in settings:  # of the range
             low, high = image.flatten(1).aminmax(dim=1)
-            strength = settings["strength_share"] * (high - low) / sigma.clamp_min(1e-12)
+            smoothing = settings["strength_share"] * (high - low) / sigma.clamp_min(1e-12)
         other, other_sigma = guide or (None, None)
         passes = settings.get("passes", 1 if correlated else 2)
-        return non_local_means(image, sigma, patch, distance, strength, other, other_sigma, passes)
+        return non_local_means(image, sigma, patch, distance, smoothing, other, other_sigma, passes)
 
 
 NonLocalMeansDenoised = dictionary_twin(NonLocalMeansDenoise)

@@ -37,8 +37,8 @@ class GaussianDenoise(NoiseRemoval):
             - ``"gaussian"``: white; the level is estimated from the finest wavelet details. If these hold less than
               half the noise of a magnitude image's background, as after zero-filling, the background's counts.
             - ``"ct"``: correlated noise of images in HU. The finest details hold only a third to a sixth of it, so
-              level and correlation are estimated in flat soft tissue (Christianson 2015), one level per volume.
-              `WaveletDenoise` and `CollaborativeDenoise` scale their thresholds to the noise of each coefficient.
+              level and correlation are estimated in flat soft tissue (Christianson 2015), in a volume the level of each
+              slice too. `WaveletDenoise` and `CollaborativeDenoise` scale thresholds to the noise of each coefficient.
               Small faint structures are reduced along with the noise.
             - ``"rician"``: MR magnitude images of one coil. The image is stabilised, filtered, and restored by the
               exact unbiased inverse, which removes the bias of the background (Foi 2011). Signals up to 0.5 sigma
@@ -47,6 +47,9 @@ class GaussianDenoise(NoiseRemoval):
               sigma² / 2y: 1/6 sigma at an SNR of 3, 1/20 sigma at 10. Slightly better for wavelets, slightly worse
               for the collaborative filter and non-local means.
         sigma: noise level for Rician noise; None estimates it.
+        strength: share of what the filter finds that is removed, ``y = x + strength (filtered - x)``, 0 to 1; None for
+            1, or 0.6 for CT noise, which about halves its deviation. Faint small lesions go with the noise: 6 mm of
+            -20 HU among 12 HU of noise keep 0.35 to 0.6 of their contrast at 1, and 0.6 to 0.75 at 0.6.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -69,8 +72,9 @@ class GaussianDenoise(NoiseRemoval):
         preset: str | None = None,
         noise: str = "gaussian",
         sigma: float | None = None,
+        strength: float | None = None,
     ) -> None:
-        super().__init__(sigma, noise)
+        super().__init__(sigma, noise, strength)
         choice("unit", unit, UNITS)
         source = is_source(preset)
         self.width = 1.1 if source else number("width", width, 0, 100)
@@ -105,6 +109,8 @@ class MedianDenoise(NoiseRemoval):
         preset: ``"source"`` for the size 5 of the source.
         noise: see `GaussianDenoise`.
         sigma: noise level for Rician noise; None estimates it.
+        strength: share of what the filter finds that is removed, 0 to 1; None for 1, or 0.6 for CT noise, see
+            `GaussianDenoise`.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -123,9 +129,14 @@ class MedianDenoise(NoiseRemoval):
     by_level = False
 
     def __init__(
-        self, size: int = 3, preset: str | None = None, noise: str = "gaussian", sigma: float | None = None
+        self,
+        size: int = 3,
+        preset: str | None = None,
+        noise: str = "gaussian",
+        sigma: float | None = None,
+        strength: float | None = None,
     ) -> None:
-        super().__init__(sigma, noise)
+        super().__init__(sigma, noise, strength)
         self.size = 5 if is_source(preset) else odd_number("size", size, 1, 31)
 
     @property
@@ -160,6 +171,8 @@ class BilateralDenoise(NoiseRemoval):
         preset: ``"source"`` for the source's diameter 9, space_sigma 75 and range_sigma of 75/255 of the image's range.
         noise: see `GaussianDenoise`.
         sigma: noise level; None estimates it if it is needed.
+        strength: share of what the filter finds that is removed, 0 to 1; None for 1, or 0.6 for CT noise, see
+            `GaussianDenoise`.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -186,8 +199,9 @@ class BilateralDenoise(NoiseRemoval):
         preset: str | None = None,
         noise: str = "gaussian",
         sigma: float | None = None,
+        strength: float | None = None,
     ) -> None:
-        super().__init__(sigma, noise)
+        super().__init__(sigma, noise, strength)
         self.source = is_source(preset)
         self.range_sigma = None if range_sigma is None else number("range_sigma", range_sigma, 0)
         self.space_sigma = 75.0 if self.source else number("space_sigma", space_sigma, 1e-3)

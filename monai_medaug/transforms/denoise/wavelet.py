@@ -36,6 +36,8 @@ class WaveletDenoise(NoiseRemoval):
         levels: of the transform.
         sigma: noise level; None estimates it for the kind of ``noise`` and records the estimate.
         noise: ``"gaussian"``, ``"rician"``, ``"rician_squared"`` or ``"ct"``, see `GaussianDenoise`.
+        strength: share of what the filter finds that is removed, 0 to 1; None for 1, or 0.6 for CT noise, see
+            `GaussianDenoise`.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -59,8 +61,9 @@ class WaveletDenoise(NoiseRemoval):
         levels: int = 3,
         sigma: float | None = None,
         noise: str = "gaussian",
+        strength: float | None = None,
     ) -> None:
-        super().__init__(sigma, noise)
+        super().__init__(sigma, noise, strength)
         self.method = choice("method", method, SHRINKAGE_METHODS)
         self.wavelet = _DEFAULT_WAVELETS[method] if wavelet is None else _wavelet_name(wavelet)
         self.levels = whole_number("levels", levels, 1, 10)

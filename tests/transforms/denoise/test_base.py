@@ -211,7 +211,7 @@ def test_the_noise_of_ct_is_found_and_goes(name):
     def error(out):
         return float((out.as_tensor() - head)[tissue].square().mean().sqrt())
 
-    out = DENOISERS[name](noise="ct")(image)
+    out = DENOISERS[name](noise="ct", strength=1)(image)
     assert error(image) == pytest.approx(15, abs=0.5)
     assert error(out) < 6.6
     assert error(DENOISERS[name]()(image)) > 13  # what its estimate of white noise makes of it
@@ -219,7 +219,7 @@ def test_the_noise_of_ct_is_found_and_goes(name):
     assert step["figures"]["noise_level"] == pytest.approx(15.3, rel=0.05)
     assert all(0.4 < c < 0.8 for c in step["figures"]["neighbour_correlation"])
     assert torch.equal(replay(image, augmentation_report(out)).as_tensor(), out.as_tensor())
-    stated = DENOISERS[name](noise="ct", sigma=15.3)(image)
+    stated = DENOISERS[name](noise="ct", sigma=15.3, strength=1)(image)
     assert error(stated) == pytest.approx(error(out), abs=0.5)
 
 
@@ -230,7 +230,7 @@ def test_the_noise_of_ct_in_thick_slices_and_in_batches():
     batch = 40 + torch.tensor([10.0, 25.0]).reshape(2, 1, 1, 1, 1) * noise
     affine = torch.diag(torch.tensor([1.0, 1.0, 5.0, 1.0]))
     for name in STRONG:
-        denoise = DENOISERS[name](noise="ct")
+        denoise = DENOISERS[name](noise="ct", strength=1)
         both = Batched(denoise)(list_data_collate([MetaTensor(image, affine=affine) for image in batch]))
         for image, out, level in zip(batch, both, (10, 25), strict=True):
             alone = denoise(MetaTensor(image, affine=affine))
@@ -376,6 +376,7 @@ def test_the_presets_of_the_source():
         (BilateralDenoise, {"noise": "rician", "range_sigma": 3}, "range_factor"),
         (BilateralDenoise, {"preset": "source", "range_sigma": 3}, "excludes range_sigma, got 3"),
         (NonLocalMeansDenoise, {"preset": "source", "patch": 5}, "excludes patch"),
+        (WaveletDenoise, {"strength": 1.5}, "strength"),
         (NonLocalMeansDenoise, {"patch": 2}, "patch must be odd"),
         (NonLocalMeansDenoise, {"passes": 3}, "passes"),
         (NonLocalMeansDenoise, {"noise": "poisson"}, "noise must be one of"),
@@ -436,3 +437,72 @@ def test_padding_does_not_widen_the_range_of_the_source(preset):
     other, _ = padded_ct((64, 60), -1401.0)
     out = preset(preset="source")(image)
     assert torch.equal(out[~outside], preset(preset="source")(other)[~outside])
+
+
+def faint_lesions(diameter):
+    """Soft tissue in thick slices with CT noise of 12 HU and balls of -20 HU: the image, their cores, and the noise."""
+    shape, spacing = (120, 120, 5), (0.8, 0.8, 3.0)
+    places = [(x, y, 2) for x in range(16, 110, 24) for y in range(16, 110, 24)]
+    lesions = torch.zeros(1, *shape)
+    for place in places:
+        axes = [(torch.arange(n) - k) * s for n, k, s in zip(shape, place, spacing, strict=True)]
+        distance = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(0).sqrt()
+        lesions = torch.maximum(lesions, ((diameter / 2 - distance) / 0.4 + 0.5).clamp(0, 1)[None])
+    flat = MetaTensor(torch.full((1, *shape), 40.0), affine=torch.diag(torch.tensor([*spacing, 1.0])))
+    noise = RandCTDose(noise_hu=12, prob=1.0).set_random_state(0)(flat).as_tensor() - 40
+    return flat - 20 * lesions + noise, lesions, noise
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_half_the_noise_of_ct_goes_and_faint_lesions_stay(name):
+    image, lesions, noise = faint_lesions(6)
+    kept, left = {}, {}
+    for strength in (None, 1):
+        rest = (DENOISERS[name](noise="ct", strength=strength)(image).as_tensor() - 40) / 20
+        kept[strength] = float((noise / 20 - rest)[lesions > 0.9].mean())
+        left[strength] = float(rest[lesions == 0].std() * 20 / 12)
+    assert 0.4 < left[None] < 0.6
+    assert left[1] < 0.3
+    assert kept[None] > 0.58 > kept[1]
+
+
+@everyone
+def test_strength_is_the_share_that_is_removed(name):
+    image = MetaTensor(noisy(phantom((48, 40)), 30))
+    arguments = {} if name in ("gaussian", "median") else {"sigma": 30}
+    full = DENOISERS[name](**arguments)(image)
+    out = DENOISERS[name](strength=0.25, **arguments)(image)
+    torch.testing.assert_close(out.as_tensor(), (0.75 * image + 0.25 * full).as_tensor(), rtol=0, atol=1e-3)
+    assert torch.equal(DENOISERS[name](strength=0, **arguments)(image).as_tensor(), image.as_tensor())
+    assert augmentation_report(out)["steps"][0]["params"]["removed_share"] == 0.25
+    assert torch.equal(replay(image, augmentation_report(out)).as_tensor(), out.as_tensor())
+    assert "removed_share" not in augmentation_report(full)["steps"][0]["params"]  # nor in earlier records
+
+
+def test_an_earlier_record_of_non_local_means_calls_its_smoothing_strength():
+    image = MetaTensor(noisy(phantom((48, 40)), 30))
+    out = NonLocalMeansDenoise(sigma=30, smoothing=0.4)(image)
+    report = augmentation_report(out)
+    report["steps"][0]["params"]["strength"] = report["steps"][0]["params"].pop("smoothing")
+    assert torch.equal(replay(image, report).as_tensor(), out.as_tensor())
+    assert not torch.equal(NonLocalMeansDenoise(sigma=30)(image).as_tensor(), out.as_tensor())
+
+
+def uneven_ct():
+    """Soft tissue in thick slices whose noise rises from 10 to 30 HU, and these levels."""
+    levels = torch.linspace(10, 30, 9)
+    white = torch.randn(1, 97, 97, 9, generator=torch.Generator().manual_seed(0))
+    noise = (white[:, 1:, 1:] + white[:, :-1, 1:] + white[:, 1:, :-1] + white[:, :-1, :-1]) / 2
+    return MetaTensor(40 + levels * noise, affine=torch.diag(torch.tensor([1.0, 1.0, 5.0, 1.0]))), levels
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_each_slice_of_a_ct_has_its_noise(name):
+    image, levels = uneven_ct()
+    out = DENOISERS[name](noise="ct", strength=1)(image)
+    left = out.as_tensor()[0].std((0, 1)) / levels
+    assert float(left.max()) < 0.3  # with one level for all 0.5 and more are left of the noisiest
+    low, high = augmentation_report(out)["steps"][0]["figures"]["slice_noise"]
+    assert low == pytest.approx(12, rel=0.25)  # medians of five flatten the ends
+    assert high == pytest.approx(28, rel=0.15)
+    assert torch.equal(replay(image, augmentation_report(out)).as_tensor(), out.as_tensor())
