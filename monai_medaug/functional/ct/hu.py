@@ -17,6 +17,9 @@ BODY_HU = -300.0
 CUTOFF_PER_MM = {"soft": 0.75, "standard": 0.9, "sharp": 1.5, "white": math.inf}
 """Where the Hann window of a reconstruction kernel ends, in cycles per mm: MTF 50 % at 0.5 of it, 10 % at 0.8."""
 
+FLOOR_HU = -1024.0
+"""The least value that scanners store: what lies there or below is padding, or air that was clipped."""
+
 APODISATION = {"soft": 0.6, "standard": 0.8, "sharp": 1.0, "white": math.inf}
 """The same as a share of the pixel's Nyquist frequency, for records of version 0.1.0 and before."""
 
@@ -58,7 +61,7 @@ def hu_contrast(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor |
 
 @functools.lru_cache(maxsize=16)
 def ct_noise_power(
-    rows: int, columns: int, spacing: tuple[float, float], cutoff: float, aliased: bool = True
+    rows: int, columns: int, spacing: tuple[float, float], cutoff: float, aliased: bool = True, axis: int | None = None
 ) -> torch.Tensor:
     """Noise power spectrum of filtered back-projection on the half plane of `torch.fft.rfft2`, mean 1 over the plane.
 
@@ -72,28 +75,41 @@ def ct_noise_power(
         spacing: in mm along rows and columns.
         cutoff: where the window ends, in cycles per mm; infinity for a flat spectrum without the frequency 0.
         aliased: whether to fold back; without, the spectrum is cut off at the Nyquist frequencies.
+        axis: 0 or 1 for the part of the power whose frequency lies rather along that axis of the slice: the two parts
+            add up to the whole; None for the whole.
 
     The result is cached and must not be written to.
     """
     fy = torch.fft.fftfreq(rows, spacing[0], dtype=torch.float64)[:, None]
     fx = torch.fft.rfftfreq(columns, spacing[1], dtype=torch.float64)[None]
     if math.isinf(cutoff):
-        power = torch.ones_like(fy * fx)
-        power[0, 0] = 0
+        whole = torch.ones_like(fy * fx)
+        whole[0, 0] = 0
+        power = whole
     else:
-        down, right = (math.ceil(cutoff * s - 0.5) if aliased else 0 for s in spacing)
-        power = torch.zeros_like(fy * fx)
-        for i in range(-down, down + 1):
-            for j in range(-right, right + 1):
-                f = torch.hypot(fy + i / spacing[0], fx + j / spacing[1])
+        down_folds, right_folds = (math.ceil(cutoff * s - 0.5) if aliased else 0 for s in spacing)
+        whole, power = torch.zeros_like(fy * fx), torch.zeros_like(fy * fx)
+        for i in range(-down_folds, down_folds + 1):
+            for j in range(-right_folds, right_folds + 1):
+                down_f, right_f = fy + i / spacing[0], fx + j / spacing[1]
+                f = torch.hypot(down_f, right_f)
                 window = torch.where(f < cutoff, 0.5 + 0.5 * torch.cos(math.pi * f / cutoff), torch.zeros_like(f))
-                power += f * window**2
-    twice = torch.full((power.shape[1],), 2.0, dtype=torch.float64)  # columns that also stand for their mirror images
+                whole += f * window**2
+                power += f * window**2 * _half(down_f, right_f, axis)
+    twice = torch.full((whole.shape[1],), 2.0, dtype=torch.float64)  # columns that also stand for their mirror images
     twice[0] = 1
     if columns % 2 == 0:
         twice[-1] = 1
-    mean = (power * twice).sum() / (rows * columns)
+    mean = (whole * twice).sum() / (rows * columns)
     return power / mean if mean > 0 else power
+
+
+def _half(down: torch.Tensor, right: torch.Tensor, axis: int | None) -> torch.Tensor | float:
+    """1 where a frequency lies rather along the axis, 0.5 where it lies between the two, 0 elsewhere."""
+    if axis is None:
+        return 1.0
+    steeper = torch.sign(down.abs() - right.abs()).double()
+    return 0.5 + steeper * (0.5 if axis == 0 else -0.5)
 
 
 def half_spectrum_shape(rows: int, columns: int) -> tuple[int, int, int]:
@@ -143,6 +159,16 @@ def add_hu_noise(image: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) 
     if image.device.type == "cpu" and bool(image.amin() > PADDING_HU):  # a GPU would have to be waited for
         return noisy
     return torch.where(image > PADDING_HU, noisy, image)
+
+
+def add_noise_above(image: torch.Tensor, noise: torch.Tensor, floor: float) -> torch.Tensor:
+    """HU + noise, not below the floor; what lies at the floor or below stays as it is.
+
+    Example:
+        >>> add_noise_above(torch.tensor([-2048.0, -1024.0, -1020.0, 40.0]), torch.full((4,), -10.0), -1024.0)
+        tensor([-2048., -1024., -1024.,    30.])
+    """
+    return torch.where(image > floor, (image + noise).clamp_min_(floor), image)
 
 
 def body_mask(image: torch.Tensor) -> torch.Tensor:

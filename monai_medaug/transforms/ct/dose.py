@@ -14,12 +14,15 @@ from monai_medaug.functional.ct.acquisition import thinning_noise
 from monai_medaug.functional.ct.hu import (
     APODISATION,
     CUTOFF_PER_MM,
+    FLOOR_HU,
     add_hu_noise,
+    add_noise_above,
     coloured_slices,
     correlated_slices,
     ct_noise_power,
     half_spectrum_shape,
 )
+from monai_medaug.functional.ct.noise_map import noise_amplitudes
 from monai_medaug.functional.ct.slices import SliceStack, change_slices, slice_stacks
 from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.transforms.ct.units import CTImage
@@ -30,21 +33,24 @@ _WINDOWS = {"soft": "hann", "standard": "cosine", "sharp": "ramp"}
 class RandCTDose(CTImage, RandomOperation):
     """Quantum noise of a lower dose: zero mean, with the spectrum of filtered back-projection.
 
-    In the ``"image"`` domain each slice gets noise of the drawn standard deviation and of the power ``|f| W(f)²``: a
-    ramp over the frequency f in cycles per mm times the square of the reconstruction kernel W, which belongs to the
-    scanner and not to the pixels. What they can't resolve is folded back: noise is smooth on pixels of 0.4 mm and
-    nearly uncorrelated on 3 mm. Adjacent slices are correlated, as by the overlap of their profiles; others are
-    independent.
+    In the ``"image"`` domain each slice gets noise of the drawn standard deviation in soft tissue and of the power
+    ``|f| W(f)²``: a ramp over the frequency f in cycles per mm times the square of the reconstruction kernel W, which
+    belongs to the scanner and not to the pixels. What they can't resolve is folded back: noise is smooth on pixels of
+    0.4 mm and nearly uncorrelated on 3 mm. It is stronger where rays have a long way through the body, and there finest
+    across them: in air half as strong as in tissue, streaky between the shoulders. Of a crop only the way inside it
+    counts. The kernel ``"white"`` gives the same standard deviation everywhere. Adjacent slices are correlated, as by
+    the overlap of their profiles; others are independent.
 
     In the ``"projection"`` domain the dose is a fraction a of the scan's. Of N0 photons per ray ``N0 exp(-p)`` pass;
     reducing N0 to ``a N0`` adds noise of variance ``(1 / a - 1) exp(p) / N0``, plus electronic noise, to the line
     integrals. It is reconstructed and added to the image: stronger along dense paths, with streaks between the hips.
 
     Slices lie across the array axis nearest to the scanner's axis (the world's third); without an affine, across the
-    last. Padding outside the reconstructed circle (at or below -1400 HU) gets no noise.
+    last. Padding and what a scanner clipped (at or below -1024 HU) get no noise, and noise makes no value lower than
+    that.
 
     Args:
-        noise_hu: range of the standard deviation in HU (image domain).
+        noise_hu: range of the standard deviation in HU, root mean square over soft tissue (image domain).
         kernel: ``"soft"``, ``"standard"`` or ``"sharp"``, whose MTF is 50 % at 0.38, 0.45, 0.75 and 10 % at 0.60, 0.72,
             1.19 cycles per mm, as of kernels for the abdomen, chest and bone; or ``"white"`` (image domain).
         slice_correlation: correlation of adjacent slices, in [0, 0.5] (image domain).
@@ -58,8 +64,9 @@ class RandCTDose(CTImage, RandomOperation):
         ValueError: an argument is out of its range, or the image cannot be in HU.
 
     Source: S. J. Riederer et al., The noise power spectrum in computed X-ray tomography, Phys. Med. Biol. 1978;
-    M. F. Kijewski & P. F. Judy, ibid. 1987; for the insertion L. Yu et al., J. Comput. Assist. Tomogr. 2012 and
-    S. Zabic et al., Med. Phys. 2013. Routine body protocols have 1 to 10 HU.
+    M. F. Kijewski & P. F. Judy, ibid. 1987; for the local level A. Divel & N. Pelc, IEEE Trans. Med. Imaging 2020; for
+    the insertion L. Yu et al., J. Comput. Assist. Tomogr. 2012 and S. Zabic et al., Med. Phys. 2013. Routine body
+    protocols have 1 to 10 HU.
 
     Example:
         >>> import torch
@@ -101,7 +108,12 @@ class RandCTDose(CTImage, RandomOperation):
     def settings(self) -> Params:
         if self.domain == "image":
             sharpness = {} if self.kernel == "white" else {"cutoff_per_mm": CUTOFF_PER_MM[self.kernel]}
-            return {"kernel": self.kernel, **sharpness, "slice_correlation": self.slice_correlation}
+            return {
+                "kernel": self.kernel,
+                **sharpness,
+                "slice_correlation": self.slice_correlation,
+                "floor_hu": FLOOR_HU,
+            }
         return {"kernel": self.kernel, "photons": self.photons, "electronic_noise": self.electronic_noise}
 
     @classmethod
@@ -117,31 +129,33 @@ def _noisy(image: torch.Tensor, call: Call) -> torch.Tensor:
     """The image with noise of the drawn level."""
     seeds, noise = call.seeds(), torch.empty_like(image)
     for stack in slice_stacks(image, call.grids):
-        noise[stack.members] = _noise_slices(
-            stack, seeds, _power(stack, call.settings), call.settings["slice_correlation"]
-        )
+        noise[stack.members] = stack.restored(_noise_slices(stack, seeds, call.settings)).to(image.dtype)
+    if "floor_hu" in call.settings:
+        return add_noise_above(image, noise.mul_(call.column("noise_hu")), call.settings["floor_hu"])
     return add_hu_noise(image, noise, call.column("noise_hu"))
 
 
-def _power(stack: SliceStack, settings: Params) -> torch.Tensor:
-    """The power spectrum of the stack's slices."""
-    shape = (stack.whole[3], stack.whole[4])
-    if "cutoff_per_mm" in settings:
-        return ct_noise_power(*shape, stack.spacing, settings["cutoff_per_mm"])
-    # white, or a record of version 0.1.0, where the kernel was a share of the pixel's Nyquist frequency
-    return ct_noise_power(*shape, stack.spacing, APODISATION[settings["kernel"]] * 0.5 / min(stack.spacing), False)
-
-
-def _noise_slices(stack: SliceStack, seeds: Sequence[int], power: torch.Tensor, correlation: float) -> torch.Tensor:
-    """Noise of unit variance in the shape of the stack's samples."""
+def _noise_slices(stack: SliceStack, seeds: Sequence[int], settings: Params) -> torch.Tensor:
+    """Noise of unit variance in soft tissue, in the shape of the stack."""
     members, channels, slices, rows, columns = stack.whole
+    correlation = settings["slice_correlation"]
     extra = int(correlation > 0 and stack.axis is not None)
     white = stack.noise(half_spectrum_shape(rows, columns), seeds, slices + extra)
-    noise = coloured_slices(white, power, columns)
-    noise = noise.reshape(members, channels, slices + extra, rows, columns)
-    if extra:
-        noise = correlated_slices(noise, correlation)
-    return stack.restored(noise).to(stack.slices.dtype)
+
+    def coloured(power: torch.Tensor, white: torch.Tensor) -> torch.Tensor:
+        noise = coloured_slices(white, power, columns).reshape(members, channels, slices + extra, rows, columns)
+        return correlated_slices(noise, correlation) if extra else noise
+
+    shape = (rows, columns, stack.spacing)
+    if "cutoff_per_mm" not in settings:  # white, or a record of version 0.1.0: a share of the pixel's Nyquist frequency
+        end = APODISATION[settings["kernel"]] * 0.5 / min(stack.spacing)
+        return coloured(ct_noise_power(*shape, end, False), white)
+    amplitudes = noise_amplitudes(stack.slices, stack.spacing, members)
+    first, second = (ct_noise_power(*shape, settings["cutoff_per_mm"], axis=axis) for axis in (0, 1))
+    # where folding puts both parts on one frequency, a quarter turn keeps them uncorrelated
+    turned = torch.stack([-white[..., 1], white[..., 0]], -1)
+    noise = coloured(first, turned).mul_(amplitudes[0].reshape(stack.whole))
+    return noise.addcmul_(coloured(second, white), amplitudes[1].reshape(stack.whole))
 
 
 def _thinned(image: torch.Tensor, call: Call) -> torch.Tensor:

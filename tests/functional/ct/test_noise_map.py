@@ -1,0 +1,61 @@
+"""The local amplitude of CT noise, against sums over rays written out in numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from monai_medaug.functional.ct.noise_map import noise_amplitudes
+from monai_medaug.functional.ct.projection import WATER_PER_MM
+
+
+def ellipse(rows: int, columns: int, spacing: tuple[float, float]) -> torch.Tensor:
+    """Water of 220 mm along rows by 320 mm along columns, in air."""
+    y = (torch.arange(rows) - (rows - 1) / 2)[:, None] * spacing[0]
+    x = (torch.arange(columns) - (columns - 1) / 2) * spacing[1]
+    inside = (y / 110) ** 2 + (x / 160) ** 2 < 1
+    return torch.where(inside, 0.0, -1000.0)[None, None]
+
+
+@pytest.mark.parametrize(("size", "spacing"), [((500, 500), (0.9, 0.9)), ((150, 225), (3.0, 2.0))])
+def test_ellipse_against_the_lengths_of_all_rays(size, spacing):
+    """Centre, rims and air, within 20 % of the sum over 180 exact rays; air to soft tissue about one half."""
+    amplitudes = noise_amplitudes(ellipse(*size, spacing), spacing, 1)
+    found = amplitudes.square().mean(0).sqrt()[0, 0]
+
+    def exact(y: float, x: float) -> float:
+        angle = np.deg2rad(np.arange(180))
+        half = np.hypot(110 * np.cos(angle), 160 * np.sin(angle))  # of the shadow, from the first axis
+        shadow = y * np.cos(angle) + x * np.sin(angle)
+        longest = 2 * 110 * 160 / half
+        length = longest * np.sqrt(np.clip(1 - (shadow / half) ** 2, 0, None))
+        return float(np.sqrt(np.mean(np.exp(WATER_PER_MM * (length - longest / 2)))))
+
+    def at(y: float, x: float) -> float:
+        return float(found[round(y / spacing[0] + size[0] / 2), round(x / spacing[1] + size[1] / 2)])
+
+    for place in ((0, 140), (90, 0), (0, 195), (145, 0), (190, 190)):
+        assert at(*place) / at(0, 0) == pytest.approx(exact(*place) / exact(0, 0), rel=0.2), place
+    air = np.mean([at(0, 195), at(0, -195), at(145, 0), at(-145, 0)])
+    assert 0.45 < air / at(0, 0) < 0.6
+
+
+def test_noise_is_finest_across_the_long_paths():
+    """Flat rays through 320 mm bring frequencies along the rows' axis; turned by 90°, the axes change places."""
+    image = ellipse(200, 200, (2.0, 2.0))
+    first, second = noise_amplitudes(image, (2.0, 2.0), 1)[:, 0, 0]
+    assert first[100, 100] > 1.2 * second[100, 100]
+    turned = noise_amplitudes(image.transpose(2, 3), (2.0, 2.0), 1)[:, 0, 0]
+    torch.testing.assert_close(turned[0], second.T, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(turned[1], first.T, rtol=1e-4, atol=1e-4)
+
+
+def test_each_sample_has_unit_variance_in_its_tissue():
+    thin = torch.where(torch.arange(160) < 80, 0.0, -1000.0).expand(2, 1, 160, 160)
+    slices = torch.cat([ellipse(160, 160, (2.5, 2.5)), torch.full((1, 1, 160, 160), -3024.0), thin])
+    variance = noise_amplitudes(slices, (2.5, 2.5), 2).square().mean(0)
+    for own in (slice(0, 2), slice(2, 4)):
+        body = slices[own] > -300
+        assert float(variance[own][body].mean()) == pytest.approx(1, abs=0.03)
+    assert torch.isfinite(variance).all()
