@@ -437,6 +437,7 @@ class RandCTBeamHardeningd(RandomDictionaryOperation):
         keys: KeysCollection,
         amount: float | Sequence[float] = (0.2, 1),
         prob: float = 0.3,
+        body_mm: float = 280.0,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -454,6 +455,7 @@ class RandCTDosed(RandomDictionaryOperation):
         dose_fraction: float | Sequence[float] = (0.1, 1),
         photons: float = 1000000.0,
         electronic_noise: float = 5,
+        body_mm: float = 280.0,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -482,6 +484,7 @@ class RandCTMotiond(RandomDictionaryOperation):
         rotate_degrees: float | Sequence[float] = (0, 2),
         trajectory: str | None = None,
         prob: float = 0.3,
+        body_mm: float = 280.0,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -495,6 +498,7 @@ class RandCTRingd(RandomDictionaryOperation):
         elements: float = 0.1,
         drift: float = 0.2,
         prob: float = 0.2,
+        isocentre_mm: Sequence[float] | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
