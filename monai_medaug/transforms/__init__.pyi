@@ -631,7 +631,7 @@ class RandThickSliced(RandomDictionaryOperation):
         self,
         keys: KeysCollection,
         thickness_mm: float | Sequence[float] = (3, 8),
-        axis: str | int | None = "slice",
+        axis: str | int | None = "through",
         profile: str = "gaussian",
         noise: float | Sequence[float] = 0,
         prob: float = 0.3,
