@@ -76,7 +76,7 @@ def augmentation_report(data: Any) -> Any:
         >>> from monai_medaug.transforms import RandHUContrast
         >>> image = RandHUContrast(factor=1.15, prob=1.0)(MetaTensor(torch.randn(1, 8, 8) * 100))
         >>> augmentation_report(image)["steps"][0]["params"]
-        {'factor': 1.15, 'pivot_hu': 0.0}
+        {'factor': 1.15, 'pivot_hu': 0.0, 'dense_only': True}
     """
     items = data if isinstance(data, Mapping) else {_ITEM: data}
     images = {str(k): v for k, v in items.items() if isinstance(v, MetaTensor)}

@@ -443,6 +443,7 @@ class RandCTBeamHardeningd(RandomDictionaryOperation):
         keys: KeysCollection,
         amount: float | Sequence[float] = (0.2, 1),
         prob: float = 0.3,
+        body_mm: float = 280.0,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -460,6 +461,7 @@ class RandCTDosed(RandomDictionaryOperation):
         dose_fraction: float | Sequence[float] = (0.1, 1),
         photons: float = 1000000.0,
         electronic_noise: float = 5,
+        body_mm: float = 280.0,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -489,6 +491,7 @@ class RandCTMotiond(RandomDictionaryOperation):
         rotate_degrees: float | Sequence[float] = (0, 2),
         trajectory: str | None = None,
         prob: float = 0.3,
+        body_mm: float = 280.0,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -502,6 +505,7 @@ class RandCTRingd(RandomDictionaryOperation):
         elements: float = 0.1,
         drift: float = 0.2,
         prob: float = 0.2,
+        isocentre_mm: Sequence[float] | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -635,7 +639,7 @@ class RandThickSliced(RandomDictionaryOperation):
         self,
         keys: KeysCollection,
         thickness_mm: float | Sequence[float] = (3, 8),
-        axis: str | int | None = "slice",
+        axis: str | int | None = "through",
         profile: str = "gaussian",
         noise: float | Sequence[float] = 0,
         prob: float = 0.3,

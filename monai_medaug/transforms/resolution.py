@@ -11,6 +11,7 @@ from monai_medaug.core.arguments import choice, span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
+from monai_medaug.core.tensors import say_once
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.padded import padding_levels
@@ -35,9 +36,10 @@ class RandThickSlice(RandomOperation):
     Args:
         thickness_mm: range of the slice thickness, the full width at half maximum of the profile, in mm. 3 to 8 mm
             spans clinical body CT and 2D MRI.
-        axis: ``"slice"``: the array axis nearest to the scanner's axis (the world's third), the last without an affine;
-            in 2D the one nearest to it if within 45°, else the first. ``"through"``: the same in 3D; a 2D image stays
-            unchanged. A number: that spatial axis. None draws one.
+        axis: ``"through"``: across the slices, the array axis nearest to the scanner's axis (the world's third), the
+            last without an affine; a single slice stays unchanged, which is said once. ``"slice"``: the same in 3D; in
+            2D the axis nearest to the scanner's if within 45°, as in a reformatted image, else the first. A number:
+            that spatial axis. None draws one.
         profile: ``"gaussian"``, for selective pulses and helical CT, or ``"trapezoid"``, nearer to a box.
         noise: range of the standard deviation of white noise in the thick slices, in the image's units.
         prob: probability of applying it.
@@ -61,12 +63,12 @@ class RandThickSlice(RandomOperation):
     gallery = GalleryEntry(({"axis": 1},), "The thick axis is vertical, as in a reformatted slice.")
     phrases = {"thickness_mm": "slices of {:.1f} mm"}
     identity = {"thickness_mm": 0.0, "noise": 0.0}
-    example_arguments = {"thickness_mm": (12.0, 20.0)}
+    example_arguments = {"thickness_mm": (12.0, 20.0), "axis": "slice"}
 
     def __init__(
         self,
         thickness_mm: float | Sequence[float] = (3, 8),
-        axis: str | int | None = "slice",
+        axis: str | int | None = "through",
         profile: str = "gaussian",
         noise: float | Sequence[float] = 0,
         prob: float = 0.3,
@@ -104,6 +106,10 @@ class RandThickSlice(RandomOperation):
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         axes = _thick_axes_of(call)
         background = background_to_keep(image, call, least_values(image)) if call.settings.get("keep_zeros") else None
+        if any(a is None or grid.shape[a] == 1 for a, grid in zip(axes, call.grids, strict=True)):
+            say_once(
+                "RandThickSlice leaves a single slice unchanged: its thickness lies across it; axis names one within"
+            )
         out = image.clone() if None in axes else torch.empty_like(image)
         for axis in {a for a in axes if a is not None}:
             members = [i for i, a in enumerate(axes) if a == axis]

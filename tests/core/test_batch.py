@@ -136,7 +136,7 @@ def test_chains_of_each_sample(make):
     more = {"num_transforms": (1, 3), "replace": True} if make is SomeOf else {}
     chosen = make([RandHUContrastd("image", factor=f, pivot_hu=0, prob=1.0) for f in (2.0, 3.0, 5.0)], **more)
     data = [
-        {"image": MetaTensor(torch.full((1, 4, 4), -1000.0).index_fill(2, torch.tensor([0]), 7.0))} for _ in range(12)
+        {"image": MetaTensor(torch.full((1, 4, 4), -1000.0).index_fill(2, torch.tensor([0]), 150.0))} for _ in range(12)
     ]
     out = Batched(chosen).set_random_state(1)(list_data_collate(data))
     orders = set()
@@ -147,7 +147,7 @@ def test_chains_of_each_sample(make):
         order = last["extra_info"]["applied_order"]
         assert [r["extra_info"]["params"]["factor"] for r in applied] == [(2.0, 3.0, 5.0)[i] for i in order]
         product = float(torch.tensor([(2.0, 3.0, 5.0)[i] for i in order]).prod())
-        assert float(sample["image"][0, 0, 0]) == pytest.approx(7 * product, rel=1e-5)
+        assert float(sample["image"][0, 0, 0]) == pytest.approx(50 + 100 * product, rel=1e-5)
         orders.add(tuple(order))
         back = chosen.inverse(copy.deepcopy(sample))
         assert back["image"].applied_operations == []

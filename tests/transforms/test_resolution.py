@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ from monai.data import MetaTensor
 
 from monai_medaug.core.batch import Batched
 from monai_medaug.transforms.resolution import RandThickSlice
+from tests.notices import unsaid
 
 PROFILES = ["gaussian", "trapezoid"]
 
 
 def thick(data: Any, seed: int = 0, **arguments: Any) -> Any:
-    return RandThickSlice(**{"thickness_mm": 4.0, "prob": 1.0, **arguments}).set_random_state(seed)(data)
+    return RandThickSlice(**{"thickness_mm": 4.0, "axis": "slice", "prob": 1.0, **arguments}).set_random_state(seed)(
+        data
+    )
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -80,6 +84,19 @@ def test_the_axis_nearest_to_the_scanners(axis):
     affine[1, axis] = 0.4  # a tilted gantry
     assert changed_axes(thick(MetaTensor(image, affine=affine))) == [axis]
     assert changed_axes(thick(image, axis=axis)) == [axis]
+
+
+@pytest.mark.parametrize("shape", [(1, 30, 40), (1, 30, 40, 1)])
+def test_a_single_slice_has_no_thickness_to_change_which_is_said_once(shape):
+    image = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+    step = RandThickSlice(thickness_mm=6, prob=1.0)
+    unsaid()
+    with pytest.warns(UserWarning, match="leaves a single slice unchanged"):
+        assert torch.equal(step(image), image)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="RandThickSlice leaves")
+        assert torch.equal(step(image), image)
+        assert changed_axes(step(torch.randn(1, 40, 36, 44))) == [2]
 
 
 def test_axes_of_2d_images():

@@ -137,14 +137,21 @@ def metal_artefact(
 
 
 def ring_artefact(gain: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:
-    """Rings in HU of detector elements with a gain error: p changes by -ln(1 + gain) in all or some views.
+    """Rings in HU of detector elements with a gain error: p changes by -ln(1 + gain).
+
+    In a full turn the element at s measures each of its lines twice, the second time as -s: opposite views are
+    averaged. In half a turn it paints half a ring.
 
     Args:
-        gain: relative gain error (N, 1, views or 1, detectors).
+        gain: relative gain error (N, 1, 2 views, detectors) in the views of a full turn, or in those of half a turn;
+            one row stands for all views of a full turn.
         beam: geometry.
         window: apodisation of the reconstruction.
     """
-    change = -torch.log1p(gain).expand(-1, -1, beam.views, -1)
+    change = -torch.log1p(gain)
+    if gain.shape[2] != beam.views:
+        first, second = change.expand(-1, -1, 2 * beam.views, -1).chunk(2, 2)
+        change = (first + second.flip(-1)) / 2
     return hu_change(change, beam, window)
 
 

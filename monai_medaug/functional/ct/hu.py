@@ -11,6 +11,8 @@ from monai_medaug.functional.hounsfield import AIR_HU, PADDING_HU
 
 TISSUE_HU = -200.0
 
+_FULL_CONTRAST = 100.0  # from here above the pivot on, HU rise with the full factor
+
 BODY_HU = -300.0
 """Soft tissue, fat included, lies above; air and lung lie below."""
 
@@ -46,13 +48,29 @@ def hu_window(
 
 
 def hu_contrast(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor | float) -> torch.Tensor:
-    """Contrast about a pivot, HU + w (factor - 1) (HU - pivot); air stays air.
+    """Contrast of bone and iodine, HU + (factor - 1) e with the excess e of HU over soft tissue.
 
-    The weight w rises from 0 at -1000 HU to 1 at -200 HU: another tube voltage scales tissue and bone relative to
-    water, but air is -1000 HU by definition, and lung is a mixture.
+    With x = HU - pivot: e = 0 below 0, x² / 200 up to 100 HU, x - 50 above. So what lies above soft tissue of 50 HU is
+    scaled, without a bend that would shift the mean of noisy water; order is kept for any factor above 0.
 
     Example:
-        >>> hu_contrast(torch.tensor([-2048.0, -1000.0, 0.0, 100.0]), torch.tensor(1.15), torch.tensor(0.0))
+        >>> hu_contrast(torch.tensor([-950.0, -100.0, 0.0, 50.0, 250.0]), torch.tensor(1.1), torch.tensor(0.0))
+        tensor([-950.0000, -100.0000,    0.0000,   51.2500,  270.0000])
+    """
+    above = (image - pivot).clamp_(min=0)
+    low = above.clamp(max=_FULL_CONTRAST)
+    # the integral of a slope that rises from 0 to 1 over the first 100 HU
+    excess = above.sub_(low).addcmul_(low, low, value=0.5 / _FULL_CONTRAST)
+    return torch.addcmul(image, excess, torch.as_tensor(factor - 1).to(image))
+
+
+def hu_stretch(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor | float) -> torch.Tensor:
+    """The contrast of the first version, for its records: HU + w (factor - 1) (HU - pivot), lung and fat included.
+
+    The weight w rises from 0 at -1000 HU to 1 at -200 HU.
+
+    Example:
+        >>> hu_stretch(torch.tensor([-2048.0, -1000.0, 0.0, 100.0]), torch.tensor(1.15), torch.tensor(0.0))
         tensor([-2048., -1000.,     0.,   115.])
     """
     weight = (image - AIR_HU).div_(TISSUE_HU - AIR_HU).clamp_(0, 1)

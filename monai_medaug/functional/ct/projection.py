@@ -1,7 +1,7 @@
 """Parallel-beam projection of slices, its exact adjoint and filtered back-projection.
 
-A slice (rows, columns) with a spacing in mm is centred on the rotation axis; its first axis is y, its second x. In view
-``theta`` the detector position s (mm from the centre) measures the line ``x cos(theta) + y sin(theta) = s``. Line
+A slice (rows, columns) has a spacing in mm; its first axis is y, its second x, both counted from the rotation axis. In
+view ``theta`` the detector position s (mm from the axis) measures the line ``x cos(theta) + y sin(theta) = s``. Line
 integrals follow Joseph's method (P. M. Joseph, IEEE Trans. Med. Imaging 1982): linear interpolation on each row, or on
 each column for steep views, times the length of the step. `ParallelBeam.adjoint` is the exact transpose, so that both
 are differentiable; `ParallelBeam.fbp` uses pixel-driven back-projection.
@@ -51,8 +51,10 @@ class ParallelBeam:
         shape: rows and columns.
         spacing: in mm along rows and columns.
         views: number of views, evenly over 180°.
-        detectors: number of detector elements; None covers the slice's diagonal.
+        detectors: number of detector elements; None covers the slice.
         detector_spacing: in mm; None is the finer pixel spacing.
+        centre: the rotation axis in mm from the middle of the slice, along rows and columns.
+        field: rows and columns that `fbp` reconstructs, in the middle of the slice; None is the whole slice.
 
     Example:
         >>> beam = ParallelBeam((32, 32), (1.0, 1.0), views=48)
@@ -68,6 +70,8 @@ class ParallelBeam:
     views: int = 360
     detectors: int | None = None
     detector_spacing: float | None = None
+    centre: tuple[float, float] = (0.0, 0.0)
+    field: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if min(self.shape) < 1 or min(self.spacing) <= 0 or self.views < 1:
@@ -90,7 +94,13 @@ class ParallelBeam:
         """Number of detector elements."""
         if self.detectors is not None:
             return self.detectors
-        return math.ceil(math.hypot(*(n * s for n, s in zip(self.shape, self.spacing, strict=True))) / self.pitch) + 1
+        sides = zip(self.shape, self.spacing, self.centre, strict=True)
+        return math.ceil(math.hypot(*(n * s + 2 * abs(c) for n, s, c in sides)) / self.pitch) + 1
+
+    def _axis(self, shape: tuple[int, int]) -> tuple[float, float]:
+        """Row and column of the rotation axis in a part of this shape in the middle of the slice."""
+        (rows, columns), (y, x), (dy, dx) = shape, self.centre, self.spacing
+        return (rows - 1) / 2 + y / dy, (columns - 1) / 2 + x / dx
 
     @cached_property
     def _rays(self) -> tuple[_Lines, _Lines]:
@@ -98,19 +108,19 @@ class ParallelBeam:
         cos, sin = np.cos(self.angles), np.sin(self.angles)
         along_rows = np.abs(cos) >= np.abs(sin)
         middle = (self.width - 1) / 2 * self.pitch
-        (rows, columns), (dy, dx) = self.shape, self.spacing
+        (row, column), (dy, dx) = self._axis(self.shape), self.spacing
         with np.errstate(divide="ignore", invalid="ignore"):
-            # on row r at y: x = (s - y sin) / cos, in columns from the first
+            # on row r at y from the axis: x = (s - y sin) / cos, in columns from the first
             flat = _Lines(
                 np.flatnonzero(along_rows),
-                ((-middle + (rows - 1) / 2 * dy * sin) / cos) / dx + (columns - 1) / 2,
+                ((-middle + row * dy * sin) / cos) / dx + column,
                 -dy * sin / cos / dx,
                 self.pitch / cos / dx,
                 dy / np.abs(cos),
             )
             steep = _Lines(
                 np.flatnonzero(~along_rows),
-                ((-middle + (columns - 1) / 2 * dx * cos) / sin) / dy + (rows - 1) / 2,
+                ((-middle + column * dx * cos) / sin) / dy + row,
                 -dx * cos / sin / dy,
                 self.pitch / sin / dy,
                 dx / np.abs(sin),
@@ -126,7 +136,7 @@ class ParallelBeam:
         return _Adjoint.apply(sinogram, self)
 
     def fbp(self, sinogram: torch.Tensor, window: str = "ramp") -> torch.Tensor:
-        """Filtered back-projection: the image whose line integrals these are, (B, C, rows, columns).
+        """Filtered back-projection: the image whose line integrals these are, (B, C, rows, columns) of the field.
 
         Args:
             sinogram: (B, C, views, detectors).
@@ -262,9 +272,10 @@ def _back_projected(filtered: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
     compiled = loops(_LOOPS, filtered, dtypes=[torch.float32])
     lanes = compiled is not None and len(filtered) >= _LANES
     padded = _arranged(torch.nn.functional.pad(filtered, (1, 1)), lanes)
-    (rows, columns), (dy, dx) = beam.shape, beam.spacing
+    (rows, columns), (dy, dx) = beam.field or beam.shape, beam.spacing
+    row, column = beam._axis((rows, columns))
     cos, sin = np.cos(beam.angles) / beam.pitch, np.sin(beam.angles) / beam.pitch
-    origin = (beam.width - 1) / 2 + 1 - (rows - 1) / 2 * dy * sin - (columns - 1) / 2 * dx * cos
+    origin = (beam.width - 1) / 2 + 1 - row * dy * sin - column * dx * cos
     out = _arranged(filtered.new_zeros(len(filtered), rows, columns), lanes)
     if compiled is not None:
         kernel = compiled.back_project_lanes if lanes else compiled.back_project

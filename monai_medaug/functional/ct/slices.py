@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,11 +10,13 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.ct.projection import ParallelBeam
+from monai_medaug.functional.ct.truncation import continued, margins, reach, touches_border
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.noise.white import white_noise
 
 _VIEWS = 360
 _ELEMENT_MM = 0.6  # at the isocentre; smaller ones would make noise finer than any scanner does
+_GANTRY_MM = 500.0
 _SLICES_AT_ONCE = 32  # whose sinograms are held at one time
 
 
@@ -30,6 +33,38 @@ def slice_axis(grid: VoxelGrid) -> int | None:
     return int(np.argmax(np.abs(directions[2])))
 
 
+def isocentre_offset(grid: VoxelGrid, isocentre_mm: Sequence[float]) -> tuple[float, float]:
+    """Where the rotation axis meets the middle slice, in mm from its middle along rows and columns.
+
+    Args:
+        grid: of the image.
+        isocentre_mm: x and y of the rotation axis in the grid's world; it is parallel to the third axis.
+
+    Raises:
+        ValueError: the axis does not cross the slices, or passes more than 500 mm away.
+
+    Example:
+        >>> isocentre_offset(VoxelGrid((11, 21)), (5.0, 40.0))
+        (0.0, 30.0)
+    """
+    axis = slice_axis(grid)
+    normal = 0 if axis is None else axis
+    plane = [a for a in range(3) if a != normal]
+    middle = (np.asarray(grid.size) - 1) / 2
+    centre = grid.matrix[:3, :3] @ middle + grid.matrix[:3, 3]
+    step = grid.matrix[:2, plane]  # world x and y along rows and columns: the axis meets the slice at any z
+    if abs(np.linalg.det(step)) < 0.1 * np.prod([grid.embedded_spacing[a] for a in plane]):
+        raise ValueError("isocentre_mm must be left out where the slices are not axial: the axis does not cross them")
+    index = np.linalg.solve(step, np.asarray(isocentre_mm) - centre[:2])
+    rows, columns = (float(i * grid.embedded_spacing[a]) for i, a in zip(index, plane, strict=True))
+    if max(abs(rows), abs(columns)) > _GANTRY_MM:
+        raise ValueError(
+            f"isocentre_mm must be within {_GANTRY_MM:g} mm of the slice's middle in the image's world coordinates, "
+            f"got {math.hypot(rows, columns):.0f} mm"
+        )
+    return rows, columns
+
+
 @dataclass(frozen=True)
 class SliceStack:
     """Samples of a batch as slices (N, 1, rows, columns), and the way back.
@@ -40,6 +75,7 @@ class SliceStack:
         spacing: in mm along rows and columns.
         slices: (N, 1, rows, columns); sample by sample, channel by channel.
         whole: shape (members, C, S, rows, columns) of the stack.
+        body_mm: diameter of the body that goes on where the slices end; 0 if they hold it.
     """
 
     members: list[int]
@@ -47,12 +83,39 @@ class SliceStack:
     spacing: tuple[float, float]
     slices: torch.Tensor
     whole: tuple[int, ...]
+    body_mm: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.slices.shape[2], self.slices.shape[3]
 
     @property
     def beam(self) -> ParallelBeam:
-        """The scanner of these slices: 360 views, detector elements of a pixel's width, at least 0.6 mm."""
-        shape = (self.slices.shape[2], self.slices.shape[3])
-        return ParallelBeam(shape, self.spacing, _VIEWS, detector_spacing=max(min(self.spacing), _ELEMENT_MM))
+        """The scanner that sees the slices as `body` gives them and reconstructs them as they are."""
+        if not self.body_mm:
+            return self.beam_about((0.0, 0.0))
+        rows, columns = (
+            n + 2 * m for n, m in zip(self.shape, margins(self.shape, self.spacing, self.body_mm), strict=True)
+        )
+        element = self._element
+        detectors = math.ceil(reach(self.shape, self.spacing, self.body_mm) / element) + 1
+        return ParallelBeam((rows, columns), self.spacing, _VIEWS, detectors, element, field=self.shape)
+
+    def beam_about(self, centre: tuple[float, float]) -> ParallelBeam:
+        """The scanner whose rotation axis lies at ``centre``, in mm from the middle along rows and columns.
+
+        It has 360 views in half a turn and detector elements of a pixel's width, at least 0.6 mm.
+        """
+        return ParallelBeam(self.shape, self.spacing, _VIEWS, None, self._element, centre)
+
+    @property
+    def _element(self) -> float:
+        return max(min(self.spacing), _ELEMENT_MM)
+
+    def body(self, some: slice) -> torch.Tensor:
+        """The slices of a range, continued beyond their border if tissue touches it."""
+        return continued(self.slices[some], self.spacing, self.body_mm) if self.body_mm else self.slices[some]
 
     def spread(self, values: Sequence[float]) -> torch.Tensor:
         """One value per sample of the batch as (N, 1, 1, 1)."""
@@ -70,18 +133,20 @@ class SliceStack:
         return volume[:, :, 0] if self.axis is None else torch.movedim(volume, 2, 2 + self.axis)
 
 
-def slice_stacks(image: torch.Tensor, grids: Sequence[VoxelGrid]) -> Iterator[SliceStack]:
-    """The batch (B, C, *spatial) as stacks, one for all samples of the same slice axis and spacing."""
+def slice_stacks(
+    image: torch.Tensor, grids: Sequence[VoxelGrid], body_mm: Sequence[float] | None = None
+) -> Iterator[SliceStack]:
+    """The batch (B, C, *spatial) as stacks, one for all samples of the same slice axis, spacing and ``body_mm``."""
     together: dict[tuple, list[int]] = {}
     for i, grid in enumerate(grids):
         axis = slice_axis(grid)
         spacing = tuple(round(s, 6) for a, s in enumerate(grid.spacing) if a != axis)
-        together.setdefault((axis, spacing), []).append(i)
-    for (axis, spacing), members in together.items():
+        together.setdefault((axis, spacing, body_mm[i] if body_mm else 0.0), []).append(i)
+    for (axis, spacing, body), members in together.items():
         part = image if len(members) == len(image) else image[members]
         volume = part[:, :, None] if axis is None else torch.movedim(part, 2 + axis, 2)
         slices = volume.reshape(-1, 1, *volume.shape[-2:])
-        yield SliceStack(members, axis, (spacing[0], spacing[1]), slices, tuple(volume.shape))
+        yield SliceStack(members, axis, (spacing[0], spacing[1]), slices, tuple(volume.shape), body)
 
 
 def change_slices(
@@ -89,6 +154,7 @@ def change_slices(
     grids: Sequence[VoxelGrid],
     change: Callable[[SliceStack], Callable[[slice], torch.Tensor]],
     at_once: int = _SLICES_AT_ONCE,
+    body_mm: float = 0.0,
 ) -> torch.Tensor:
     """Add to each slice the change that a function computes.
 
@@ -97,9 +163,11 @@ def change_slices(
         grids: one per sample.
         change: for a stack, returns a function that gives the change for a range of its slices.
         at_once: greatest number of slices in a range.
+        body_mm: diameter of the body, for the samples whose tissue touches the border; 0 takes each for whole.
     """
     out = torch.empty_like(image)
-    for stack in slice_stacks(image, grids):
+    bodies = [body_mm if body_mm and _is_cut(sample, grid) else 0.0 for sample, grid in zip(image, grids, strict=True)]
+    for stack in slice_stacks(image, grids, bodies):
         part = change(stack)
         changed = torch.empty_like(stack.slices)
         for first in range(0, len(changed), at_once):
@@ -107,3 +175,9 @@ def change_slices(
             changed[some] = stack.slices[some] + part(some).to(changed.dtype)
         out[stack.members] = stack.restored(changed)
     return out
+
+
+def _is_cut(sample: torch.Tensor, grid: VoxelGrid) -> bool:
+    """Whether tissue touches the border of a slice of a sample (C, *spatial)."""
+    axis = slice_axis(grid)
+    return touches_border(sample if axis is None else torch.movedim(sample, 1 + axis, 1))

@@ -23,8 +23,9 @@ from monai_medaug.functional.ct.hu import (
     half_spectrum_shape,
 )
 from monai_medaug.functional.ct.noise_map import noise_amplitudes
-from monai_medaug.functional.ct.slices import SliceStack, change_slices, slice_stacks
-from monai_medaug.functional.hounsfield import PADDING_HU
+from monai_medaug.functional.ct.slices import SliceStack, slice_stacks
+from monai_medaug.functional.ct.truncation import BODY_MM
+from monai_medaug.transforms.ct.acquisition import change_of_bodies
 from monai_medaug.transforms.ct.units import CTImage
 
 _WINDOWS = {"soft": "hann", "standard": "cosine", "sharp": "ramp"}
@@ -59,6 +60,8 @@ class RandCTDose(CTImage, RandomOperation):
         dose_fraction: range of a, in (0, 1]; 1 adds no noise (projection domain).
         photons: N0 per ray of the given scan, 1e4 to 1e7; thick slices collect more (projection domain).
         electronic_noise: standard deviation of the readout in photons, 3 to 10 (projection domain).
+        body_mm: diameter of the water-equivalent body assumed round a crop, whose border is tissue; an adult's trunk
+            has about 280, a head 200. Where the border is air it has no effect (projection domain).
 
     Raises:
         ValueError: an argument is out of its range, or the image cannot be in HU.
@@ -90,6 +93,7 @@ class RandCTDose(CTImage, RandomOperation):
         dose_fraction: float | Sequence[float] = (0.1, 1),
         photons: float = 1e6,
         electronic_noise: float = 5,
+        body_mm: float = BODY_MM,
     ) -> None:
         super().__init__(prob)
         self.domain = choice("domain", domain, ("image", "projection"))
@@ -100,6 +104,7 @@ class RandCTDose(CTImage, RandomOperation):
         self.dose_fraction = span("dose_fraction", dose_fraction, 1e-3, 1)
         self.photons = number("photons", photons, 1)
         self.electronic_noise = number("electronic_noise", electronic_noise, 0)
+        self.body_mm = number("body_mm", body_mm, 1, 1000)
 
     def draw(self) -> Params:
         name = "noise_hu" if self.domain == "image" else "dose_fraction"
@@ -114,7 +119,8 @@ class RandCTDose(CTImage, RandomOperation):
                 "slice_correlation": self.slice_correlation,
                 "floor_hu": FLOOR_HU,
             }
-        return {"kernel": self.kernel, "photons": self.photons, "electronic_noise": self.electronic_noise}
+        scan = {"photons": self.photons, "electronic_noise": self.electronic_noise, "body_mm": self.body_mm}
+        return {"kernel": self.kernel, **scan}
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
@@ -169,7 +175,7 @@ def _thinned(image: torch.Tensor, call: Call) -> torch.Tensor:
         window = _WINDOWS[call.settings["kernel"]]
         photons, electronic = (stack.slices.new_tensor(call.settings[n]) for n in ("photons", "electronic_noise"))
         return lambda some: thinning_noise(
-            stack.slices[some], white[some], fraction[some], photons, electronic, beam, window
+            stack.body(some), white[some], fraction[some], photons, electronic, beam, window
         )
 
-    return torch.where(image > PADDING_HU, change_slices(image, call.grids, change), image)
+    return change_of_bodies(image, call, change)

@@ -149,6 +149,25 @@ def test_a_bad_element_makes_a_ring_of_its_radius():
     assert abs(int(profile.argmax()) - offset) <= 1
 
 
+def test_a_full_turn_makes_full_rings_and_half_a_turn_half_ones():
+    """Mean over the lower and upper half of the ring of an element: equal in a full turn, of half the height."""
+    radius = torch.sqrt(X**2 + Y**2)
+    on = (radius > 18.5) & (radius < 21.5)
+
+    def halves(rows):
+        gain = torch.zeros(1, 1, rows, BEAM.width)
+        gain[..., round((BEAM.width - 1) / 2 + 20)] = 0.01  # 20 pixels from the axis
+        ring = ring_artefact(gain, BEAM, "cosine")[0, 0].abs()
+        return [float(ring[on & side].mean()) for side in (Y > 2, Y < -2)]
+
+    for rows in (1, 2 * BEAM.views):
+        lower, upper = halves(rows)
+        assert lower == pytest.approx(upper, rel=0.05)
+    strong, weak = halves(BEAM.views)
+    assert strong > 3 * weak
+    assert lower == pytest.approx(strong / 2, rel=0.15)
+
+
 def smooth_body() -> torch.Tensor:
     body = disc(45.0)[0, 0].numpy().copy()
     body[30:50, 60:66] = 500

@@ -16,6 +16,7 @@ from monai_medaug.functional.ct.hu import (
     ct_noise_power,
     half_spectrum_shape,
     hu_contrast,
+    hu_stretch,
     hu_window,
 )
 
@@ -107,7 +108,9 @@ def test_window_clips_and_maps_per_sample():
 def test_contrast_and_noise_leave_padding():
     image = torch.tensor([[-3024.0, -2048.0, -1400.0, -1399.0, -1000.0, -600.0, 0.0, 100.0]])
     scaled = hu_contrast(image, torch.tensor(2.0), torch.tensor(50.0))
-    np.testing.assert_allclose(scaled[0], [-3024, -2048, -1400, -1399, -1000, -925, -50, 150])
+    np.testing.assert_allclose(scaled[0], [-3024, -2048, -1400, -1399, -1000, -600, 0, 112.5])
+    stretched = hu_stretch(image, torch.tensor(2.0), torch.tensor(50.0))
+    np.testing.assert_allclose(stretched[0], [-3024, -2048, -1400, -1399, -1000, -925, -50, 150])
     noisy = add_hu_noise(image, torch.ones_like(image), torch.tensor(3.0))
     np.testing.assert_allclose(noisy[0], [-3024, -2048, -1400, -1396, -997, -597, 3, 103])
 

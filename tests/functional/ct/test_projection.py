@@ -128,3 +128,19 @@ def test_bad_arguments_are_named():
         ParallelBeam((4, 4), views=0)
     with pytest.raises(ValueError, match="window"):
         filter_views(torch.zeros(1, 1, 2, 5), 1.0, "butterworth")
+
+
+def test_the_rotation_axis_may_lie_aside_and_the_field_be_smaller():
+    """Against the same slice in a larger one whose middle is the axis."""
+    part = torch.rand(1, 1, 20, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    whole = torch.zeros(1, 1, 60, 50, dtype=torch.float64)
+    whole[..., 34:54, 2:32] = part  # its middle at (43.5, 16.5), the axis at (29.5, 24.5)
+    aside = ParallelBeam((20, 30), (2.0, 1.0), 40, 99, 1.0, centre=(-28.0, 8.0))
+    large = ParallelBeam((60, 50), (2.0, 1.0), 40, 99, 1.0)
+    sinogram = aside.project(part)
+    torch.testing.assert_close(sinogram, large.project(whole))
+    back = large.fbp(sinogram)
+    torch.testing.assert_close(aside.fbp(sinogram), back[..., 34:54, 2:32])
+    inner = ParallelBeam((60, 50), (2.0, 1.0), 40, 99, 1.0, field=(40, 30))
+    torch.testing.assert_close(inner.fbp(sinogram), back[..., 10:50, 10:40])
+    assert ParallelBeam((20, 30), centre=(5.0, -3.0)).width == math.ceil(math.hypot(30, 36)) + 1

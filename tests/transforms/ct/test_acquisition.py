@@ -1,12 +1,27 @@
 """CT artefacts and the projection domain of dose, through the public transforms."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.data.utils import list_data_collate
 
-from monai_medaug.transforms import RandCTBeamHardening, RandCTDose, RandCTMotion, RandCTRing, augmentation_report
-from monai_medaug.transforms.ct.acquisition import TRAJECTORIES, pose_course
+from monai_medaug.functional.ct.acquisition import beam_hardening, hu_change
+from monai_medaug.functional.ct.slices import change_slices
+from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.transforms import (
+    Batched,
+    RandCTBeamHardening,
+    RandCTDose,
+    RandCTMotion,
+    RandCTRing,
+    augmentation_report,
+    replay,
+)
+from monai_medaug.transforms.ct.acquisition import TRAJECTORIES, WINDOW, pose_course
+from tests.notices import unsaid
 
 N = 64
 Y, X = torch.meshgrid(torch.arange(N) - 31.5, torch.arange(N) - 31.5, indexing="ij")
@@ -75,10 +90,124 @@ def test_dose_report_and_slices():
     assert "noise_hu" not in params
 
 
+# ---- crops -----------------------------------------------------------------------------------------------------
+
+SIDE = torch.arange(256) - 127.5
+TRUNK = torch.where((1.6 * SIDE / 110)[:, None] ** 2 + (1.6 * SIDE / 160) ** 2 < 1, 50.0, -1000.0)[None]
+MIDDLE = (slice(None), slice(88, 168), slice(88, 168))  # 128 mm
+MM = torch.diag(torch.tensor([1.6, 1.6, 1.0, 1.0])).double()
+
+
+def crop_of_a_trunk() -> MetaTensor:
+    return MetaTensor(TRUNK[MIDDLE].clone(), affine=MM)
+
+
+def test_noise_in_a_crop_is_that_of_the_whole_body():
+    dose = RandCTDose(domain="projection", dose_fraction=0.1, prob=1.0)
+    whole, crop = MetaTensor(TRUNK, affine=MM), crop_of_a_trunk()
+    of_whole = float((dose.set_random_state(0)(whole) - whole).as_tensor()[MIDDLE].std())
+    of_crop = float((dose.set_random_state(0)(crop) - crop).as_tensor().std())
+    assert of_crop == pytest.approx(of_whole, rel=0.25)
+
+
+def test_motion_of_a_homogeneous_crop_leaves_it_homogeneous():
+    crop = crop_of_a_trunk()
+    for seed in range(3):
+        moved = RandCTMotion(shift_mm=3, rotate_degrees=2, prob=1.0).set_random_state(seed)(crop)
+        change = (moved - crop).as_tensor().abs()
+        assert float(change.max()) < 30
+        assert float(change[:, 20:-20, 20:-20].max()) < 4
+
+
+@pytest.mark.parametrize("transform", [ALL[0], ALL[1], ALL[2]], ids=lambda t: type(t).__name__)
+def test_a_crop_in_a_batch_is_changed_as_alone_and_said_once(transform):
+    padded = torch.nn.functional.pad(HEAD[None], (8, 8, 8, 8), value=-1000.0)
+    crop, head = crop_of_a_trunk(), MetaTensor(padded, affine=MM)
+    unsaid()
+    with pytest.warns(UserWarning, match="tissue touches the border of a CT slice"):
+        batch = Batched(transform).set_random_state(5)(list_data_collate([head, crop]))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="tissue touches")
+        transform.set_random_state(5)
+        for i, image in enumerate((head, crop)):
+            torch.testing.assert_close(batch[i].as_tensor(), transform(image).as_tensor(), atol=2e-3, rtol=0)
+
+
+def test_rings_of_a_crop_have_their_centre_at_the_isocentre():
+    """Without arcs, a ring's pixels of one radius about the isocentre share their value, wherever the crop lies."""
+    crop = crop_of_a_trunk()
+    crop.affine = torch.tensor([[1.6, 0, 0, 10.0], [0, 1.6, 0, -150.0], [0, 0, 1, 0], [0, 0, 0, 1]]).double()
+    ring = RandCTRing(gain=0.01, elements=1, drift=0, prob=1.0, isocentre_mm=(0, 0)).set_random_state(0)(crop)
+    change = (ring - crop).as_tensor()[0]
+    index = torch.arange(80.0)
+
+    def explained(x0, y0):
+        radius = torch.hypot(1.6 * index[:, None] + 10 - x0, 1.6 * index - 150 - y0)
+        radius = (radius / 1.6).round().long()
+        count = torch.bincount(radius.ravel()).clamp_min(1)
+        mean = torch.zeros(len(count)).index_add_(0, radius.ravel(), change.ravel()) / count
+        return float(mean[radius].var() / change.var())
+
+    assert explained(0.0, 0.0) > 0.7
+    assert explained(10 + 63.2, -150 + 63.2) < 0.3
+
+
+def test_rings_of_a_crop_lie_about_a_random_axis_and_those_of_a_whole_slice_about_its_middle():
+    def axis(image):
+        change = (rings(image) - image)[0]
+        flipped = torch.flip(change, (0, 1))
+        return float((change * flipped).mean() / change.square().mean())
+
+    rings = RandCTRing(gain=0.01, elements=1, drift=0, prob=1.0).set_random_state(0)
+    whole = torch.full((1, 96, 96), -1000.0)
+    whole[:, 20:76, 20:76] = 0
+    assert axis(whole) > 0.9
+    assert abs(np.mean([axis(torch.zeros(1, 96, 96)) for _ in range(5)])) < 0.3
+
+
+def test_old_records_replay_without_a_body_and_with_half_rings():
+    crop = crop_of_a_trunk()
+    crop[:, :20, 30:50] = 900.0
+    for transform, moved in ((RandCTRing(gain=0.01, prob=1.0), "turn_degrees"), (ALL[2], "body_mm")):
+        report = augmentation_report(transform.set_random_state(0)(crop))
+        new = replay(crop, report).as_tensor()
+        params = report["steps"][0]["params"]
+        assert moved in params
+        for name in ("aside", "turn_degrees", "body_mm"):
+            params.pop(name, None)
+        old = replay(crop, report).as_tensor()
+        assert float((old - new).abs().max()) > 1
+        grid = VoxelGrid((80, 80), MM.tolist())
+        expected = change_slices(crop.as_tensor()[None], [grid], as_before(transform, params))
+        torch.testing.assert_close(old, expected[0], atol=1e-3, rtol=0)
+
+
+def as_before(transform, params):
+    """The change that the first version made."""
+
+    def hardened(stack):
+        return lambda some: beam_hardening(stack.slices[some], torch.tensor(params["amount"]), stack.beam, WINDOW)
+
+    def ringed(stack):
+        beam = stack.beam
+        generator = torch.Generator().manual_seed(params["seed"])
+        error, count = torch.zeros(beam.width), round(0.1 * beam.width)
+        off = torch.randperm(beam.width, generator=generator)[:count]
+        error[off] = params["gain"] * torch.randn(count, generator=generator)
+        gain = error * (1 - 0.2 * (torch.linspace(0, 1, beam.views)[:, None] < params["onset"]))
+        return lambda some: hu_change(-torch.log1p(gain)[None, None], beam, WINDOW)
+
+    return ringed if isinstance(transform, RandCTRing) else hardened
+
+
 def test_bad_arguments_are_named():
     for make, name in (
         (lambda: RandCTMotion(trajectory="jump"), "trajectory"),
         (lambda: RandCTRing(drift=2), "drift"),
+        (lambda: RandCTRing(isocentre_mm=3), "isocentre_mm"),
+        (lambda: RandCTRing(isocentre_mm=(1, 2, 3)), "isocentre_mm"),
+        (lambda: RandCTRing(isocentre_mm=(0, float("nan"))), "isocentre_mm"),
+        (lambda: RandCTMotion(body_mm=0), "body_mm"),
         (lambda: RandCTDose(domain="fourier"), "domain"),
         (lambda: RandCTDose(domain="projection", kernel="white"), "kernel"),
         (lambda: RandCTDose(domain="projection", dose_fraction=(0, 1)), "dose_fraction"),

@@ -100,9 +100,37 @@ def test_contrast_is_the_recorded_factor_about_the_pivot(pivot):
         out = transform(MetaTensor(HU))
         factor = params_of(out)["factor"]
         assert 0.5 <= factor <= 2
-        fading = np.clip((HU.numpy() + 1000) / 800, 0, 1)  # air stays
-        expected = HU.numpy() + fading * (factor - 1) * (HU.numpy() - pivot)
+        above = np.maximum(HU.numpy() - pivot, 0)
+        excess = np.where(above < 100, above**2 / 200, above - 50)
+        expected = HU.numpy() + (factor - 1) * excess
         np.testing.assert_allclose(out.numpy(), expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.15])
+def test_contrast_acts_on_bone_and_iodine_alone(factor):
+    """Means over noise of 20 HU: water, lung and fat within 2 HU; bone and enhanced vessels by the factor."""
+    noise = 20 * torch.randn(20000, generator=torch.Generator().manual_seed(0))
+    change = RandHUContrast(factor=factor, prob=1.0)
+    for tissue in (-950.0, -850.0, -600.0, -100.0, 0.0, 40.0):
+        image = (tissue + noise).reshape(1, 100, 200)
+        assert abs(float((change(image) - image).mean())) < 2
+    for tissue in (250.0, 1000.0):
+        image = (tissue + noise).reshape(1, 100, 200)
+        assert float((change(image) - image).mean()) == pytest.approx((factor - 1) * (tissue - 50), rel=0.01)
+
+
+@pytest.mark.parametrize("factor", [0.05, 0.5, 3.0])
+def test_contrast_keeps_the_order_of_values(factor):
+    ramp = torch.linspace(-1024, 3071, 4096)[None, None]
+    assert bool((RandHUContrast(factor=factor, prob=1.0)(ramp).diff() > 0).all())
+
+
+def test_an_old_contrast_record_replays_as_it_was_made():
+    image = MetaTensor(torch.tensor([[[-600.0, -100.0, 40.0, 500.0]]]))
+    report = augmentation_report(RandHUContrast(factor=1.15, prob=1.0)(image))
+    del report["steps"][0]["params"]["dense_only"]
+    old = replay(image, report).as_tensor()
+    torch.testing.assert_close(old, torch.tensor([[[-600 - 0.5 * 90, -115.0, 46.0, 575.0]]]))
 
 
 def test_contrast_of_one_changes_nothing():

@@ -1,0 +1,75 @@
+"""Slices whose border cuts through the body, as training crops and narrow fields of view do."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from monai_medaug.functional.ct.hu import AIR_HU, BODY_HU, PADDING_HU
+
+BODY_MM = 280.0
+"""Water-equivalent diameter of an adult's trunk; a head with its skull has about 200."""
+_TOUCHING = 0.02  # least share of the border that is tissue; less is a table, a line or noise
+_BEYOND_MM = 20.0  # at least this far the slice goes on, for a body that is wider than the assumed one
+_FADE_MM = 10.0  # over which border values become water or air, and over which the assumed body ends
+_LUNG_HU = -900.0  # air lies below, lung above
+_AROUND_MM = 20.0  # width over which border values decide between body and air
+
+
+def touches_border(slices: torch.Tensor) -> bool:
+    """Whether tissue lies at the border of a slice (..., rows, columns).
+
+    Example:
+        >>> touches_border(torch.zeros(1, 8, 8)), touches_border(torch.full((1, 8, 8), -1000.0))
+        (True, False)
+    """
+    border = torch.cat([slices[..., 0, :], slices[..., -1, :], slices[..., 0], slices[..., -1]], dim=-1)
+    return bool(((border > BODY_HU).sum(-1) > _TOUCHING * border.shape[-1]).any())
+
+
+def margins(shape: tuple[int, int], spacing: tuple[float, float], body_mm: float) -> tuple[int, int]:
+    """Rows and columns to add at each side."""
+    rows, columns = (math.ceil(max((body_mm - n * s) / 2, _BEYOND_MM) / s) for n, s in zip(shape, spacing, strict=True))
+    return rows, columns
+
+
+def reach(shape: tuple[int, int], spacing: tuple[float, float], body_mm: float) -> float:
+    """Diameter in mm of the circle that holds a continued slice."""
+    return max(body_mm, math.hypot(*(n * s for n, s in zip(shape, spacing, strict=True))) + 2 * _BEYOND_MM)
+
+
+def continued(slices: torch.Tensor, spacing: tuple[float, float], body_mm: float) -> torch.Tensor:
+    """Slices continued beyond their border, within a disc of the assumed body and at least 20 mm.
+
+    Border values go over into water, or into air where the border is air, over a distance of 10 mm: what lies close
+    resembles the border, and the body's width is that of a plausible patient.
+
+    Args:
+        slices: in HU, (N, 1, rows, columns); padding counts as air.
+        spacing: in mm along rows and columns.
+        body_mm: diameter of the body.
+
+    Returns:
+        (N, 1, rows + 2 m, columns + 2 n) with the `margins` m and n.
+    """
+    shape = (slices.shape[2], slices.shape[3])
+    extra = margins(shape, spacing, body_mm)
+    clean = torch.where(slices > PADDING_HU, slices, AIR_HU)
+    body = (clean > _LUNG_HU).to(slices.dtype)
+    for axis in (0, 1):
+        half = round(_AROUND_MM / 2 / spacing[axis])
+        size, pad = ((2 * half + 1, 1), (half, 0)) if axis == 0 else ((1, 2 * half + 1), (0, half))
+        body = torch.nn.functional.avg_pool2d(body, size, 1, pad, count_include_pad=False)
+    sides = (extra[1], extra[1], extra[0], extra[0])
+    edge, far = (torch.nn.functional.pad(x, sides, mode="replicate") for x in (clean, (1 - body) * AIR_HU))
+    across = [
+        (torch.arange(n + 2 * m, device=slices.device, dtype=slices.dtype) - m - (n - 1) / 2).abs() * s
+        for n, m, s in zip(shape, extra, spacing, strict=True)
+    ]
+    outside = [(x - (n - 1) / 2 * s).clamp_min(0) for x, n, s in zip(across, shape, spacing, strict=True)]
+    away = torch.hypot(outside[0][:, None], outside[1])
+    inwards = torch.maximum(body_mm / 2 - torch.hypot(across[0][:, None], across[1]), _BEYOND_MM - away)
+    share = (inwards / _FADE_MM).clamp(0, 1)
+    beyond = AIR_HU + share * (torch.lerp(far, edge, torch.exp(-away / _FADE_MM)) - AIR_HU)
+    return torch.where(away > 0, beyond, edge)
