@@ -27,7 +27,7 @@ from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.functional.precision import computing_dtype
 
 MODES = ("bilinear", "nearest")
-PADDING_MODES = ("border", "zeros", "reflection")
+PADDING_MODES = ("border", "zeros", "reflection", "darkest", "brightest")
 _PADDING_CODES = {"border": 0, "zeros": 1, "reflection": 2}  # as in _numba_warp; a number is code 1
 _ROUNDED = 1e-5  # weights of eight neighbours sum to 1 up to this
 _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
@@ -55,6 +55,11 @@ class PullBack:
         if self._last.get("for") != (size, dtype):
             self._last.update({"for": (size, dtype), "coordinates": self._computed(size, dtype)})
         return self._last["coordinates"]
+
+    def of_sample(self, index: int) -> PullBack:
+        """The map of one sample."""
+        own = slice(index, index + 1)
+        return PullBack(self.lattice[own], self.source[own], self.mix[own], self.displacement[own])
 
     def _computed(self, size: tuple[int, int, int], dtype: torch.dtype) -> torch.Tensor:
         u = self.displacement.to(dtype)
@@ -93,8 +98,8 @@ def warp(
         image: (B, C, H, W) or (B, C, D, H, W). Float32 or float64 for ``"bilinear"``, any type for ``"nearest"``.
         pull_back: the map, for the same batch size.
         mode: ``"bilinear"`` (trilinear in 3D) or ``"nearest"`` (values are copied, never computed).
-        padding_mode: what lies outside: ``"border"``, ``"zeros"``, ``"reflection"`` about the outer voxel edges, or a
-            number, -1000 for air in HU.
+        padding_mode: what lies outside: ``"border"``, ``"zeros"``, ``"reflection"`` about the outer voxel edges, a
+            number, -1000 for air in HU, or ``"darkest"`` or ``"brightest"``, the least or greatest value of the sample.
 
     Between the padding of a CT (see `padding_levels`) and other values nothing is interpolated: the nearest is taken.
 
@@ -111,6 +116,13 @@ def warp(
         tensor([[    1.,     2., -1000.],
                 [    4.,     5., -1000.]])
     """
+    if padding_mode in ("darkest", "brightest"):
+        values = image if image.is_floating_point() else image.double()
+        fills = [float(s.amin() if padding_mode == "darkest" else s.amax()) for s in values]
+        if len(set(fills)) > 1:
+            each = (warp(image[i : i + 1], pull_back.of_sample(i), mode, fill) for i, fill in enumerate(fills))
+            return torch.cat([*each])
+        padding_mode = fills[0]
     volume = image.unsqueeze(2) if image.ndim == 4 else image
     if (compiled := loops("geometry._numba_warp", image, pull_back.displacement)) is not None:
         out = _warp_compiled(compiled, volume.contiguous(), pull_back, mode, padding_mode)

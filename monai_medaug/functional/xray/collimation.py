@@ -15,8 +15,11 @@ def collimation_change(
     leakage: torch.Tensor,
     spacing: torch.Tensor,
     depth: torch.Tensor,
-) -> torch.Tensor:
-    """Change of the attenuation behind the four blades of a collimator, up to ``depth`` in all.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Change of the attenuation behind the four blades of a collimator, up to ``depth`` in all, and the open field.
+
+    The field (B, 1, rows, columns) or (B, 1, rows, columns, 1) falls from 1 to 0 across the edge of each blade. A blade
+    with a share of 0 is out of sight.
 
     Args:
         attenuation: p, (B, C, rows, columns) or (B, C, rows, columns, radiographs).
@@ -39,7 +42,8 @@ def collimation_change(
         for side in (0, 1):
             edge_at = (extent * (0.5 - shares[:, 2 * axis + side]))[:, None, None]
             inside = edge_at + (position if side == 0 else -position)
-            field = field * torch.special.ndtr(inside / sigma)
+            open_side = (shares[:, 2 * axis + side] <= 0)[:, None, None]
+            field = field * torch.where(open_side, torch.ones_like(inside), torch.special.ndtr(inside / sigma))
     field = field[:, None] if attenuation.ndim == 4 else field[:, None, ..., None]
     change = -torch.log(leakage + (1 - leakage) * field)
-    return torch.minimum(change, (depth - attenuation).clamp_min(0))
+    return torch.minimum(change, (depth - attenuation).clamp_min(0)), field

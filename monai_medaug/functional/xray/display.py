@@ -6,7 +6,9 @@ T and return only the *change* of p, which is added to the image: without an eff
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -55,6 +57,36 @@ class DisplayScale:
         if not bool((self.linear > 0).any()):
             return out
         return torch.where(self.linear > 0, torch.addcmul(image, image - self.low, torch.expm1(-change)), out)
+
+
+def flat_black(attenuation: torch.Tensor) -> torch.Tensor:
+    """Where squares of 3 × 3 pixels (B, C, rows, columns, ...) show no attenuation at all, as a bool mask.
+
+    A detector gives no such area by itself: it is the shutter of the archive, or air that saturates the display. What
+    lies outside the image counts as black.
+
+    Example:
+        >>> p = torch.ones(1, 1, 5, 6)
+        >>> p[..., :4] = 0
+        >>> p[0, 0, 2, 5] = 0
+        >>> flat_black(p)[0, 0, 2].tolist()
+        [True, True, True, True, False, False]
+    """
+    dark = attenuation <= 0
+    inner = dark.clone()
+    for axis in (2, 3):
+        inner = _with_neighbours(inner, axis, torch.Tensor.logical_and_)
+    for axis in (2, 3):
+        inner = _with_neighbours(inner, axis, torch.Tensor.logical_or_)
+    return inner & dark
+
+
+def _with_neighbours(mask: torch.Tensor, axis: int, join: Callable[[torch.Tensor, torch.Tensor], Any]) -> torch.Tensor:
+    out, n = mask.clone(), mask.shape[axis]
+    if n > 1:
+        join(out.narrow(axis, 1, n - 1), mask.narrow(axis, 0, n - 1))
+        join(out.narrow(axis, 0, n - 1), mask.narrow(axis, 1, n - 1))
+    return out
 
 
 def robust_range(image: torch.Tensor) -> torch.Tensor:

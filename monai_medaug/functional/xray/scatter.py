@@ -8,21 +8,38 @@ import math
 import torch
 
 THICKNESS_CLASSES = 4
+_OBJECT = 20
 WIDTH_GROWTH = (0.6, 1.4)
 """Width of the scatter kernel of the thinnest and of the thickest class, as a share of the mean width."""
 
 _LAST_PHASE = 4.0  # frequencies at which a scatter kernel is below exp(-4² / 2) = 0.03 % are left out
 
 
+def object_share(attenuation: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
+    """How far a pixel lies behind the object: 0 in the open field, 1 from a twentieth of the greatest attenuation on.
+
+    Example:
+        >>> object_share(torch.tensor([0.0, 0.1, 3.0]), torch.tensor(4.0))
+        tensor([0.0000, 0.5000, 1.0000])
+    """
+    return (attenuation * (_OBJECT / depth)).clamp(0, 1)
+
+
 def scatter_share(
-    attenuation: torch.Tensor, depth: torch.Tensor, ratio: torch.Tensor, fwhm: torch.Tensor, spacing: torch.Tensor
+    attenuation: torch.Tensor,
+    depth: torch.Tensor,
+    ratio: torch.Tensor,
+    fwhm: torch.Tensor,
+    spacing: torch.Tensor,
+    whole: bool = False,
 ) -> torch.Tensor:
     """Scattered radiation on the detector as a share of the open field, by kernel superposition.
 
     A pencil beam through an attenuation p scatters with the amplitude ``p exp(-p)`` (Ohnesorge et al. 1999) and a
     spread that grows with thickness (Sun & Star-Lack 2010). So the beams are sorted into four classes of thickness by
     linear weights; each is convolved with a Gaussian, 0.6 to 1.4 times ``fwhm`` wide from the thinnest to the thickest,
-    with mirrored borders, and the sum is scaled to the ratio of total scatter to total primary.
+    with mirrored borders, and the sum is scaled to the ratio of total scatter to total primary behind the object, see
+    `object_share`: the open field, which may cover half of an image or none of it, does not count.
 
     The convolution multiplies cosine transforms, which imply mirrored borders; as the kernels are wide, only the lowest
     frequencies are computed.
@@ -30,9 +47,10 @@ def scatter_share(
     Args:
         attenuation: p, (B, C, rows, columns) or (B, C, rows, columns, radiographs).
         depth: greatest attenuation.
-        ratio: scatter-to-primary ratio, in total.
+        ratio: total scatter to total primary.
         fwhm: full width at half maximum in mm.
         spacing: of rows and columns in mm, (B, 2).
+        whole: the totals are those of the whole image.
 
     Returns:
         Scatter, of the attenuation's shape; 0 for a radiograph without an object.
@@ -56,8 +74,11 @@ def scatter_share(
         spectrum = part if spectrum is None else spectrum + part
     assert spectrum is not None
     scatter = (bases[0].T @ spectrum @ bases[1]).clamp_min(0)
-    total = scatter.sum((2, 3), keepdim=True)
-    scale = flat[1] * primary.sum((2, 3), keepdim=True) / torch.where(total > 0, total, torch.ones_like(total))
+    counted = torch.ones_like(p) if whole else object_share(p, flat[0])
+    total = (scatter * counted).sum((2, 3), keepdim=True)
+    scale = (
+        flat[1] * (primary * counted).sum((2, 3), keepdim=True) / torch.where(total > 0, total, torch.ones_like(total))
+    )
     scatter = scatter * torch.where(total > 0, scale, torch.zeros_like(scale))
     if attenuation.ndim == 5:
         scatter = scatter.unflatten(1, (attenuation.shape[1], -1)).movedim(2, -1)

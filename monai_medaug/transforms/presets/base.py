@@ -232,7 +232,8 @@ def build_preset(
     built: list[Any] = []
     for step, share, arguments in steps:
         if step is RandAffineElasticd:
-            outside = 0.0 if padding_mode == "zeros" or not isinstance(padding_mode, str) else padding_mode
+            values = not isinstance(padding_mode, str) or padding_mode in ("zeros", "darkest", "brightest")
+            outside = 0.0 if values else padding_mode
             arguments = {
                 "mode": ["bilinear"] * len(images) + ["nearest"] * flat,
                 "padding_mode": [padding_mode] * len(images) + [outside if ignore is None else ignore] * flat,

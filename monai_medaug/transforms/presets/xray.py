@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from monai.config import KeysCollection
 
+from monai_medaug.core.arguments import flag
 from monai_medaug.core.seeded import random_operations
 from monai_medaug.functional.xray.display import robust_range
 from monai_medaug.transforms.presets.base import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
@@ -21,13 +22,13 @@ _XRAY_STEPS: dict[str, Steps] = {
             1,
             {"rotate_degrees": 3, "translate_fraction": 0.02, "scale_fraction": 0.05, "elastic_mm": (0, 1)} | SMOOTH,
         ),
-        (RandXRayExposured, 1, {"factor": (0.85, 1.2), "photons": (1e4, 1e5)}),
+        (RandXRayExposured, 1, {"factor": (0.85, 1.2), "photons": (2e5, 2e6)}),
     ],
     "standard": [
         (RandAffineElasticd, 1, {"elastic_mm": (0, 3)} | SMOOTH),  # 5°, 5 % and 10 % are its defaults
         (RandXRayCollimationd, 0.2, {"share": (0, 0.1)}),
-        (RandXRayScatterd, 0.4, {"scatter_to_primary": (0.1, 1), "compensate": True}),
-        (RandXRayExposured, 1, {"photons": (3e3, 1e5)}),
+        (RandXRayScatterd, 0.4, {"scatter_to_primary": (0.1, 0.5), "photons": (5e4, 2e6)}),
+        (RandXRayExposured, 1, {"photons": (5e4, 2e6)}),
     ],
     "strong": [
         (
@@ -35,16 +36,22 @@ _XRAY_STEPS: dict[str, Steps] = {
             1,
             {"rotate_degrees": 15, "translate_fraction": 0.1, "scale_fraction": 0.2, "elastic_mm": (0, 6)} | SMOOTH,
         ),
-        (RandXRayCollimationd, 0.4, {}),
-        (RandXRayScatterd, 0.6, {"compensate": True}),
+        (RandXRayCollimationd, 0.4, {"share": (0, 0.15)}),
+        (RandXRayScatterd, 0.6, {"scatter_to_primary": (0.2, 0.7)}),
         (RandXRayExposured, 1, {"factor": (0.5, 2)}),
     ],
     "source": [
         # 0 to 20/255 of the open field, for an object with a mean transmission of 0.3
-        (RandXRayScatterd, 1, {"scatter_to_primary": (0, 20 / 255 / 0.3)}),
-        (RandXRayExposured, 1, {"factor": (0.7, 1.3)}),
+        (RandXRayScatterd, 1, {"scatter_to_primary": (0, 20 / 255 / 0.3), "compensate": False}),
+        (RandXRayExposured, 1, {"factor": (0.7, 1.3), "compensate": False}),
     ],
 }
+_PORTABLE: Steps = [
+    # at 80 to 100 kV against 120 with a grid, that is what its lack adds; a small dose, and a field set by hand
+    (RandXRayCollimationd, 1, {"share": (0, 0.15), "rotate_degrees": 6}),
+    (RandXRayScatterd, 1, {"scatter_to_primary": (0.3, 0.8), "photons": (2e4, 4e5)}),
+    (RandXRayExposured, 1, {"factor": (0.5, 1.5), "photons": (2e4, 4e5)}),
+]
 
 
 class XRayAugmentationPreset(AugmentationPreset):
@@ -70,9 +77,10 @@ def xray_augmentation(
     linear: bool = False,
     sample_key: str | None = None,
     seed: int = 0,
-    padding_mode: str | float = "border",
+    padding_mode: str | float = "black",
     ignore: float | None = None,
     allow_missing_keys: bool = False,
+    portable: bool = False,
 ) -> AugmentationPreset:
     """Augmentation of radiographs, in physical order: patient, collimator, scatter, exposure.
 
@@ -85,9 +93,9 @@ def xray_augmentation(
     exposure, its noise   all    all       all     0.7 to 1.3
     ====================  =====  ========  ======  =========================================
 
-    Each step is applied on its own with the table's share of ``prob``. Values may leave the original range, as in
-    another exposure. Put the preset before `NormalizeIntensityd` or `ScaleIntensityd`: noise and scatter follow from
-    the display scale.
+    Each step is applied on its own with the table's share of ``prob``. Exposure and scatter leave the level of the
+    display alone, except in "source"; black shutters and saturated air stay black. Put the preset before
+    `NormalizeIntensityd` or `ScaleIntensityd`: noise and scatter follow from the display scale.
 
     Args:
         keys: display images of the attenuation (C, rows, columns), of any bit depth; a stack along a third axis is
@@ -103,10 +111,13 @@ def xray_augmentation(
         sample_key: key of the sample's id. The draws then depend on ``seed``, the id and the epoch alone, not on the
             workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
-        padding_mode: what the geometry fills in from outside the image: ``"border"`` repeats the edge, in images and
-            masks alike; a number (as behind a collimator) fills the images, and masks get 0.
+        padding_mode: what the geometry fills in from outside the image: ``"black"``, as the shutter of an archive, and
+            masks get 0; a number does the same. ``"border"`` repeats the edge, in images and masks alike, and so smears
+            an arm or the abdomen to a bright slab; ``"reflection"`` mirrors ribs, devices and letters.
         ignore: value of the masks there, such as 255, for a loss that ignores it; None for none.
         allow_missing_keys: skip missing keys instead of raising a KeyError.
+        portable: a chest at the bedside, for ``"light"``, ``"standard"`` and ``"strong"``: their geometry, then always
+            (each with ``prob``) a field set by hand, the scatter without a grid, and few photons.
 
     Returns:
         A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
@@ -124,14 +135,20 @@ def xray_augmentation(
         >>> [step["name"] for step in report["steps"] if step["applied"]]
         ['RandAffineElasticd', 'RandXRayExposured']
     """
+    if flag("portable", portable) and strength == "source":
+        raise ValueError("portable must be False with strength 'source', got True")
     display: dict[str, Any] = {"inverted": inverted, "linear": linear}
     if value_range is not None:
         display["value_range"] = value_range
+    chosen = chosen_strength(_XRAY_STEPS, strength)
+    if portable:
+        chosen = [*(s for s in chosen if s[0] is RandAffineElasticd), *_PORTABLE]
     steps = [
         (step, share, arguments if step is RandAffineElasticd else {**arguments, **display})
-        for step, share, arguments in chosen_strength(_XRAY_STEPS, strength)
+        for step, share, arguments in chosen
     ]
     settings: dict[str, Any] = {"strength": strength, "prob": prob, "inverted": inverted, "linear": linear}
+    settings |= {"portable": True} if portable else {}
     if value_range is not None:
         settings["value_range"] = [float(v) for v in value_range]
     return build_preset(
@@ -144,7 +161,7 @@ def xray_augmentation(
         sample_key=sample_key,
         seed=seed,
         preset=XRayAugmentationPreset,
-        padding_mode=padding_mode,
+        padding_mode=("brightest" if inverted else "darkest") if padding_mode == "black" else padding_mode,
         ignore=ignore,
         allow_missing_keys=allow_missing_keys,
     )

@@ -12,7 +12,8 @@ from monai_medaug.core.arguments import flag, number, span, wide_span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.tensors import say_once
 from monai_medaug.functional.noise.white import white_noise
-from monai_medaug.functional.xray.display import DisplayScale, robust_range
+from monai_medaug.functional.xray.detector import detector_blur, detector_noise
+from monai_medaug.functional.xray.display import DisplayScale, flat_black, robust_range
 
 
 class Radiograph:
@@ -89,17 +90,40 @@ def photon_span(name: str, value: float | Sequence[float]) -> tuple[float, float
 
 
 def quantum_noise(random: Any, photons: tuple[float, float] | None) -> float:
-    """Relative noise of one pixel for a photon count drawn uniformly in the logarithm."""
+    """Relative noise of 1 mm² for a photon count drawn uniformly in the logarithm."""
     if photons is None:
         return 0.0
     return math.exp(-0.5 * random.uniform(math.log(photons[0]), math.log(photons[1])))
 
 
-def photon_noise(image: torch.Tensor, call: Call) -> torch.Tensor | None:
-    """Standard normal noise for the samples; None if no sample has noise."""
-    if not any(level > 0 for level in call.drawn("quantum_noise")):
-        return None
-    return white_noise(image.shape[1:], call.seeds(), image.device).to(image.dtype)
+def of_earlier_version(call: Call) -> bool:
+    """Whether a record was made when photons were counted per pixel, noise was white, and shutters got noise too."""
+    return "mtf50" not in call.settings
+
+
+def photon_noise(image: torch.Tensor, call: Call) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+    """Noise in the open field.
+
+    Returns:
+        Normal noise of unit variance, None if no sample has noise; its relative deviation q in a pixel; and the share
+        of the variance of white noise that the detector leaves, which q includes.
+    """
+    q = call.column("quantum_noise")
+    share = torch.ones_like(q)
+    spacings = [(float(g.spacing[0]), float(g.spacing[1])) for g in call.grids]
+    mtf50 = None if of_earlier_version(call) else call.settings["mtf50"]
+    if mtf50 is not None:
+        share = call.spread([detector_blur(s, mtf50)[2] for s in spacings])
+        q = q * (share / call.spread([s[0] * s[1] for s in spacings])).sqrt()
+    if not bool((q > 0).any()):
+        return None, q, share
+    white = white_noise(image.shape[1:], call.seeds(), image.device).to(image.dtype)
+    return (white if mtf50 is None else detector_noise(white, spacings, mtf50)), q, share
+
+
+def black_kept(attenuation: torch.Tensor, change: torch.Tensor, call: Call) -> torch.Tensor:
+    """The change of the attenuation, none where the image is flatly black, see `flat_black`."""
+    return change if of_earlier_version(call) else change.masked_fill(flat_black(attenuation), 0)
 
 
 def detector_spacing(call: Call) -> torch.Tensor:

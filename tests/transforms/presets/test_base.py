@@ -165,6 +165,7 @@ def test_radiographs_of_monochrome1():
         "inverted": True,
         "linear": False,
         "value_range": [0.0, 4095.0],
+        "padding_mode": "brightest",
     }
     with pytest.raises(ValueError, match="value_range"):
         xray_augmentation("image", value_range=(3, 3))

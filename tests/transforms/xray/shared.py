@@ -11,6 +11,7 @@ import pytest
 import torch
 
 DEPTH = 4.0
+AIR = 1e-5  # of an open field that is not flatly black, as a shutter is
 
 
 def seeded(cls: type, data: Any, seed: int = 0, **arguments: Any) -> Any:
@@ -38,6 +39,6 @@ def discs(*attenuations: float, size: int = 160) -> torch.Tensor:
     """Discs of these attenuations side by side in an open field, one pixel of depth 4, see `scale`."""
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     disc = (((y - size / 2) ** 2 + (x - size / 2) ** 2) < (size / 5) ** 2).float()
-    image = torch.cat([a * disc for a in attenuations], 1)[None]
+    image = torch.cat([a * disc + AIR * (1 - disc) for a in attenuations], 1)[None]
     image[0, 0, 0] = DEPTH
     return image

@@ -10,13 +10,13 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_medaug.transforms.xray import RandXRayCollimation, RandXRayScatter
+from monai_medaug.transforms.xray import Radiograph, RandXRayCollimation, RandXRayScatter
 
 from .shared import DEPTH, discs, scale, seeded
 
 
 def collimated(data: Any, seed: int = 0, **arguments: Any) -> Any:
-    settings = {"share": 0.1, "rotate_degrees": 0.0, "edge_mm": 2.0, "leakage": 0.05}
+    settings = {"share": 0.1, "rotate_degrees": 0.0, "edge_mm": 2.0, "leakage": 0.05, "shutter": False}
     return seeded(RandXRayCollimation, data, seed, **{**settings, **scale(data), **arguments})
 
 
@@ -65,3 +65,33 @@ def test_no_blades_and_constants(inverted):
 def test_other_bad_arguments_are_named(cls, arguments, name):
     with pytest.raises(ValueError, match=name):
         cls(**arguments)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_shutter_is_black_as_archives_hold_it(inverted):
+    image = Radiograph.example(2).repeat(1, 4, 4) + 50
+    image = 4000 - image if inverted else image
+    out = collimated(image, shutter=True, inverted=inverted, value_range=(0, 4000), edge_mm=0.0)
+    assert bool((out[:, :9] == (4000 if inverted else 0)).all())
+    assert torch.equal(out[:, 12:80, 12:70], image[:, 12:80, 12:70])
+
+
+def test_raw_data_show_the_blades():
+    counts = 5000 * torch.exp(-(Radiograph.example(2).repeat(1, 4, 4) + 50) / 1000)
+    out = collimated(counts, shutter=True, linear=True)
+    assert float(out[:, :9].mean()) < 0.1 * float(counts[:, :9].mean())
+
+
+def test_a_blade_of_no_share_is_out_of_sight():
+    image = discs(1.0) + 0.1
+    assert torch.equal(collimated(image, share=0.0, rotate_degrees=(3, 3), shutter=True), image)
+    eased = RandXRayCollimation(prob=1.0).set_random_state(0)
+    eased.strength = 0.0
+    assert torch.equal(eased(image), image)
+
+
+def test_no_rim_on_a_shutter_that_is_there():
+    image = Radiograph.example(2).repeat(1, 4, 4) + 50
+    image[:, :30] = 0
+    out = collimated(image, shutter=True, value_range=(0, 4000), edge_mm=3.0)
+    assert not out[:, :29].any()

@@ -11,13 +11,19 @@ import torch
 from monai.data import MetaTensor
 
 from monai_medaug.core.batch import Batched
+from monai_medaug.transforms import augmentation_report, replay
 from monai_medaug.transforms.xray import RandXRayCollimation, RandXRayScatter
 
-from .shared import DEPTH, discs, scale, seeded
+from .shared import AIR, DEPTH, discs, scale, seeded
 
 
 def scattered(data: Any, seed: int = 0, **arguments: Any) -> Any:
-    return seeded(RandXRayScatter, data, seed, **{"photons": math.inf, "fwhm_mm": 30.0, **scale(data), **arguments})
+    return seeded(
+        RandXRayScatter,
+        data,
+        seed,
+        **{"photons": math.inf, "fwhm_mm": 30.0, "mtf50": 1000, "compensate": False, **scale(data), **arguments},
+    )
 
 
 def primary_and_scatter(image: Any, out: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -31,14 +37,16 @@ def primary_and_scatter(image: Any, out: Any) -> tuple[np.ndarray, np.ndarray]:
 def test_scatter_to_primary_ratio(ratio, fwhm, spacing):
     image = MetaTensor(discs(1.0, 2.5, size=96), affine=torch.diag(torch.tensor([spacing, 2 * spacing, 1, 1]).double()))
     primary, scatter = primary_and_scatter(image, scattered(image, scatter_to_primary=ratio, fwhm_mm=fwhm))
-    assert scatter.sum() / primary.sum() == pytest.approx(ratio, rel=0.01)
+    behind = np.asarray(image) > 0.1
+    assert scatter[behind].sum() / primary[behind].sum() == pytest.approx(ratio, rel=0.01)
     assert scatter.min() > -1e-6
 
 
 def test_ratio_in_each_radiograph_of_a_stack():
     stack = torch.stack([discs(a, size=64)[0] for a in (0.5, 1.0, 3.0)], -1)[None]
     primary, scatter = primary_and_scatter(stack, scattered(stack, scatter_to_primary=0.7))
-    np.testing.assert_allclose(scatter.sum((1, 2)) / primary.sum((1, 2)), 0.7, rtol=0.01)
+    behind = np.asarray(stack) > 0.1
+    np.testing.assert_allclose((scatter * behind).sum((1, 2)) / (primary * behind).sum((1, 2)), 0.7, rtol=0.01)
     alone = scattered(stack[..., 1], scatter_to_primary=0.7, value_range=(0, DEPTH))
     torch.testing.assert_close(scattered(stack, scatter_to_primary=0.7)[..., 1], alone, atol=1e-5, rtol=0)
 
@@ -78,7 +86,9 @@ def test_scatter_takes_contrast_and_compensation_keeps_the_brightness():
     image = discs(1.5)
     out, level = (scattered(image, scatter_to_primary=1.0, compensate=c) for c in (False, True))
     assert float(out[0, 80, 80] - out[0, 5, 80]) < 0.7 * 1.5
-    torch.testing.assert_close(level - out, torch.full_like(out, math.log(2)))
+    behind = image > 0.1
+    assert float(level[behind].mean()) == pytest.approx(float(image[behind].mean()), abs=1e-3)
+    torch.testing.assert_close(level - out, (level - out).mean().expand_as(out), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("inverted", [False, True])
@@ -100,3 +110,35 @@ def test_scatter_of_a_batch_is_that_of_its_samples():
         for i in range(3):
             single = alone(MetaTensor(images[i], affine=affines[i])).as_tensor()
             torch.testing.assert_close(together[i].as_tensor(), single, atol=4e-6, rtol=0)
+
+
+@pytest.mark.parametrize("air", [20, 200])
+def test_the_open_field_does_not_count(air):
+    """The same body before little and much air, or beside a shutter, gets about the same scatter."""
+    body = discs(1.0, size=100)
+    wide = torch.full((1, 100 + air, 100 + air), AIR)
+    wide[:, :100, :100] = body
+    closed = torch.where(wide > AIR, wide, torch.zeros(()))
+    given = {"scatter_to_primary": 1.0, "value_range": (0, DEPTH)}
+    changes = [(scattered(image, **given) - image)[:, 40:60, 40:60] for image in (body, wide, closed)]
+    torch.testing.assert_close(changes[1], changes[0], atol=0.05, rtol=0)
+    torch.testing.assert_close(changes[2], changes[0], atol=0.05, rtol=0)
+
+
+def test_film_gets_darker_and_not_black():
+    """Half of the image is air, as in real radiographs: at a ratio of 2 the body keeps a third of its level."""
+    image = discs(3.0)
+    out = scattered(image, scatter_to_primary=2.0)
+    assert 0.3 * 3 < float(out[0, 70:90, 70:90].mean()) < 0.9 * 3
+
+
+def test_a_record_of_an_earlier_version_replays_with_the_ratio_of_the_whole():
+    image = MetaTensor(discs(1.5, size=80))
+    film = {"photons": math.inf, "compensate": False, "value_range": (0, DEPTH)}
+    report = augmentation_report(seeded(RandXRayScatter, image, scatter_to_primary=0.5, **film))
+    del report["steps"][0]["params"]["mtf50"]
+    primary, scatter = primary_and_scatter(image, replay(image, report))
+    assert scatter.sum() / primary.sum() == pytest.approx(0.5, rel=0.01)
+    report["steps"][0]["params"]["compensate"] = True
+    level = replay(image, report).as_tensor() + torch.log(torch.from_numpy(primary + scatter)).float()
+    torch.testing.assert_close(level, torch.full_like(level, math.log(1.5)), atol=1e-3, rtol=0)
