@@ -7,8 +7,9 @@ import math
 
 import torch
 
-from monai_medaug.functional.ct.hu import BODY_HU, PADDING_HU
+from monai_medaug.functional.ct.hu import BODY_HU
 from monai_medaug.functional.ct.projection import WATER_PER_MM
+from monai_medaug.functional.hounsfield import PADDING_HU
 
 _PIXELS = 32  # along the longer side of the smoothed slice
 _VIEWS = 8
@@ -41,7 +42,7 @@ def noise_amplitudes(slices: torch.Tensor, spacing: tuple[float, float], samples
     rows, columns = slices.shape[-2:]
     step = max(rows * spacing[0], columns * spacing[1]) / _PIXELS
     few = [min(n, max(1, round(n * s / step))) for n, s in zip((rows, columns), spacing, strict=True)]
-    coarse = torch.nn.functional.adaptive_avg_pool2d(clean, few).flatten(1)
+    coarse = torch.nn.functional.adaptive_avg_pool2d(clean, (few[0], few[1])).flatten(1)
     size = (rows * spacing[0] / few[0], columns * spacing[1] / few[1])
     weights, width = _view_weights((few[0], few[1]), size)
     weights = weights.to(coarse)

@@ -6,7 +6,8 @@ import math
 
 import torch
 
-from monai_medaug.functional.ct.hu import AIR_HU, BODY_HU, PADDING_HU
+from monai_medaug.functional.ct.hu import BODY_HU
+from monai_medaug.functional.hounsfield import AIR_HU, PADDING_HU
 
 BODY_MM = 280.0
 """Water-equivalent diameter of an adult's trunk; a head with its skull has about 200."""
