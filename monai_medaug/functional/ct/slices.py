@@ -166,7 +166,9 @@ def change_slices(
         body_mm: diameter of the body, for the samples whose tissue touches the border; 0 takes each for whole.
     """
     out = torch.empty_like(image)
-    bodies = [body_mm if body_mm and _touches_border(sample, grid) else 0.0 for sample, grid in zip(image, grids, strict=True)]
+    bodies = [
+        body_mm if body_mm and _touches_border(sample, grid) else 0.0 for sample, grid in zip(image, grids, strict=True)
+    ]
     for stack in slice_stacks(image, grids, bodies):
         part = change(stack)
         changed = torch.empty_like(stack.slices)
