@@ -227,7 +227,7 @@ def _finished(
         info |= {n: g.key for n, g in entry.given.items() if cls.inputs[n].kind != "any"}
         if cls.geometric:
             info |= {"mode": entry.mode, "padding": entry.padding}
-            if s in records and not isinstance(entry.padding, str) and entry.mode != "nearest":
+            if s in records and _is_value(entry.padding) and entry.mode != "nearest":
                 info["looks"] = _looks(out[s] if entry.batched else out)
         if cls.changes_grid and s in records:
             info["own_grid"] = plain_grid(entry.grid(s))
@@ -242,6 +242,11 @@ def _looks(image: torch.Tensor) -> list[float]:
     return [float(v) for v in values[:: max(1, len(values) // _LOOKS)].double()]
 
 
+def _is_value(padding: str | float) -> bool:
+    """Whether a padding is a value of the image it was meant for: a number, or its darkest or brightest."""
+    return padding not in ("border", "reflection", "zeros")
+
+
 def _padding_of(extra: Params, mode: str, tensor: torch.Tensor, inverse: bool) -> str | float:
     """What a record's operation fills in. An inverse fills with a number only the image that was filled with it.
 
@@ -249,7 +254,7 @@ def _padding_of(extra: Params, mode: str, tensor: torch.Tensor, inverse: bool) -
     of other values than the image has.
     """
     padding = extra.get("padding", "border")
-    if isinstance(padding, str) or not inverse:
+    if not inverse or not _is_value(padding):
         return padding
     if mode == "nearest":
         return 0.0

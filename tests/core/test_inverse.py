@@ -82,3 +82,11 @@ def test_an_image_with_noise_gets_its_padding():
     out = deform({"image": image()})
     out["image"] = out["image"] * 1.05 + 30 * torch.randn(1, 40, 36)
     assert float((deform.inverse(out)["image"] == -1000).float().mean()) > 0.01
+
+
+@pytest.mark.parametrize("padding", ["darkest", "brightest"])
+def test_predictions_do_not_get_their_own_brightest(padding):
+    chain = Compose([RandAffineElasticd("image", **{**MOVE, "padding_mode": padding}).set_random_state(1)])
+    for prediction, nearest in ((torch.full((1, 40, 36), 7, dtype=torch.uint8), True), (torch.ones(1, 40, 36), False)):
+        out = inverted(prediction, nearest, chain, {"image": image()})
+        assert float(out.min()) == 0

@@ -159,7 +159,9 @@ def test_noise_of_ct_goes_where_it_is_known_for_correlated(name):
     assert min(estimated, stated) > noisy + 4  # by default 0.6 of the noise goes
     levels = [float(re.search(r"as (\S+) HU", text)[1]) for text in said[1:3]]
     assert levels[0] < trial.sigma / 2.5
-    assert 0.95 * trial.sigma < levels[1] < 1.15 * trial.sigma, "the slice's own noise adds a few per cent"
+    assert 0.95 * trial.sigma < levels[1] < 1.25 * trial.sigma, (
+        "the slice has noise of its own, and flat tissue lies deep, where noise is stronger"
+    )
 
     brain = np.s_[60:120, 50:110]
     assert above[0].values[brain].min() > 0, "no bone, no air"
