@@ -168,5 +168,5 @@ def test_noise_of_ct_goes_where_it_is_known_for_correlated(name):
     added = below[1].values[brain]
     for picture in below[3:]:
         taken = picture.values[brain]
-        assert taken.std() > 0.8 * trial.sigma
+        assert taken.std() > 0.8 * 0.6 * trial.sigma  # 0.6 of what is found goes by default
         assert np.corrcoef(taken.ravel(), added.ravel())[0, 1] > 0.9
