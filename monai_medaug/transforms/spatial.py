@@ -46,9 +46,9 @@ class RandAffineElastic(RandomOperation):
         mode: ``"bilinear"`` (trilinear in 3D) for images, ``"nearest"`` marks a mask, whose labels are only copied.
             MONAI's enums, its other names such as ``"trilinear"`` and the orders 1 and 0 mean the same.
         padding_mode: ``"border"``, ``"zeros"``, ``"reflection"``, a number, such as -1000 for HU, or ``"darkest"`` or
-            ``"brightest"``, the least or greatest value of the image. A one-hot mask gets its first class outside,
-            which is the background, where others get 0. An inverse fills with a number only the image that was filled
-            with it; predictions and masks get 0.
+            ``"brightest"``, the least or greatest value of the image; masks then get 0. A one-hot mask gets its first
+            class outside, which is the background, where others get 0. An inverse fills with such a value only the image
+            that was filled with it; predictions and masks get 0.
         rotate_axis: None: a random axis. ``"slice"``: the normal of the slices, which lie across the axis of the widest
             spacing. ``"automatic"``: the same where they lie at least three times as far apart as the voxels within
             them, since a tilt interpolates between such slices, else a random axis.
@@ -184,8 +184,10 @@ class RandAffineElastic(RandomOperation):
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        out = call.plan.warp(image, call.grids, call.mode, call.padding)
-        if call.mode == "nearest" and call.padding in ("zeros", 0) and _is_one_hot(image):
+        mask = call.mode == "nearest"
+        padding = "zeros" if mask and call.padding in ("darkest", "brightest") else call.padding  # values of an image
+        out = call.plan.warp(image, call.grids, call.mode, padding)
+        if mask and padding in ("zeros", 0) and _is_one_hot(image):
             out[:, 0].masked_fill_((out == 0).all(1), 1)  # outside is background
         return out
 

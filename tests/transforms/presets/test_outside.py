@@ -117,3 +117,16 @@ def test_and_is_content_with_those_that_are_filled_alike(padding):
     deform = RandAffineElasticd(("image", "mask"), 1.0, **arguments)
     safe = PreservingCompose([deform], "mask", on_violation="reject").set_random_state(0)
     assert augmentation_report(safe(crop("ct")))["anatomy_preserved"] == "yes"
+
+
+@pytest.mark.parametrize("padding", ["darkest", "brightest"])
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_masks_get_0_where_images_get_a_value_of_their_own(padding, one_hot):
+    """A crop within an organ has no 0 of its own to fill with."""
+    move = {"rotate_degrees": (20, 20), "elastic_alpha": 0, "translate_fraction": 0}
+    deform = RandAffineElasticd(("image", "mask"), 1.0, mode=["bilinear", "nearest"], padding_mode=padding, **move)
+    organ = torch.ones(1, 40, 40, dtype=torch.uint8)
+    mask = torch.cat([1 - organ, organ]) if one_hot else organ
+    out = deform.set_random_state(0)({"image": MetaTensor(torch.rand(1, 40, 40)), "mask": MetaTensor(mask)})
+    assert out["mask"][-1].unique().tolist() == [0, 1]
+    assert not one_hot or (out["mask"].as_tensor().sum(0) == 1).all()
