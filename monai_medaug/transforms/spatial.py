@@ -47,8 +47,8 @@ class RandAffineElastic(RandomOperation):
             MONAI's enums, its other names such as ``"trilinear"`` and the orders 1 and 0 mean the same.
         padding_mode: ``"border"``, ``"zeros"``, ``"reflection"``, a number, such as -1000 for HU, or ``"darkest"`` or
             ``"brightest"``, the least or greatest value of the image; masks then get 0. A one-hot mask gets its first
-            class outside, which is the background, where others get 0. An inverse fills with such a value only the image
-            that was filled with it; predictions and masks get 0.
+            class outside, which is the background, where others get 0. An inverse fills with such a value only the
+            image that was filled with it; predictions and masks get 0.
         rotate_axis: None: a random axis. ``"slice"``: the normal of the slices, which lie across the axis of the widest
             spacing. ``"automatic"``: the same where they lie at least three times as far apart as the voxels within
             them, since a tilt interpolates between such slices, else a random axis.
