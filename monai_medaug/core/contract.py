@@ -28,7 +28,7 @@ kernel call), and class attributes for the rest. To add one, write its kernel in
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -260,11 +260,18 @@ class OperationContract:
         return grid
 
     @classmethod
-    def move_points(
-        cls, params: Params, known: Params, grid: VoxelGrid, world: np.ndarray, inverse: bool
-    ) -> np.ndarray:
-        """World positions (N, 3) in mm moved with the anatomy, or back, by a record's parameters and figures."""
-        return world
+    def point_map(
+        cls, params: Params, known: Params, grid: VoxelGrid, inverse: bool = False
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """A function that moves world positions (N, 3) in mm with the anatomy, or back, as a record says.
+
+        Args:
+            params: of the record.
+            known: its figures.
+            grid: its reference grid.
+            inverse: move back.
+        """
+        return lambda world: world
 
     @classmethod
     def example(cls, spatial_dims: int = 3) -> torch.Tensor:

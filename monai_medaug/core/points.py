@@ -69,7 +69,7 @@ def _move(record: dict[str, Any], points: np.ndarray, grid: VoxelGrid, space: st
     else:
         world = np.tile(matrix[:3, 3], (len(points), 1))
         world[:, :dims] = points
-    moved = cls.move_points(extra["params"], extra.get("figures", {}), grid, world, inverse)
+    moved = cls.point_map(extra["params"], extra.get("figures", {}), grid, inverse)(world)
     if space == "voxel":
         back = np.linalg.inv(target)
         return (moved @ back[:3, :3].T + back[:3, 3])[:, 3 - dims :]

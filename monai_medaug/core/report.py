@@ -15,6 +15,7 @@ from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.version import __version__
 
 _ITEM = "image"  # the name of a bare MetaTensor
+_MEANS = {"anatomy": "labels preserved", "pathology": "lesion kept and visible"}
 
 
 class Report(dict):
@@ -42,12 +43,16 @@ class Report(dict):
                 f"  range check      {1 - below - above:.2%} within [{low:g}, {high:g}] HU, "
                 f"{below:.2%} below, {above:.2%} above ({key})"
             )
-        lines.append(f"  anatomy preserved    {self['anatomy_preserved']}")
-        lines.append(f"  pathology preserved  {self['pathology_preserved']}")
+        for what, yes in _MEANS.items():
+            answer = self[f"{what}_preserved"]
+            lines.append(f"  {f'{what} preserved':20s} {answer}")
+            found = self["checked"].get(what, []) if answer != "no" else []
+            lines += [f"       {f'{yes}: ' if answer == 'yes' else ''}{c}" for c in found]
         lines += [f"       {v}" for v in self["violations"]]
         if self["strength"] < 1 or self["rejected"]:
             outcome = ", rejected: the input was returned" if self["rejected"] else ""
-            lines.append(f"  scaled back to       {self['strength']:.0%} of what was drawn{outcome}")
+            eased = " and ".join(self["eased"])
+            lines.append(f"  scaled back to       {self['strength']:.0%} of what was drawn in {eased}{outcome}")
         if "seed" in self:
             lines.append(f"  seed             {self['seed']}")
         return "\n".join(lines)
@@ -63,8 +68,8 @@ def augmentation_report(data: Any) -> Any:
         A `Report`, or a list of them for a batch. Its entries: ``package``, ``pipeline``, ``images`` (shape and spacing
         of each key), ``steps`` (name, keys, whether applied, every drawn value and figure with the unit in its name),
         ``range_check`` of the CT preset, ``untraced`` (MONAI's random steps that were applied without a record),
-        ``anatomy_preserved`` and ``pathology_preserved`` ("yes", "no" or "not checked"), ``violations``, ``checks`` and
-        ``strength`` of `PreservingCompose`, and the ``seed`` that repeats the call of a preset. A report never names a
+        ``anatomy_preserved`` and ``pathology_preserved`` ("yes", "no" or "not checked"), ``violations``, ``checked``,
+        ``checks``, ``strength`` and ``eased`` (by kind of step) of `PreservingCompose`, and the ``seed`` that repeats the call of a preset. A report never names a
         patient, a file or a date.
 
     Raises:
@@ -111,8 +116,10 @@ def _report_of(traces: Mapping[str, list[Record]], images: Mapping[str, MetaTens
         anatomy_preserved=_worst([v["anatomy"] for v in verdicts], bool(later)),
         pathology_preserved=_worst([v["pathology"] for v in verdicts], bool(later)),
         violations=[violation for v in verdicts for violation in v["violations"]],
+        checked={what: [c for v in verdicts for c in v.get("checked", {}).get(what, [])] for what in _MEANS},
         checks={name: figure for v in verdicts for name, figure in v["checks"].items()},
         strength=min([c["extra"]["strength"] for c in judged], default=1.0),
+        eased={kind: share for c in judged for kind, share in c["extra"].get("eased", {}).items()},
         rejected=any(c["extra"]["rejected"] for c in judged),
     )
     untraced = dict.fromkeys(name for c in containers for name in c["extra"].get("untraced", []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 _NEARLY = 0.03 + 1e-5
@@ -17,8 +18,26 @@ def near_whole(values: torch.Tensor) -> torch.Tensor:
     """
     if not values.is_floating_point():
         return values
-    whole = values.round() + 0.0  # no negative zero
+    whole = values.round()
+    if torch.equal(whole, values):
+        return values
+    whole += 0.0  # no negative zero
     return torch.where((values - whole).abs() <= _NEARLY, whole, values)
+
+
+def label_array(labels: torch.Tensor) -> np.ndarray:
+    """Labels on the host, near-whole numbers as whole ones, as integers where they are all whole and small.
+
+    Example:
+        >>> label_array(torch.tensor([0.996, 7.0]))
+        array([1, 7], dtype=int16)
+    """
+    near = near_whole(labels).cpu()
+    if near.is_floating_point() and near.numel() and bool(torch.isfinite(near.sum())):
+        small = near.to(torch.int16)
+        if torch.equal(small.to(near.dtype), near):
+            return small.numpy()
+    return near.numpy()
 
 
 def whole_labels(labels: torch.Tensor, name: str, purpose: str = "") -> torch.Tensor:

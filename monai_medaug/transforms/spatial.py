@@ -15,7 +15,7 @@ from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.lattice import ROTATIONS, rotation_axis
-from monai_medaug.functional.geometry.maps import AnatomyMaps, anatomy_maps, moved_points
+from monai_medaug.functional.geometry.maps import AnatomyMaps, PointMap, anatomy_maps, point_map
 
 
 class RandAffineElastic(RandomOperation):
@@ -192,10 +192,8 @@ class RandAffineElastic(RandomOperation):
         return out
 
     @classmethod
-    def move_points(
-        cls, params: Params, known: Params, grid: VoxelGrid, world: np.ndarray, inverse: bool
-    ) -> np.ndarray:
-        return moved_points(params, known, grid, world, inverse)
+    def point_map(cls, params: Params, known: Params, grid: VoxelGrid, inverse: bool = False) -> PointMap:
+        return point_map(params, known, grid, inverse)
 
 
 def _is_one_hot(masks: torch.Tensor) -> bool:

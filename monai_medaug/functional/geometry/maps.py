@@ -5,7 +5,7 @@ The parameters of a sample are a mapping of plain numbers, as `transforms.spatia
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -198,10 +198,12 @@ def _lengths(lattice: ElasticLattice, motion: np.ndarray, displacement: torch.Te
     return figures
 
 
-def moved_points(
-    params: Mapping[str, Any], known: Mapping[str, Any], grid: VoxelGrid, world: np.ndarray, inverse: bool = False
-) -> np.ndarray:
-    """World positions (N, 3) moved with the anatomy, or back: through the exact inverse of the sampled map.
+PointMap = Callable[[np.ndarray], np.ndarray]
+"""Moves world positions (N, 3) in mm."""
+
+
+def point_map(params: Mapping[str, Any], known: Mapping[str, Any], grid: VoxelGrid, inverse: bool = False) -> PointMap:
+    """A function that moves positions with the anatomy, or back: through the exact inverse of the sampled map.
 
     Back, a point p of the output lies at A(p + u(p)). Forward, an anatomical point p of the input appears where
     A(x + u(x)) = p; Newton's method solves for x, from the opposite flow's answer.
@@ -219,20 +221,27 @@ def moved_points(
         at = torch.from_numpy(np.ascontiguousarray(nodes.T)).reshape(1, 3, 1, 1, -1)
         return sample_lattice(field, at).reshape(3, -1).T.numpy()
 
-    if inverse:
+    def moved_back(world: np.ndarray) -> np.ndarray:
         shift = displaced(u, transformed(to_lattice, world)) @ from_lattice[:3, :3].T
         return transformed(np.linalg.inv(motion), world + shift)
-    world = transformed(motion, world)
-    target = transformed(to_lattice, world)
+
+    if inverse:
+        return moved_back
     back = anatomy_maps([params], [grid], cpu, [known], inverse=True)
-    density = back.lattices[0].density
-    nodes = target + displaced(back.groups[0][1].double(), density * target) / density
+    density, opposite = back.lattices[0].density, back.groups[0][1].double()
     probes = 1e-4 * np.eye(3)
-    for _ in range(20):
-        miss = nodes + displaced(u, nodes) - target
-        if np.abs(miss).max(initial=0) < 1e-9:
-            break
-        slopes = [(displaced(u, nodes + p) - displaced(u, nodes - p)) / 2e-4 for p in probes]
-        step = np.linalg.solve(np.stack(slopes, axis=-1) + np.eye(3), miss[:, :, None])[:, :, 0]
-        nodes = nodes - np.clip(step, -0.5, 0.5)
-    return world + (nodes - target) @ from_lattice[:3, :3].T
+
+    def moved(world: np.ndarray) -> np.ndarray:
+        world = transformed(motion, world)
+        target = transformed(to_lattice, world)
+        nodes = target + displaced(opposite, density * target) / density
+        for _ in range(20):
+            miss = nodes + displaced(u, nodes) - target
+            if np.abs(miss).max(initial=0) < 1e-9:
+                break
+            slopes = [(displaced(u, nodes + p) - displaced(u, nodes - p)) / 2e-4 for p in probes]
+            step = np.linalg.solve(np.stack(slopes, axis=-1) + np.eye(3), miss[:, :, None])[:, :, 0]
+            nodes = nodes - np.clip(step, -0.5, 0.5)
+        return world + (nodes - target) @ from_lattice[:3, :3].T
+
+    return moved

@@ -16,26 +16,33 @@ from monai.utils import ensure_tuple
 from monai_medaug.core.arguments import choice, number
 from monai_medaug.core.seeded import SeededContainer, are_ours, in_kinds_of, keys_of, random_operations, seed_children
 from monai_medaug.core.tensors import affine_of, plain_tensor, say_once, tracking
-from monai_medaug.transforms.safety.verdict import Limits, judge
+from monai_medaug.transforms.safety.finding import GEOMETRY, INTENSITY, Limits
+from monai_medaug.transforms.safety.verdict import judge
 
 _STRENGTHS = (1.0, 0.6, 0.35, 0.2, 0.1, 0.0)
 
 
 class PreservingCompose(SeededContainer, MapTransform):
-    """Run transforms, compare labels and lesion before and after, and stop harmful changes.
+    """Run transforms, compare labels, lesion and images before and after, and stop harmful changes.
 
-    Checked on every call:
+    Positions are followed from before to after through the records of our steps and the affines of MONAI's. Checked on
+    every call, at some thousand positions:
 
-    - the volume of each label inside the field of view before and after, relative to the drawn scaling (enlarging
-      everything by 10 % is allowed), with a tolerance for counting voxels; new labels must not appear;
-    - the least Jacobian determinant of every geometric step, which must be positive;
-    - the lesion: the share that is still in the image, the share that is padding, its connected components and cavities
-      (except specks below 1 % of it), and for each image its contrast to noise against the surrounding 4 voxels.
+    - labels: the volume of each inside the field of view, relative to the drawn scaling (enlarging everything by 10 %
+      is allowed), with a tolerance for counting voxels; its voxels lie where the steps moved them; no new labels; no
+      folding;
+    - labels and images belong together: both were moved by the same steps, stay on one grid and are padded alike, and
+      of the image's edges at label borders at least 80 % still lie there, within a voxel, with a like profile;
+    - lesion: the share that is still in the image, the share that is padding, voxels that were no lesion, its connected
+      components and cavities (except specks below 1 % of it);
+    - the lesion in each image: contrast to noise against the surrounding 4 voxels, detectability (d' of an observer who
+      averages over areas of the lesion's size), the contrast of its parts (components; rim, core and thirds of the
+      largest), which may neither fall nor grow, and the steepness of its border. A lesion with a contrast to noise
+      below 0.3, or a detectability below 1, is not visible.
 
-    Our own steps are followed exactly through the field of view, MONAI's and unrecorded steps by volume in mm³.
-
-    The verdicts ``"yes"``, ``"no"`` or, without a label or lesion, ``"not checked"``, and all figures are in the record
-    and in `augmentation_report`.
+    The answers are ``"yes"`` (labels preserved; lesion kept and visible), ``"no"`` or ``"not checked"``: without a label
+    or lesion, where a lesion was not visible before, or where a step moved images and labels without a record, as MONAI's
+    elastic ones do. They and all figures are in the record and in `augmentation_report`.
 
     Args:
         transforms: dictionary transforms, ours or MONAI's, or a Compose of them.
@@ -44,9 +51,10 @@ class PreservingCompose(SeededContainer, MapTransform):
         max_volume_change: greatest relative change of a label's volume.
         min_lesion_kept: least share of the lesion inside the field of view.
         on_violation: ``"shrink"`` repeats the call with the same draws, whose magnitudes in our steps are scaled by
-            0.6, 0.35, 0.2, 0.1 and 0 until they pass, and rejects otherwise; ``"reject"`` returns the input;
-            ``"warn"`` keeps the result and warns.
-        min_contrast_kept: least share of the lesion's contrast to noise that remains.
+            0.6, 0.35, 0.2, 0.1 and 0 until they pass, those of geometry or of the others as the violation says, and
+            rejects otherwise; ``"reject"`` returns the input; ``"warn"`` keeps the result and warns.
+        min_contrast_kept: least share of the lesion's contrast, detectability and steepness that remains; its parts'
+            contrast may grow by as much.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -102,12 +110,14 @@ class PreservingCompose(SeededContainer, MapTransform):
         """The result as MetaTensors, with the verdict in their trace."""
         wrapped = _with_trace(data, self.keys)
         operations = list(random_operations(self.transforms))
+        kinds = [GEOMETRY if operation.geometric else INTENSITY for operation in operations]
         traced = [operation.tracing for operation in operations]
-        strengths = _STRENGTHS if self.on_violation == "shrink" else (1.0,)
+        ours = are_ours(self.transforms)
+        eased = dict.fromkeys(kinds, 0)
         try:
-            for strength in strengths:
-                for operation in operations:
-                    operation.strength, operation.tracing = strength, True
+            while True:
+                for operation, kind in zip(operations, kinds, strict=True):
+                    operation.strength, operation.tracing = _STRENGTHS[eased[kind]], True
                 seed_children(self.transforms, seed)
                 out = execute_compose(wrapped, self.transforms)
                 if not isinstance(out, dict):
@@ -115,19 +125,25 @@ class PreservingCompose(SeededContainer, MapTransform):
                         f"transforms must return one sample, got {type(out).__name__}: put multi-sample crops after "
                         "PreservingCompose"
                     )
-                verdict = judge(wrapped, out, self.label_keys, self.lesion_key, self.image_keys, self.limits)
-                if not verdict["violations"]:
+                verdict, causes = judge(
+                    wrapped, out, self.label_keys, self.lesion_key, self.image_keys, self.limits, ours
+                )
+                further = [k for k, n in eased.items() if k in (causes or eased) and n + 1 < len(_STRENGTHS)]
+                if not verdict["violations"] or self.on_violation != "shrink" or not further:
                     break
+                eased |= {kind: eased[kind] + 1 for kind in further}
         finally:
             for operation, before in zip(operations, traced, strict=True):
                 operation.strength, operation.tracing = 1.0, before
+        strengths = {kind: _STRENGTHS[n] for kind, n in eased.items() if n}
+        strength = min(strengths.values(), default=1.0)
         violated = bool(verdict["violations"])
         rejected = violated and self.on_violation != "warn"
-        if strength == 0 and operations:
+        if strength == 0:
             say_once("PreservingCompose scaled a call back to 0 %; its report states the reason")
         if violated and not rejected:
             warnings.warn("PreservingCompose: " + "; ".join(verdict["violations"]), UserWarning, stacklevel=2)
-        info = {"seed": seed, "strength": strength, "rejected": rejected, "verdict": verdict}
+        info = {"seed": seed, "strength": strength, "eased": strengths, "rejected": rejected, "verdict": verdict}
         return self.with_records(wrapped if rejected else out, not rejected, dict.fromkeys(self.keys, info))
 
 

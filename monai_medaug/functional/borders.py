@@ -1,0 +1,198 @@
+"""Edges of an image at the borders of its labels, place by place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.preservation import spread
+from monai_medaug.functional.voxels import values_at
+
+_BLOCK = 8  # voxels of a place along each axis
+_BLOCKS, _PLACES, _LINES, _FEWEST = 128, 96, 12, 4
+_HALF, _SHIFTS = 4, 4  # voxels of the compared profile on each side, and the greatest shift looked for
+REACH = _HALF + _SHIFTS
+_VISIBLE = 3.0  # an edge's mean profile stands out of its standard error by this factor
+_ALIKE = 0.7  # least correlation of an edge's profile before and after
+_SHIFTED = 1.0  # voxels: an edge further away has moved
+_OFFSETS = np.array([(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) != (0, 0, 0)])
+
+
+@dataclass(frozen=True)
+class BorderLines:
+    """Lines across the borders of labels, from inside to outside.
+
+    Attributes:
+        place: of each line, (N,), ascending: a piece of one label's border of about 8 voxels.
+        index: positions along the lines, one voxel apart, (N, 2 REACH + 1, 3) in voxels (z, y, x); the border's inner
+            voxel is in the middle.
+    """
+
+    place: np.ndarray
+    index: np.ndarray
+
+
+def border_lines(labels: np.ndarray, grid: VoxelGrid) -> BorderLines | None:
+    """Choose lines across the borders of a label map (*spatial), spread over the image; None without a border.
+
+    Up to 96 places with 12 lines each. A line runs along the border's normal in the world, from the voxels of the same
+    label among the 52 nearest of every direction.
+    """
+    volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
+    blocks = _mixed_blocks(volume)
+    if not len(blocks):
+        return None
+    patches = _patches(volume, blocks)
+    own = patches[:, 1:-1, 1:-1, 1:-1]
+    edge = np.zeros(own.shape, bool)
+    for axis in (1, 2, 3):
+        for side in (slice(None, -2), slice(2, None)):
+            edge |= patches[tuple(side if a == axis else slice(1, -1) if a else slice(None) for a in range(4))] != own
+    where = np.argwhere(edge & (own != 0))
+    block, points, own = where[:, 0], blocks[where[:, 0]] + where[:, 1:], own[tuple(where.T)]
+    if not len(points):
+        return None
+    order = np.lexsort((own, block))
+    new = np.diff(own[order], prepend=np.nan) != 0
+    new |= np.diff(block[order], prepend=-1) != 0
+    starts = np.flatnonzero(new)
+    sizes = np.diff(starts, append=len(order))
+    large = np.flatnonzero(sizes >= min(_FEWEST, sizes.max()))
+    large = large[spread(len(large), _PLACES)]
+    members = [order[start + spread(size, _LINES)] for start, size in zip(starts[large], sizes[large], strict=True)]
+    place = np.repeat(np.arange(len(members)), [len(m) for m in members])
+    chosen = np.concatenate(members)
+    normals = _outward(volume, points[chosen], own[chosen], grid)
+    steps = np.arange(-REACH, REACH + 1)[:, None]
+    return BorderLines(place, points[chosen][:, None] + steps * normals[:, None])
+
+
+def _mixed_blocks(volume: np.ndarray) -> np.ndarray:
+    """First voxels (N, 3) of up to 128 blocks that hold more than one label."""
+    size = [min(_BLOCK, n) for n in volume.shape]
+    counts = [n // s for n, s in zip(volume.shape, size, strict=True)]
+    volume = volume[tuple(slice(count * n) for count, n in zip(counts, size, strict=True))]
+    split = torch.from_numpy(volume).reshape([n for pair in zip(counts, size, strict=True) for n in pair])
+    flat = (split.amax(5).amax(3).amax(1) != split.amin(5).amin(3).amin(1)).numpy()
+    found = np.argwhere(flat)
+    return found[spread(len(found), _BLOCKS)] * size
+
+
+def _patches(volume: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """The voxels of blocks and of the layer around them, (N, z, y, x); beyond the volume its border repeats."""
+    last = np.array(volume.shape) - 1
+    axes = [
+        np.clip(blocks[:, axis, None] + np.arange(-1, min(_BLOCK, n) + 1), 0, last[axis])
+        for axis, n in enumerate(volume.shape)
+    ]
+    index = (axes[0][:, :, None, None], axes[1][:, None, :, None], axes[2][:, None, None, :])
+    return volume[index]
+
+
+def _outward(volume: np.ndarray, points: np.ndarray, own: np.ndarray, grid: VoxelGrid) -> np.ndarray:
+    """Steps (N, 3) of one voxel along the outward normals, in voxel index."""
+    offsets = np.concatenate([_OFFSETS, 2 * _OFFSETS])
+    values, inside = values_at(volume, points[:, None] + offsets, linear=False)
+    member = np.where(inside, values == own[:, None], 0.5)
+    to_index = np.linalg.inv(grid.matrix[:3, :3])
+    normal = (0.5 - member) @ offsets @ to_index  # a gradient: differences per voxel become differences per mm
+    flat = np.abs(normal).max(1) < 1e-9  # a thin structure has two sides
+    normal[flat] = grid.matrix[:3, 2]
+    step = normal @ to_index.T
+    return step / np.abs(step).max(1, keepdims=True)
+
+
+def borders_in_place(lines: BorderLines, result: np.ndarray, source: np.ndarray, before: np.ndarray) -> float:
+    """The share of lines on both sides of whose border, two voxels off, the map before has the labels of the result.
+
+    Args:
+        lines: across the borders of ``result``.
+        result: label map (*spatial).
+        source: label map before.
+        before: the positions of the lines there, (N, 2 REACH + 1, 3).
+    """
+    beside = [REACH - 2, REACH + 2]
+    was, known = values_at(source, before[:, beside], linear=False)
+    is_now, inside = values_at(result, lines.index[:, beside], linear=False)
+    known &= inside
+    return float(((was == is_now) | ~known).all(1).mean())
+
+
+@dataclass(frozen=True)
+class EdgesKept:
+    """How the edges of an image at label borders came through.
+
+    Attributes:
+        places: compared.
+        visible: of these, places whose edge stood out of the noise before.
+        kept: share of the visible ones whose edge is still there: profile alike, not moved by more than a voxel.
+        shift_voxels: median over the visible places of the edge's shift, in voxels.
+        steepness: slope of the edges' gradients on those before, over the border's 5 voxels; includes the image's gain.
+    """
+
+    places: int
+    visible: int
+    kept: float
+    shift_voxels: float
+    steepness: float
+
+
+def edges_kept(place: np.ndarray, before: np.ndarray, after: np.ndarray, known: np.ndarray) -> EdgesKept:
+    """Compare profiles across borders, averaged within each place so that noise counts less.
+
+    Args:
+        place: of each line, ascending.
+        before: values along the lines, (N, 2 REACH + 1), as geometry alone would show them.
+        after: the same in the result.
+        known: lines that lie within the image before and after, (N,).
+
+    The correlation of the profiles does not depend on gain or offset. It is taken for shifts of up to 4 voxels, in
+    steps of half a voxel: an edge counts as moved if it fits better by more than a voxel away.
+    """
+    place, before, after = place[known], before[known], after[known]
+    if not len(place):
+        return EdgesKept(0, 0, 0.0, 0.0, 0.0)
+    starts = np.flatnonzero(np.diff(place, prepend=-1))
+    lines = np.diff(starts, append=len(place))[:, None]
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(values, starts) / lines
+
+    middle = slice(REACH - _HALF, REACH + _HALF + 1)
+    slopes = (before[:, 2:] - before[:, :-2])[:, REACH - _HALF - 1 : REACH + _HALF] / 2
+    pooled = mean(slopes)
+    spread = np.maximum(mean(slopes**2) - pooled**2, 0) / lines
+    strong = (pooled**2).sum(1) > _VISIBLE**2 * spread.sum(1)
+    strong &= (pooled**2).sum(1) > 1e-12 * (before.std() ** 2 + 1e-30)
+    strong &= lines[:, 0] >= min(3, lines.max())
+    expected, found = mean(before)[strong][:, middle], mean(after)[strong]
+    if not len(expected):
+        return EdgesKept(len(starts), 0, 0.0, 0.0, 0.0)
+    halves = (found[:, 1:] + found[:, :-1]) / 2
+    shifts = np.arange(-2 * _SHIFTS, 2 * _SHIFTS + 1) / 2
+    scores = []
+    for shift in shifts:
+        whole = int(np.floor(shift))
+        source = found if whole == shift else halves
+        scores.append(_correlation(expected, source[:, middle.start + whole : middle.stop + whole]))
+    table = np.stack(scores, 1)
+    here = table[:, len(shifts) // 2]
+    best = shifts[table.argmax(1)]
+    fits = (here >= _ALIKE) & (np.abs(best) <= _SHIFTED)
+    near = slice(_HALF - 2, _HALF + 3)
+    first, last = (
+        pooled[strong][:, near],
+        mean((after[:, 2:] - after[:, :-2])[:, middle.start - 1 : middle.stop - 1] / 2),
+    )
+    steepness = (first * last[strong][:, near]).sum() / (first**2).sum()
+    return EdgesKept(len(starts), len(expected), float(fits.mean()), float(np.median(np.abs(best))), float(steepness))
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson correlation along the last axis; 0 for constant rows."""
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    sizes = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    return np.divide((a * b).sum(1), sizes, out=np.zeros(len(a)), where=sizes > 1e-12)

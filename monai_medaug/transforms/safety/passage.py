@@ -1,0 +1,105 @@
+"""Where each place of an image lies before and after a call, from the records and affines that the call left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from monai.data.meta_tensor import MetaTensor
+
+from monai_medaug.core.contract import REGISTRY
+from monai_medaug.core.entry import grid_of
+from monai_medaug.core.tensors import affine_of
+from monai_medaug.core.trace import Record, is_ours
+from monai_medaug.functional.geometry.grid import VoxelGrid
+
+_CHORDS, _NEWTON_STEPS = 5, 6
+_NEAR = 0.05  # voxels
+
+
+class Passage:
+    """A call on one key: positions followed through the geometric steps.
+
+    Our steps leave their parameters in the trace and move the anatomy in the world, MONAI's leave it there and change
+    the affine. A step that does neither can't be followed: then what is found at a position does not fit what was.
+
+    Attributes:
+        steps: the records of our geometric steps that were applied.
+        grids: before and after.
+    """
+
+    def __init__(self, before: MetaTensor, after: MetaTensor) -> None:
+        records = after.applied_operations[len(before.applied_operations) :]
+        self.steps = [r for r in records if r.get("do_transforms") and _moves(r)]
+        self.grids = tuple(VoxelGrid(tuple(m.shape[1:]), affine_of(m)) for m in (before, after))
+        extras = [r["extra_info"] for r in self.steps]
+        self._back = [
+            REGISTRY[r["class"]].point_map(e["params"], e.get("figures", {}), grid_of(e["grid"]), inverse=True)
+            for r, e in zip(self.steps, extras, strict=True)
+        ]
+
+    @property
+    def volume_scale(self) -> float:
+        """Volume after over before, in voxels, that the drawn scaling and the grids' spacing give."""
+        drawn = [r["extra_info"].get("figures", {}).get("volume_scale", 1.0) for r in self.steps]
+        sizes = [abs(np.linalg.det(g.matrix[:3, :3])) for g in self.grids]
+        return float(np.prod(drawn) * sizes[0] / sizes[1])
+
+    def moved_like(self, other: Passage) -> bool:
+        """Whether the same steps of ours moved both."""
+        return [r["extra_info"]["uid"] for r in self.steps] == [r["extra_info"]["uid"] for r in other.steps]
+
+    def back(self, index: np.ndarray) -> np.ndarray:
+        """Positions (..., 3) in voxels of the result as positions in voxels before the call."""
+        world = _transformed(self.grids[1].matrix, index.reshape(-1, 3))
+        for moved_back in reversed(self._back):
+            world = moved_back(world)
+        return _transformed(np.linalg.inv(self.grids[0].matrix), world).reshape(index.shape)
+
+    def ahead(self, index: np.ndarray) -> np.ndarray:
+        """Positions (N, 3) in voxels before the call as positions in voxels of the result, within a twentieth voxel.
+
+        Solves ``back(result) = index``: by the map's affine part, corrected by its misses, then by Newton's method.
+        """
+        corners = np.stack(np.meshgrid(*[np.linspace(0, n - 1, 5) for n in self.grids[1].size], indexing="ij"), -1)
+        inputs = np.c_[corners.reshape(-1, 3), np.ones(125)]
+        affine, *_ = np.linalg.lstsq(inputs, self.back(inputs[:, :3]), rcond=None)
+        slope, offset = affine[:3], affine[3]
+        flat = [n == 1 for n in self.grids[1].size]
+        slope[flat] = np.eye(3)[flat]  # one plane says nothing about its normal
+        inverse = np.linalg.inv(slope)
+        found = (index - offset) @ inverse
+        for _ in range(_CHORDS):
+            miss = index - self.back(found)
+            if np.abs(miss).max(initial=0) < _NEAR or not self.steps:
+                return found
+            found = found + miss @ inverse
+        for _ in range(_NEWTON_STEPS):
+            open_ = np.flatnonzero(np.abs(index - self.back(found)).max(1) >= _NEAR)
+            if not len(open_):
+                break
+            at = found[open_]
+            here = self.back(at)
+            slopes = np.stack([self.back(at + step) - here for step in 0.25 * np.eye(3)], 1) / 0.25
+            step = np.linalg.solve(np.swapaxes(slopes, 1, 2), (index[open_] - here)[:, :, None])[:, :, 0]
+            found[open_] = at + np.clip(step, -4, 4)
+        return found
+
+
+def _moves(record: Record) -> bool:
+    return is_ours(record) and record["class"] in REGISTRY and REGISTRY[record["class"]].geometric
+
+
+def _transformed(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def fill_of(record: Record) -> str | float:
+    """What a step filled in from outside: a number, ``"border"`` or ``"reflection"``."""
+    padding = record["extra_info"].get("padding", "border")
+    return 0.0 if padding in ("zeros", "darkest", "brightest") else padding
+
+
+def fills(passages: Sequence[Passage]) -> list[tuple[str | float, ...]]:
+    """What each step filled in, in each of several keys that the same steps moved."""
+    return [tuple(fill_of(r) for r in records) for records in zip(*(p.steps for p in passages), strict=True)]
