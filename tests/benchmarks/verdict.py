@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 from monai.data import MetaTensor
-from monai.transforms import Compose
+from monai.transforms.compose import execute_compose
 
 import monai_medaug.transforms as ours
+from monai_medaug.core.seeded import seed_children
 from tests.transforms.safety.attacks import ATTACKS, BOTH, HARMLESS, Attack
 from tests.transforms.safety.changes import inside, ring
 from tests.transforms.safety.harm import UNSEEN_LESION, Harm, harm_of, lesion_contrast, unseen, visible
@@ -150,12 +151,12 @@ def draws(modality: str, strength: str, names: Sequence[str], count: int) -> dic
         start = time.process_time()
         out = preset(data)
         seconds["guarded"] += time.process_time() - start
-        steps = Compose(guard.transforms)
-        steps.set_random_state(seed)
+        record = out["image"].applied_operations[-2]["extra_info"]
+        seed_children(guard.transforms, record["seed"])  # the same draws again
         start = time.process_time()
-        steps(data)
+        execute_compose(data, guard.transforms)
         seconds["steps"] += time.process_time() - start
-        verdict = out["image"].applied_operations[-2]["extra_info"]["verdict"]
+        verdict = record["verdict"]
         figures = [r["extra_info"].get("figures", {}) for r in out["label"].applied_operations]
         accepted = acceptable(given, out, float(np.prod([f.get("volume_scale", 1.0) for f in figures])))
         answers = [verdict[a] for a in visible(given)]

@@ -278,6 +278,12 @@ ATTACKS: tuple[Attack, ...] = (
 )
 
 
+def padded(s: Scan) -> list[Any]:
+    """The image by its darkest value, the masks by 0."""
+    image = mt.BorderPadd(["image"], 4, mode="constant", value=float(s.image.min()))
+    return [image, mt.BorderPadd(["label", "lesion"], 4, allow_missing_keys=True)]
+
+
 HARMLESS: tuple[Attack, ...] = (
     on_image("nothing", lambda s: s.image),
     on_image("gain 1.2 and offset", lambda s: 1.2 * s.image + 30),
@@ -296,7 +302,7 @@ HARMLESS: tuple[Attack, ...] = (
     step("turned by 90 degrees with its labels", lambda s: mt.Rotate90d(KEYS, allow_missing_keys=True)),
     step("affine of all by MONAI", turn),
     step("cropped by MONAI round the lesion", cut),
-    step("padded by MONAI", lambda s: mt.BorderPadd(KEYS, 4, mode="edge", allow_missing_keys=True)),
+    Attack("padded by MONAI", padded),
     volume(
         "finer grid by MONAI",
         lambda s: mt.Spacingd(
