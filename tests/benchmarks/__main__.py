@@ -24,6 +24,7 @@ from tests.benchmarks import (
     quality,
     restore_memory,
     spatial,
+    verdict,
     xray,
 )
 from tests.benchmarks.harness import environment, print_environment, time_table
@@ -46,6 +47,7 @@ TABLES = {
     "quality": lambda options: quality.fold_table(options.seeds),
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
     "restore": lambda _: restore_memory.restore_table(),
+    "verdict": lambda options: verdict.verdict_table(options.scan, options.attack, options.draws),
 }
 
 
@@ -54,6 +56,9 @@ def main() -> None:
     parser.add_argument("suite", nargs="+", choices=[*TIMED, *TABLES, "all"], help="what to run")
     parser.add_argument("--repeats", type=int, default=7, help="timings a row, of which the median is shown")
     parser.add_argument("--seeds", type=int, default=quality.SEEDS, help="seeds of the folding protocol")
+    parser.add_argument("--scan", metavar="NAME", help="of the verdict's scans those whose names hold this")
+    parser.add_argument("--attack", metavar="NAME", help="the same of its attacks and harmless steps, each explained")
+    parser.add_argument("--draws", type=int, default=30, help="draws of each preset that the verdict judges")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     options = parser.parse_args()
     suites = [*TIMED, *TABLES] if "all" in options.suite else list(dict.fromkeys(options.suite))
