@@ -68,9 +68,10 @@ def augmentation_report(data: Any) -> Any:
         A `Report`, or a list of them for a batch. Its entries: ``package``, ``pipeline``, ``images`` (shape and spacing
         of each key), ``steps`` (name, keys, whether applied, every drawn value and figure with the unit in its name),
         ``range_check`` of the CT preset, ``untraced`` (MONAI's random steps that were applied without a record),
-        ``anatomy_preserved`` and ``pathology_preserved`` ("yes", "no" or "not checked"), ``violations``, ``checked``,
-        ``checks``, ``strength`` and ``eased`` (by kind of step) of `PreservingCompose`, and the ``seed`` that repeats the call of a preset. A report never names a
-        patient, a file or a date.
+        ``anatomy_preserved`` (labels preserved) and ``pathology_preserved`` (lesion kept and visible): "yes", "no" or
+        "not checked"; ``violations``, ``checked``, ``checks``, ``strength`` and ``eased`` (by kind of step) of
+        `PreservingCompose`, and the ``seed`` that repeats the call of a preset. A report never names a patient, a file
+        or a date.
 
     Raises:
         ValueError: the data hold no MetaTensor, or no record of ours; bare arrays carry no trace.

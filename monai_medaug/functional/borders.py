@@ -9,6 +9,7 @@ import torch
 
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.preservation import spread
+from monai_medaug.functional.transfer import TransferCurve
 from monai_medaug.functional.voxels import values_at
 
 _BLOCK = 8  # voxels of a place along each axis
@@ -18,6 +19,9 @@ REACH = _HALF + _SHIFTS
 _VISIBLE = 3.0  # an edge's mean profile stands out of its standard error by this factor
 _ALIKE = 0.7  # least correlation of an edge's profile before and after
 _SHIFTED = 1.0  # voxels: an edge further away has moved
+_APPEARED = 0.5  # of the edges' mean size: what appears at a place without an edge
+SAME_TEXTURE = 0.1  # least slope of the lines' own deviations, in units of the gain
+_ON_GRID = 0.02  # voxels
 _OFFSETS = np.array([(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) != (0, 0, 0)])
 
 
@@ -106,7 +110,9 @@ def _outward(volume: np.ndarray, points: np.ndarray, own: np.ndarray, grid: Voxe
 
 
 def borders_in_place(lines: BorderLines, result: np.ndarray, source: np.ndarray, before: np.ndarray) -> float:
-    """The share of lines on both sides of whose border, two voxels off, the map before has the labels of the result.
+    """The share of lines on both sides of whose border the map before has the labels of the result.
+
+    Two voxels off the border, since resampling moves it; where no position lies between voxels, at the border itself.
 
     Args:
         lines: across the borders of ``result``.
@@ -114,7 +120,8 @@ def borders_in_place(lines: BorderLines, result: np.ndarray, source: np.ndarray,
         source: label map before.
         before: the positions of the lines there, (N, 2 REACH + 1, 3).
     """
-    beside = [REACH - 2, REACH + 2]
+    moved = before[:, REACH] - np.rint(before[:, REACH])
+    beside = [REACH] if len(moved) and np.abs(moved).max() < _ON_GRID else [REACH - 2, REACH + 2]
     was, known = values_at(source, before[:, beside], linear=False)
     is_now, inside = values_at(result, lines.index[:, beside], linear=False)
     known &= inside
@@ -129,18 +136,22 @@ class EdgesKept:
         places: compared.
         visible: of these, places whose edge stood out of the noise before.
         kept: share of the visible ones whose edge is still there: profile alike, not moved by more than a voxel.
-        shift_voxels: median over the visible places of the edge's shift, in voxels.
+        undisturbed: share of all places where no structure appeared that is half as strong as the edges.
+        texture: slope of what each line has besides its place's mean, in units of the gain; that of another image is 0.
         steepness: slope of the edges' gradients on those before, over the border's 5 voxels; includes the image's gain.
     """
 
     places: int
     visible: int
-    kept: float
-    shift_voxels: float
-    steepness: float
+    kept: float = 0.0
+    undisturbed: float = 0.0
+    texture: float = 0.0
+    steepness: float = 0.0
 
 
-def edges_kept(place: np.ndarray, before: np.ndarray, after: np.ndarray, known: np.ndarray) -> EdgesKept:
+def edges_kept(
+    place: np.ndarray, before: np.ndarray, after: np.ndarray, known: np.ndarray, curve: TransferCurve
+) -> EdgesKept:
     """Compare profiles across borders, averaged within each place so that noise counts less.
 
     Args:
@@ -148,13 +159,14 @@ def edges_kept(place: np.ndarray, before: np.ndarray, after: np.ndarray, known: 
         before: values along the lines, (N, 2 REACH + 1), as geometry alone would show them.
         after: the same in the result.
         known: lines that lie within the image before and after, (N,).
+        curve: from the image's values before to those after, so that gain, gamma or a window don't count.
 
-    The correlation of the profiles does not depend on gain or offset. It is taken for shifts of up to 4 voxels, in
-    steps of half a voxel: an edge counts as moved if it fits better by more than a voxel away.
+    Profiles are correlated at shifts of up to 4 voxels, in steps of half a voxel: an edge counts as moved if it fits
+    better by more than a voxel away.
     """
     place, before, after = place[known], before[known], after[known]
     if not len(place):
-        return EdgesKept(0, 0, 0.0, 0.0, 0.0)
+        return EdgesKept(0, 0)
     starts = np.flatnonzero(np.diff(place, prepend=-1))
     lines = np.diff(starts, append=len(place))[:, None]
 
@@ -162,33 +174,54 @@ def edges_kept(place: np.ndarray, before: np.ndarray, after: np.ndarray, known: 
         return np.add.reduceat(values, starts) / lines
 
     middle = slice(REACH - _HALF, REACH + _HALF + 1)
-    slopes = (before[:, 2:] - before[:, :-2])[:, REACH - _HALF - 1 : REACH + _HALF] / 2
+    around = slice(middle.start - 1, middle.stop - 1)
+    slopes = (before[:, 2:] - before[:, :-2])[:, around] / 2
     pooled = mean(slopes)
     spread = np.maximum(mean(slopes**2) - pooled**2, 0) / lines
     strong = (pooled**2).sum(1) > _VISIBLE**2 * spread.sum(1)
     strong &= (pooled**2).sum(1) > 1e-12 * (before.std() ** 2 + 1e-30)
     strong &= lines[:, 0] >= min(3, lines.max())
-    expected, found = mean(before)[strong][:, middle], mean(after)[strong]
-    if not len(expected):
-        return EdgesKept(len(starts), 0, 0.0, 0.0, 0.0)
+    if not strong.any():
+        return EdgesKept(len(starts), 0)
+    mapped = curve(before)
+    expected, found = mean(mapped), mean(after)
+    size = _rms(expected[strong][:, middle]).mean()
+    rest = _rms((found - expected)[:, middle])
+    texture_before, texture_after = (
+        (v - np.repeat(m, lines[:, 0], axis=0))[:, middle] for v, m in ((mapped, expected), (after, found))
+    )
+    square = float((texture_before**2).sum())
+    texture = float((texture_before * texture_after).sum()) / square if square > 0 else 1.0
+    fits = _fit(expected[strong][:, middle], found[strong])
+    near = slice(_HALF - 2, _HALF + 3)
+    first, last = pooled[strong][:, near], mean((after[:, 2:] - after[:, :-2])[:, around] / 2)[strong][:, near]
+    return EdgesKept(
+        len(starts),
+        int(strong.sum()),
+        float(fits.mean()),
+        float((rest <= _APPEARED * size).mean()) if size > 0 else 0.0,
+        texture,
+        float((first * last).sum() / (first**2).sum()),
+    )
+
+
+def _fit(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Whether edges are where they were, from mean profiles of 2 HALF + 1 values before and of all values after."""
     halves = (found[:, 1:] + found[:, :-1]) / 2
     shifts = np.arange(-2 * _SHIFTS, 2 * _SHIFTS + 1) / 2
     scores = []
     for shift in shifts:
-        whole = int(np.floor(shift))
-        source = found if whole == shift else halves
-        scores.append(_correlation(expected, source[:, middle.start + whole : middle.stop + whole]))
+        first = REACH - _HALF + int(np.floor(shift))
+        source = found if shift == int(shift) else halves
+        scores.append(_correlation(expected, source[:, first : first + 2 * _HALF + 1]))
     table = np.stack(scores, 1)
-    here = table[:, len(shifts) // 2]
     best = shifts[table.argmax(1)]
-    fits = (here >= _ALIKE) & (np.abs(best) <= _SHIFTED)
-    near = slice(_HALF - 2, _HALF + 3)
-    first, last = (
-        pooled[strong][:, near],
-        mean((after[:, 2:] - after[:, :-2])[:, middle.start - 1 : middle.stop - 1] / 2),
-    )
-    steepness = (first * last[strong][:, near]).sum() / (first**2).sum()
-    return EdgesKept(len(starts), len(expected), float(fits.mean()), float(np.median(np.abs(best))), float(steepness))
+    return (table[:, len(shifts) // 2] >= _ALIKE) & (np.abs(best) <= _SHIFTED)
+
+
+def _rms(rows: np.ndarray) -> np.ndarray:
+    """Root mean square about the mean of each row."""
+    return rows.std(1)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

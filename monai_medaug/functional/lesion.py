@@ -1,4 +1,4 @@
-"""A lesion in its surroundings: contrast of its parts and detectability, before and after a change."""
+"""A lesion in its surroundings: contrast of its border and parts, and detectability, before and after a change."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_LEAST_CONTRAST, _LEAST_DETECTABILITY = 0.3, 1.0  # below, nobody could see the lesion
+from monai_medaug.functional.borders import REACH
+from monai_medaug.functional.transfer import TransferCurve
+
+_INSIDE, _OUTSIDE = slice(REACH - 3, REACH), slice(REACH + 2, REACH + 5)  # of lines across the border
+_LEAST_STEP = 0.6  # contrast at the border in units of its spread; below, nobody could see the lesion
+_LEAST_CONTRAST, _LEAST_DETECTABILITY = 0.3, 1.0  # below, figures of the surroundings say nothing
 _FEWEST = 8  # voxels of a part
-_GAIN_WITHIN = 4.0  # the gain at the lesion's values against that of the whole image
-_OWN_SHARE = 0.5  # a part is judged if its contrast is at least this share of the lesion's
+_LEAST_GAIN = 0.25  # of that of the whole image: a window that clips the lesion counts as lost contrast
 
 
 @dataclass(frozen=True)
@@ -28,32 +32,48 @@ class LesionParts:
     parts: dict[str, np.ndarray]
     cell: np.ndarray
 
+    def within(self, lesion: np.ndarray, ring: np.ndarray) -> LesionParts:
+        """Some of the voxels, and the parts of which enough are left."""
+        parts = {k: v[lesion] for k, v in self.parts.items() if v[lesion].sum() >= _FEWEST}
+        return LesionParts(self.lesion[lesion], self.ring[ring], parts, self.cell[ring])
+
 
 @dataclass(frozen=True)
 class LesionContrast:
     """How a lesion stands out of its surroundings before and after.
 
     Attributes:
-        contrast_to_noise: mean difference over the standard deviation of the surroundings, before and after.
+        border: mean step across the lesion's border over the steps' standard deviation, before and after.
+        contrast_to_noise: mean difference to the surroundings over their standard deviation, before and after.
         detectability: d' of an observer who averages over areas of the lesion's size: mean difference over the standard
             deviation of such averages in the surroundings, before and after.
-        parts: of each part that was visible itself, its contrast after over that before, the image's gain taken out.
-        gain: slope of the image's values after on those before, at the lesion's values.
+        parts: of each part its contrast after over the lesion's before, the image's gain and two standard errors taken
+            out; 1 is unchanged.
+        steps: the mean contrast at the border before, and that expected after, in the image's unit.
     """
 
+    border: tuple[float, float]
     contrast_to_noise: tuple[float, float]
     detectability: tuple[float, float]
     parts: dict[str, float]
-    gain: float
+    steps: tuple[float, float]
 
     @property
     def was_visible(self) -> bool:
-        """Whether anybody could have seen the lesion before."""
-        return abs(self.contrast_to_noise[0]) >= _LEAST_CONTRAST and abs(self.detectability[0]) >= _LEAST_DETECTABILITY
+        """Whether the lesion could be seen before, by its border."""
+        return abs(self.border[0]) >= _LEAST_STEP
+
+    @property
+    def compared(self) -> dict[str, tuple[float, float]]:
+        """The figures before and after that say something about this lesion."""
+        figures = {"border contrast": self.border}
+        if abs(self.contrast_to_noise[0]) >= _LEAST_CONTRAST and abs(self.detectability[0]) >= _LEAST_DETECTABILITY:
+            figures |= {"contrast to noise": self.contrast_to_noise, "detectability": self.detectability}
+        return figures
 
 
 def lesion_parts(lesion: np.ndarray, rim: np.ndarray, component: np.ndarray, ring: np.ndarray) -> LesionParts:
-    """Divide a lesion: its components; of the largest the rim, the core and thirds along its longest axis.
+    """Divide a lesion: its components; of the largest the rim, the core and thirds along its three axes.
 
     Args:
         lesion: voxels (N, 3).
@@ -65,19 +85,17 @@ def lesion_parts(lesion: np.ndarray, rim: np.ndarray, component: np.ndarray, rin
     order = numbers[np.argsort(-sizes)]
     parts: dict[str, np.ndarray] = {}
     if len(order) > 1:
-        parts |= {f"component {i + 1}": component == n for i, n in enumerate(order[:8])}
-    if len(order):
-        own = component == order[0]
-        parts |= {"rim": own & rim, "core": own & ~rim}
-        points = lesion[own] - lesion[own].mean(0)
-        along = points @ np.linalg.svd(points, full_matrices=False)[2][0]
-        bounds = np.quantile(along, [1 / 3, 2 / 3])
-        third = np.full(len(lesion), -1)
-        third[own] = np.searchsorted(bounds, along)
-        parts |= {f"third {i + 1}": third == i for i in range(3)}
+        parts |= {f"component {i + 1}": component == n for i, n in enumerate(order)}
+    own = component == order[0]
+    parts |= {"rim": own & rim, "core": own & ~rim}
+    centred = lesion - lesion[own].mean(0)
+    _, lengths, axes = np.linalg.svd(centred[own], full_matrices=False)
+    for name, direction in zip("abc", axes[lengths > 1e-6], strict=False):
+        along = centred @ direction
+        third = np.searchsorted(np.quantile(along[own], [1 / 3, 2 / 3]), along)
+        parts |= {f"third {name}{i + 1}": own & (third == i) for i in range(3)}
     side = int(np.clip(round(len(lesion) ** (1 / 3)), 2, 6))
-    cells = ring // side
-    _, cell = np.unique(cells, axis=0, return_inverse=True)
+    _, cell = np.unique(ring // side, axis=0, return_inverse=True)
     return LesionParts(lesion, ring, {k: v for k, v in parts.items() if v.sum() >= _FEWEST}, cell.ravel())
 
 
@@ -85,7 +103,8 @@ def lesion_contrast(
     parts: LesionParts,
     lesion: tuple[np.ndarray, np.ndarray],
     ring: tuple[np.ndarray, np.ndarray],
-    everywhere: tuple[np.ndarray, np.ndarray],
+    lines: tuple[np.ndarray, np.ndarray],
+    curve: TransferCurve,
 ) -> LesionContrast:
     """Compare the values at a lesion and around it before and after.
 
@@ -93,46 +112,33 @@ def lesion_contrast(
         parts: the voxels.
         lesion: their values before, as geometry alone would show them, and after, (N,) each.
         ring: those of the surroundings, (M,) each.
-        everywhere: those of voxels all over the image.
+        lines: those along lines across the border, (L, 2 REACH + 1) each.
+        curve: from the image's values before to those after, fitted without the lesion.
     """
+    steps = [v[:, _INSIDE].mean(1) - v[:, _OUTSIDE].mean(1) for v in (*lines, curve(lines[0]))]
     middle = [float(np.median(r)) for r in ring]
     contrast = [float(v.mean()) - m for v, m in zip(lesion, middle, strict=True)]
-    spread = [float(r.std()) for r in ring]
-    averages = [_cell_means(r, parts.cell) for r in ring]
-    noise = [float(a.std()) for a in averages]
-    gain = gain_at(everywhere, middle[0], middle[0] + contrast[0])
-    changes = {}
-    for name, members in parts.parts.items():
-        own = [float(v[members].mean()) - m for v, m in zip(lesion, middle, strict=True)]
-        if abs(own[0]) >= _OWN_SHARE * abs(contrast[0]) and own[0] * contrast[0] > 0:
-            changes[name] = own[1] / (gain * own[0]) if gain else 0.0
-    return LesionContrast(
-        (_over(contrast[0], spread[0]), _over(contrast[1], spread[1])),
-        (_over(contrast[0], noise[0]), _over(contrast[1], noise[1])),
-        changes,
-        gain,
+    noise = [_cell_means(r, parts.cell).std() for r in ring]
+    least = _LEAST_GAIN * max(curve.slope, 0.0) * float(steps[0].mean())
+    step = max(float(steps[2].mean()), least, key=abs)
+    expected = curve(lesion[0])
+    offset = middle[1] - float(np.median(curve(ring[0])))
+    changes = {name: 1 + _over(_certain((lesion[1] - expected)[m] - offset), step) for name, m in parts.parts.items()}
+    border, ratio, detected = (
+        (_over(values[0], spread[0]), _over(values[1], spread[1]))
+        for values, spread in (
+            ([float(s.mean()) for s in steps[:2]], [float(s.std()) for s in steps[:2]]),
+            (contrast, [float(r.std()) for r in ring]),
+            (contrast, [float(n) for n in noise]),
+        )
     )
+    return LesionContrast(border, ratio, detected, changes, (float(steps[0].mean()), step))
 
 
-def gain_at(everywhere: tuple[np.ndarray, np.ndarray], low: float, high: float) -> float:
-    """Slope of an image's values after on those before, around a range of values before.
-
-    Within a factor of four of that over all values, so that a window that clips the range counts as lost contrast.
-    """
-    before, after = everywhere
-    whole = _slope(before, after)
-    width = abs(high - low)
-    near = np.abs(before - (low + high) / 2) <= 1.5 * width
-    own = _slope(before[near], after[near]) if near.sum() >= 100 else whole
-    return float(
-        np.clip(own, min(whole / _GAIN_WITHIN, whole * _GAIN_WITHIN), max(whole / _GAIN_WITHIN, whole * _GAIN_WITHIN))
-    )
-
-
-def _slope(x: np.ndarray, y: np.ndarray) -> float:
-    x = x - x.mean() if len(x) else x
-    square = float((x**2).sum())
-    return float((x * (y - y.mean())).sum() / square) if square > 0 else 0.0
+def _certain(values: np.ndarray) -> float:
+    """The mean without two of its standard errors."""
+    mean, error = float(values.mean()), float(values.std()) / len(values) ** 0.5
+    return float(np.sign(mean)) * max(abs(mean) - 2 * error, 0.0)
 
 
 def _cell_means(values: np.ndarray, cell: np.ndarray) -> np.ndarray:
@@ -142,5 +148,5 @@ def _cell_means(values: np.ndarray, cell: np.ndarray) -> np.ndarray:
 
 
 def _over(a: float, b: float) -> float:
-    """A / b; without noise the difference in units of a thousandth of itself."""
-    return a / b if b > 0 else (0.0 if a == 0 else float(np.sign(a)) * 1e3)
+    """A / b; 1000 times the sign of a where b is 0."""
+    return a / b if b else 1e3 * float(np.sign(a))

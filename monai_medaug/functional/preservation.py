@@ -23,8 +23,8 @@ def label_counts(labels: np.ndarray) -> dict[float, int]:
     if labels.dtype.kind in "ui" and labels.size and labels.min() >= 0 and labels.max() <= _MOST_LABELS:
         numbers = torch.bincount(torch.from_numpy(labels.ravel().astype(np.int16, copy=False))).tolist()
         return {float(value): n for value, n in enumerate(numbers) if n and value}
-    found, numbers = np.unique(labels, return_counts=True)
-    return {float(value): int(n) for value, n in zip(found, numbers, strict=True) if value != 0}
+    found, sizes = np.unique(labels, return_counts=True)
+    return {float(value): int(n) for value, n in zip(found, sizes, strict=True) if value != 0}
 
 
 def label_points(labels: np.ndarray, counts: Mapping[float, int], wanted: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+FACES = np.concatenate([np.zeros((1, 3), int), np.eye(3, dtype=int), -np.eye(3, dtype=int)])
+"""A voxel and its six neighbours."""
+
 
 def values_at(
     image: torch.Tensor | np.ndarray, index: np.ndarray, linear: bool = True
@@ -27,7 +30,7 @@ def values_at(
     shape = (1,) * (3 - image.ndim) + tuple(image.shape)
     where = np.moveaxis(index, -1, 0) * np.array([image.ndim == 3, 1, 1]).reshape(3, *[1] * (index.ndim - 1))
     last = np.array(shape).reshape(3, *[1] * (index.ndim - 1)) - 1
-    inside = ((where >= -0.5) & (where <= last + 0.5)).all(0)
+    inside = np.all((where >= -0.5) & (where <= last + 0.5), axis=0)
     where = np.clip(where, 0, last)
     strides = (shape[1] * shape[2], shape[2], 1)
     flat = image.reshape(-1)
@@ -48,3 +51,15 @@ def values_at(
         weight = np.prod([f if up else 1 - f for f, up in zip(share, upper, strict=True)], axis=0)
         total += weight * gathered(np.stack([h if up else lo for lo, h, up in zip(low, high, upper, strict=True)]))
     return total, inside
+
+
+def holds_at(mask: np.ndarray, index: np.ndarray, everywhere: bool = False) -> np.ndarray:
+    """Whether a mask (*spatial) holds at voxel positions (N, 3), or at a neighbouring voxel.
+
+    Args:
+        mask: bool.
+        index: positions in voxels.
+        everywhere: whether it must hold at the position and at all its neighbours, instead of at any of them.
+    """
+    values = values_at(mask, index[:, None] + FACES, linear=False)[0]
+    return np.all(values, axis=1) if everywhere else np.any(values, axis=1)

@@ -8,7 +8,7 @@ from monai.data import MetaTensor
 from monai_medaug.core.entry import Entry, Given, further_inputs
 from monai_medaug.figures.planes import DisplayPlane
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.labels import near_whole, whole_labels
+from monai_medaug.functional.labels import label_array, near_whole, whole_labels
 from monai_medaug.functional.mixing.lesion_paste import lesion_mask
 from monai_medaug.functional.mixing.mix import soft_labels, soft_masks
 from monai_medaug.functional.preservation import label_counts
@@ -32,9 +32,14 @@ def test_within_three_hundredths_is_whole_and_beyond_is_refused(dtype):
 
 
 def test_counts_are_by_label_and_large_labels_keep_their_digits():
-    assert label_counts(NEARLY) == {"1": 3, "2": 2}
-    assert label_counts(torch.tensor([[[1000001, 1000002, 182305696]]])) == {"1000001": 1, "1000002": 1, "182305696": 1}
-    assert label_counts(torch.tensor([[[0.5, 1.0]]])) == {"0.5": 1, "1": 1}
+    assert label_counts(label_array(NEARLY)) == {1: 3, 2: 2}
+    assert label_array(NEARLY).dtype == np.int16
+    large = [1000001, 1000002, 182305696]
+    assert label_counts(label_array(torch.tensor(large))) == dict.fromkeys(large, 1)
+    assert label_counts(label_array(torch.tensor(large, dtype=torch.float64))) == dict.fromkeys(large, 1)
+    assert label_counts(label_array(torch.tensor([0.5, 1.0]))) == {0.5: 1, 1: 1}
+    assert label_counts(label_array(torch.tensor([-1, 1, 1]))) == {-1: 1, 1: 2}
+    assert label_counts(label_array(torch.tensor([True, False]))) == {1: 1}
 
 
 def test_ids_and_masks_of_mixes():

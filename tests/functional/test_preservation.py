@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
-import torch
 
 from monai_medaug.functional.preservation import (
     around,
-    contrast_to_noise,
+    components,
     counting_slack,
     label_counts,
+    label_points,
     lesion_topology,
-    ring_around,
+    topology_changes,
 )
 
 
@@ -17,17 +17,43 @@ def test_figures_against_hand_counts():
     mask[5:25, 5:25] = True
     mask[10:15, 10:15] = False
     mask[0, 0] = True  # a speck, below 1 %
-    assert lesion_topology(torch.from_numpy(mask)) == {"components": 1, "cavities": 1, "euler_number": 1}
-    assert label_counts(torch.tensor([[[1, 2]], [[0, 2]]])) == {"0:1": 1, "0:2": 1, "1:2": 1}
+    assert lesion_topology(*components(mask)) == {"components": 1, "cavities": 1}
+    assert lesion_topology(*components(mask), speck=0.001) == {"components": 2, "cavities": 1}
+    assert components(mask)[0].shape == (376, 2)
     assert counting_slack(1000, 3) == pytest.approx(0.02)
-    image = torch.zeros(20, 20)
-    inside = torch.zeros(20, 20, dtype=torch.bool)
-    inside[8:12, 8:12] = True
-    image[inside] = 10
-    image[::2] += 1
-    image[1::2] -= 1
-    assert contrast_to_noise(image, inside, ring_around(inside)) == pytest.approx(10, rel=0.02)
-    assert around(inside, 2) == (slice(6, 14), slice(6, 14))
+    assert around(mask, 2) == (slice(0, 27), slice(0, 27))
+
+
+def test_parts_that_are_lost_split_or_made_count_and_specks_do_not():
+    def lesion(*boxes):
+        mask = np.zeros((40, 40), bool)
+        for y, x, n in boxes:
+            mask[y : y + n, x : x + n] = True
+        return components(mask)
+
+    two = lesion((2, 2, 10), (20, 20, 10))
+    assert topology_changes(two, lesion((2, 2, 10))) == {"components": (2, 1)}
+    assert topology_changes(lesion((2, 2, 10)), two) == {"components": (1, 2)}
+    assert topology_changes(lesion((2, 2, 10), (30, 30, 1)), lesion((2, 2, 10))) == {}
+    hollow = np.zeros((40, 40), bool)
+    hollow[2:12, 2:12] = True
+    hollow[5:9, 5:9] = False
+    assert topology_changes(lesion((2, 2, 10)), components(hollow)) == {"cavities": (0, 1)}
+
+
+@pytest.mark.parametrize("shape", [(40, 36, 32), (64, 48)])
+def test_points_lie_in_their_label_and_spread_over_it(shape):
+    labels = np.zeros(shape, np.int16)
+    labels[4:30, 4:30] = 1
+    labels.flat[-3:] = 9  # three voxels: all of them are found
+    points, names = label_points(labels, label_counts(labels), 200)
+    index = tuple(points[:, 3 - labels.ndim :].T)
+    assert np.array_equal(labels[index], names)
+    assert (names == 9).sum() == 3
+    own = points[names == 1][:, 3 - labels.ndim :]
+    inside = np.argwhere(labels == 1)
+    assert np.abs(own.mean(0) - inside.mean(0)).max() < 1
+    assert np.abs(own.std(0) / inside.std(0) - 1).max() < 0.1
 
 
 def test_the_slack_covers_resampling_and_not_more():

@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 
 from monai_medaug.core.tensors import plain_tensor
-from monai_medaug.functional.borders import BorderLines, border_lines, borders_in_place, edges_kept
+from monai_medaug.functional.borders import (
+    SAME_TEXTURE,
+    BorderLines,
+    EdgesKept,
+    border_lines,
+    borders_in_place,
+    edges_kept,
+)
 from monai_medaug.functional.labels import label_array, whole_labels
 from monai_medaug.functional.preservation import counting_slack, label_counts, label_points
-from monai_medaug.functional.voxels import values_at
+from monai_medaug.functional.voxels import FACES, values_at
 from monai_medaug.transforms.safety.finding import GEOMETRY, INTENSITY, Finding, Limits
 from monai_medaug.transforms.safety.passage import Passage, fills
 from monai_medaug.transforms.safety.shown import ShownImage, shown_images
@@ -21,8 +28,8 @@ _IN_PLACE = 0.8  # least share of a label's voxels found where the records say
 _UNLIKE = 0.01  # greatest share of the labels that are padded unlike the image
 _BORDERS_IN_PLACE = 0.8  # the same of lines across their borders
 _FOLLOWS = 0.9  # least share of edges in place that shows an image where the labels are not
+_UNDISTURBED = 0.9  # least share of places where nothing appeared
 _FEWEST_PLACES = 4  # visible places, below which the image says nothing
-_FACES = np.concatenate([np.zeros((1, 3), int), np.eye(3, dtype=int), -np.eye(3, dtype=int)])
 
 
 def judge_labels(
@@ -143,8 +150,8 @@ def _followed(
 
 def _found(target: np.ndarray, index: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whether positions lie in a map, and whether they or a neighbouring voxel have these labels there."""
-    values, _ = values_at(target, index[:, None] + _FACES, linear=False)
-    return values_at(target, index, linear=False)[1], (values == names[:, None]).any(1)
+    values, _ = values_at(target, index[:, None] + FACES, linear=False)
+    return values_at(target, index, linear=False)[1], np.any(values == names[:, None], axis=1)
 
 
 def _judge_images(
@@ -164,6 +171,7 @@ def _judge_images(
     for image in images:
         if not image.in_place:
             finding.violated(f"{key}: moved otherwise than {image.key}")
+            finding.misfit = True
             continue
         if not lost and (share := _padded_unlike(labels, image)) is not None:
             finding.checks[f"{key}: labels padded unlike {image.key}"] = share
@@ -177,26 +185,45 @@ def _judge_images(
         places = image.places(lines.index)
         for name, channel in image.channels():
             first, last, known = image.values(channel, places)
-            edges = edges_kept(lines.place, first, last, known[:, 3:-3].all(1))
+            edges = edges_kept(lines.place, first, last, np.all(known[:, 3:-3], axis=1), image.curve(channel))
             if edges.visible < max(_FEWEST_PLACES, 0.1 * edges.places):
                 continue
             seen += 1
-            finding.checks[f"{key}: edges kept in {name}"] = edges.kept
             follows += edges.kept >= _FOLLOWS
-            if edges.kept >= limits.min_edges_kept:
+            finding.checks[f"{key}: edges kept in {name}"] = edges.kept
+            finding.checks[f"{key}: places undisturbed in {name}"] = edges.undisturbed
+            finding.checks[f"{key}: texture kept in {name}"] = edges.texture
+            if lost:
+                continue
+            wrong = _misfits(edges, limits)
+            for sentence in wrong:
+                finding.violated(f"{key}: {sentence.format(name)}", *([INTENSITY] if ours else []))
+            if wrong:
+                finding.misfit = True
+            else:
                 finding.checked.append(f"{edges.kept:.0%} of {edges.visible} visible edges of {name} at their borders")
-            elif not lost:
-                finding.violated(
-                    f"{key}: only {edges.kept:.0%} of the {edges.visible} edges of {name} at its borders are where "
-                    f"they were, {limits.min_edges_kept:.0%} required",
-                    *([INTENSITY] if ours else []),
-                )
     if lost and (follows or ours or not images):
+        finding.misfit = True
         finding.violated(f"{key}: {misplaced:.0%} of the labels are not where the steps moved them")
     elif lost:
         finding.unchecked = "a step moved image and labels without a record, so that nothing can be compared"
     elif images and not seen and not ours and not finding.violations:
         finding.unchecked = "the images show no edges at the labels' borders"
+
+
+def _misfits(edges: EdgesKept, limits: Limits) -> list[str]:
+    """Why an image, "{}" in the sentences, doesn't fit the labels any longer."""
+    wrong = []
+    if edges.kept < limits.min_edges_kept:
+        wrong.append(
+            f"only {edges.kept:.0%} of the {edges.visible} edges of {{}} at its borders are where they were, "
+            f"{limits.min_edges_kept:.0%} required"
+        )
+    if edges.undisturbed < _UNDISTURBED:
+        wrong.append(f"{{}} shows other structures at {1 - edges.undisturbed:.0%} of its borders")
+    if edges.texture < SAME_TEXTURE:
+        wrong.append("{} is another image, its texture is not the one before")
+    return wrong
 
 
 def _lines(labels: _Labels, before: bool) -> tuple[int, BorderLines | None]:
@@ -222,7 +249,7 @@ def _padded_unlike(labels: _Labels, image: ShownImage) -> float | None:
     unlike = [(a, b) for a, b in pairs if (a != b if isinstance(a, str) else a == 0 and isinstance(b, str))]
     if not unlike:
         return None
-    before, own = image.everywhere()
+    before, own = image.everywhere
     outside = ~values_at(labels.source[0], before, linear=False)[1]
     repeats = isinstance(unlike[0][1], str)
     wrong = np.zeros(len(outside), bool)

@@ -27,6 +27,7 @@ class Finding:
         causes: the kinds of steps that caused them; none where that is unknown.
         checked: what was checked, in words.
         unchecked: why there is no answer; "" if there is one.
+        misfit: whether an image doesn't fit the mask any longer, so that nothing else can be compared in it.
         checks: figures.
     """
 
@@ -34,6 +35,7 @@ class Finding:
     causes: set[str] = field(default_factory=set)
     checked: list[str] = field(default_factory=list)
     unchecked: str = ""
+    misfit: bool = False
     checks: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -85,6 +85,13 @@ class Passage:
             found[open_] = at + np.clip(step, -4, 4)
         return found
 
+    def density(self, index: np.ndarray) -> float:
+        """Mean determinant of the map back at positions (N, 3): voxels before for each one of the result."""
+        flat = [n == 1 for n in self.grids[1].size]
+        slopes = np.stack([self.back(index + e / 2) - self.back(index - e / 2) for e in np.eye(3)], -1)
+        slopes[:, :, flat] = np.eye(3)[:, flat]
+        return float(np.abs(np.linalg.det(slopes)).mean())
+
 
 def _moves(record: Record) -> bool:
     return is_ours(record) and record["class"] in REGISTRY and REGISTRY[record["class"]].geometric

@@ -31,18 +31,21 @@ class PreservingCompose(SeededContainer, MapTransform):
     - labels: the volume of each inside the field of view, relative to the drawn scaling (enlarging everything by 10 %
       is allowed), with a tolerance for counting voxels; its voxels lie where the steps moved them; no new labels; no
       folding;
-    - labels and images belong together: both were moved by the same steps, stay on one grid and are padded alike, and
-      of the image's edges at label borders at least 80 % still lie there, within a voxel, with a like profile;
-    - lesion: the share that is still in the image, the share that is padding, voxels that were no lesion, its connected
-      components and cavities (except specks below 1 % of it);
-    - the lesion in each image: contrast to noise against the surrounding 4 voxels, detectability (d' of an observer who
-      averages over areas of the lesion's size), the contrast of its parts (components; rim, core and thirds of the
-      largest), which may neither fall nor grow, and the steepness of its border. A lesion with a contrast to noise
-      below 0.3, or a detectability below 1, is not visible.
+    - images still fit the labels: both were moved by the same steps, stay on one grid and are padded alike; of the
+      edges at label borders that could be seen before, at least 80 % lie there still, within a voxel and with a like
+      profile; no structures half as strong appeared at more than a tenth of the borders; the texture is the same
+      image's. Gain, gamma and windows don't count: values are compared through the monotone curve that fits best;
+    - lesion: the share that is still in the image, the share that is padding, voxels that were no lesion, its border,
+      its components and cavities (except specks below 1 % of it);
+    - the lesion in each image, if its mean step at the border was at least 0.6 of the steps' standard deviation, which
+      can be seen: that ratio; contrast to noise against the surrounding 4 voxels and detectability (d' of an
+      observer who averages over areas of the lesion's size), where these say something; the steepness of its border;
+      the contrast of its parts (components; rim, core and thirds of the largest), which may neither fall nor grow.
 
-    The answers are ``"yes"`` (labels preserved; lesion kept and visible), ``"no"`` or ``"not checked"``: without a label
-    or lesion, where a lesion was not visible before, or where a step moved images and labels without a record, as MONAI's
-    elastic ones do. They and all figures are in the record and in `augmentation_report`.
+    The answers are ``"yes"`` (labels preserved; lesion kept and visible), ``"no"`` or ``"not checked"``: without label
+    or lesion, where a lesion could not be seen before, where images don't fit the labels any longer, or where a step
+    moved both without a record, as MONAI's elastic ones do. They and all figures are in the record and in
+    `augmentation_report`.
 
     Args:
         transforms: dictionary transforms, ours or MONAI's, or a Compose of them.

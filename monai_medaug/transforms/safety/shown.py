@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.transfer import TransferCurve, transfer_curve
 from monai_medaug.functional.voxels import values_at
 from monai_medaug.transforms.safety.passage import Passage
 
@@ -51,6 +53,18 @@ class ShownImage:
         last, there = values_at(self._after[channel], places[1])
         return first, last, was & there
 
+    def curve(self, channel: int, without: np.ndarray | None = None) -> TransferCurve:
+        """How the values after follow from those before, all over the image.
+
+        Args:
+            channel: of the image.
+            without: of `everywhere`, positions to leave out.
+        """
+        first, last, known = self.values(channel, self.everywhere)
+        known = known if without is None else known & ~without
+        return transfer_curve(first[known], last[known])
+
+    @cached_property
     def everywhere(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions all over the result, as of `places`."""
         grid = self.passage.grids[1]

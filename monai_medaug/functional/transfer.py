@@ -1,0 +1,66 @@
+"""How an image's values after a change follow from those before: gain, gamma, window, in one monotone curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_KNOTS = 32
+
+
+@dataclass(frozen=True)
+class TransferCurve:
+    """A curve that rises or stays level, from values before to values after; linear beyond its ends.
+
+    Attributes:
+        before: values at the knots, ascending.
+        after: values there, not descending.
+        slope: of the straight line through all values.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    slope: float
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """The expected values after."""
+        low, high = self.before[0], self.before[-1]
+        beyond = np.minimum(values - low, 0) + np.maximum(values - high, 0)
+        return np.interp(values, self.before, self.after) + max(self.slope, 0.0) * beyond
+
+
+def transfer_curve(before: np.ndarray, after: np.ndarray) -> TransferCurve:
+    """Fit the curve to values of the same places before and after a change.
+
+    The means of 32 groups of equal size by the value before, made monotone by pooling neighbours (isotonic regression).
+
+    Example:
+        >>> x = np.linspace(0, 1, 1000)
+        >>> curve = transfer_curve(x, np.minimum(3 * x, 1.5))
+        >>> curve(np.array([0.25, 0.75])).round(2)
+        array([0.75, 1.5 ])
+    """
+    if not len(before):
+        return TransferCurve(np.zeros(1), np.zeros(1), 1.0)
+    order = np.argsort(before, kind="stable")
+    groups = np.array_split(order, min(_KNOTS, len(order)))
+    knots = np.array([before[g].mean() for g in groups])
+    means = np.array([after[g].mean() for g in groups])
+    centred = before - before.mean()
+    square = float((centred**2).sum())
+    slope = float((centred * (after - after.mean())).sum() / square) if square > 0 else 0.0
+    distinct, own = np.unique(knots, return_inverse=True)
+    sizes = np.bincount(own).astype(float)
+    return TransferCurve(distinct, _rising(np.bincount(own, means) / sizes, sizes), slope)
+
+
+def _rising(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The closest sequence that does not fall: neighbours that do are pooled."""
+    blocks: list[list[float]] = []  # mean, weight, members
+    for value, weight in zip(values, weights, strict=True):
+        blocks.append([value, weight, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (a, m, i), (b, n, j) = blocks[-2:]
+            blocks[-2:] = [[(a * m + b * n) / (m + n), m + n, i + j]]
+    return np.repeat([b[0] for b in blocks], [int(b[2]) for b in blocks])

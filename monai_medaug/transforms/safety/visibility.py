@@ -1,0 +1,170 @@
+"""Whether a lesion can be seen as before: contrast of its border and parts, sharpness, detectability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from monai_medaug.functional.borders import BorderLines, EdgesKept, edges_kept
+from monai_medaug.functional.lesion import LesionContrast, LesionParts, lesion_contrast, lesion_parts
+from monai_medaug.functional.preservation import spread
+from monai_medaug.functional.transfer import TransferCurve
+from monai_medaug.functional.voxels import holds_at, values_at
+from monai_medaug.transforms.safety.finding import INTENSITY, Finding, Limits
+from monai_medaug.transforms.safety.shown import ShownImage
+
+_POINTS, _COMPONENTS, _OF_EACH = 1500, 24, 40
+_RING = 4  # voxels
+_FEWEST_PLACES = 3
+_EDGES_KEPT = 0.6  # least share of the edges at the lesion's border
+_MARGIN = 3  # voxels at the ends of lines across the border that may lie outside
+
+
+@dataclass(frozen=True)
+class LesionMask:
+    """A lesion mask before and after a call.
+
+    Attributes:
+        key: its name.
+        first: the mask before.
+        last: the mask after.
+        voxels: of the latter, (N, axes).
+        component: number of each one's connected component.
+        lines: across the latter's border.
+    """
+
+    key: Any
+    first: np.ndarray
+    last: np.ndarray
+    voxels: np.ndarray
+    component: np.ndarray
+    lines: BorderLines | None
+
+
+def judge_visibility(
+    lesion: LesionMask, images: Sequence[ShownImage], limits: Limits, ours: bool, finding: Finding
+) -> None:
+    """Compare the lesion in each image before and after; adds to what was found.
+
+    Args:
+        lesion: its mask.
+        images: of the call.
+        limits: what is allowed.
+        ours: whether all steps are of this package.
+        finding: about the lesion.
+    """
+    parts = _parts(lesion)
+    visible = False
+    for image in images:
+        if not image.in_place:
+            finding.violated(f"{lesion.key}: moved otherwise than {image.key}")
+            continue
+        view = _View(lesion, parts, image)
+        for name, channel in image.channels():
+            found = view.contrast(channel)
+            if found is None:
+                continue
+            contrast, edges = found
+            finding.checks[f"{name}: lesion border contrast"] = list(contrast.border)
+            finding.checks[f"{name}: lesion contrast to noise"] = list(contrast.contrast_to_noise)
+            finding.checks[f"{name}: lesion detectability"] = list(contrast.detectability)
+            if not contrast.was_visible:
+                continue
+            visible = True
+            finding.checks[f"{name}: contrast kept of the lesion's parts"] = contrast.parts
+            if edges.visible:
+                finding.checks[f"{name}: edges kept of the lesion"] = edges.kept
+            wrong = [*_wrong(contrast, limits), *_blurred(edges, contrast, limits)]
+            for sentence in wrong:
+                finding.violated(f"{name}: {sentence}", *([INTENSITY] if ours else []))
+            if not wrong:
+                low, high = (f(contrast.parts.values(), default=1.0) for f in (min, max))
+                finding.checked.append(
+                    f"visible in {name}, border contrast {contrast.border[0]:.1f} to {contrast.border[1]:.1f}, "
+                    f"its parts' contrast {low:.0%} to {high:.0%}"
+                )
+    if not visible and images and not finding.violations:
+        finding.unchecked = "the lesion was not visible before"
+
+
+class _View:
+    """The places at a lesion in one image."""
+
+    def __init__(self, lesion: LesionMask, parts: LesionParts, image: ShownImage) -> None:
+        self.parts, self.image, self.lines = parts, image, lesion.lines
+        self.lesion, self.ring = (image.places(v.astype(float)) for v in (parts.lesion, parts.ring))
+        self.elsewhere = holds_at(lesion.first, image.everywhere[0])
+        self.around = ~holds_at(lesion.first, self.ring[0])
+        self.across = None if self.lines is None else image.places(self.lines.index)
+
+    def contrast(self, channel: int) -> tuple[LesionContrast, EdgesKept] | None:
+        """What a channel shows; None if too little of the lesion lies in the image."""
+        if self.lines is None or self.across is None:
+            return None
+        lesion, ring, across = (self.image.values(channel, p) for p in (self.lesion, self.ring, self.across))
+        inside, around = lesion[2], ring[2] & self.around
+        known = np.all(across[2][:, _MARGIN:-_MARGIN], axis=1)
+        if inside.sum() < 3 or around.sum() < 8 or known.sum() < 3:
+            return None
+        curve: TransferCurve = self.image.curve(channel, self.elsewhere)
+        contrast = lesion_contrast(
+            self.parts.within(inside, around),
+            (lesion[0][inside], lesion[1][inside]),
+            (ring[0][around], ring[1][around]),
+            (across[0][known], across[1][known]),
+            curve,
+        )
+        return contrast, edges_kept(self.lines.place, across[0], across[1], known, curve)
+
+
+def _wrong(contrast: LesionContrast, limits: Limits) -> list[str]:
+    """Sentences on lost or changed contrast."""
+    least = limits.min_contrast_kept
+    wrong = [
+        f"the lesion's {what} fell from {was:.2f} to {is_now:.2f}"
+        for what, (was, is_now) in contrast.compared.items()
+        if is_now / was < least
+    ]
+    off = {part: kept for part, kept in contrast.parts.items() if least and not least <= kept <= 1 / least}
+    if off:
+        said = ", ".join(f"{part} {kept:.2f}" for part, kept in list(off.items())[:4])
+        wrong.append(f"parts of the lesion have another contrast, as shares of that before: {said}")
+    return wrong
+
+
+def _blurred(edges: EdgesKept, contrast: LesionContrast, limits: Limits) -> list[str]:
+    """Sentences on the lesion's border."""
+    if edges.visible < _FEWEST_PLACES:
+        return []
+    wrong = []
+    if edges.kept < _EDGES_KEPT:
+        wrong.append(f"only {edges.kept:.0%} of the {edges.visible} edges at the lesion's border are where they were")
+    before, expected = contrast.steps
+    sharp = edges.steepness * before / expected if expected else 0.0
+    if sharp < limits.min_contrast_kept:
+        wrong.append(f"the lesion's border keeps {sharp:.0%} of its steepness")
+    return wrong
+
+
+def _parts(lesion: LesionMask) -> LesionParts:
+    """The parts of a lesion, and voxels around it: beside its rim, at random within 4 voxels."""
+    some = _of_each(lesion.component)
+    axes = lesion.last.ndim
+    voxels = np.pad(lesion.voxels[some], ((0, 0), (3 - axes, 0)))
+    rim = ~holds_at(lesion.last, voxels, everywhere=True)
+    reach = [_RING * (n > 1) for n in (1,) * (3 - axes) + lesion.last.shape]
+    steps = np.random.RandomState(0).uniform(-1, 1, (_POINTS, 3)) * reach
+    ring = voxels[rim][np.arange(_POINTS) % max(rim.sum(), 1)] + np.rint(steps).astype(int)
+    inside, there = values_at(lesion.last, ring, linear=False)
+    return lesion_parts(voxels, rim, lesion.component[some], ring[~inside & there])
+
+
+def _of_each(component: np.ndarray) -> np.ndarray:
+    """Up to 1500 voxels all over the lesion and 40 of each of its 24 largest components."""
+    sizes = np.bincount(component)
+    largest = np.argsort(-sizes[1:])[:_COMPONENTS] + 1
+    own = [np.flatnonzero(component == n) for n in largest] if len(sizes) > 2 else []
+    return np.unique(np.concatenate([spread(len(component), _POINTS), *(o[spread(len(o), _OF_EACH)] for o in own)]))
