@@ -13,14 +13,13 @@ from monai_medaug.functional.transfer import TransferCurve
 from monai_medaug.functional.voxels import values_at
 
 _BLOCK = 8  # voxels of a place along each axis
-_BLOCKS, _PLACES, _LINES, _FEWEST = 128, 96, 12, 4
+_BLOCKS, _PLACES, _INNER, _LINES, _FEWEST = 128, 96, 48, 12, 4
 _HALF, _SHIFTS = 4, 4  # voxels of the compared profile on each side, and the greatest shift looked for
 REACH = _HALF + _SHIFTS
 _VISIBLE = 3.0  # an edge's mean profile stands out of its standard error by this factor
 _ALIKE = 0.7  # least correlation of an edge's profile before and after
 _SHIFTED = 1.0  # voxels: an edge further away has moved
-_APPEARED = 0.5  # of the edges' mean size: what appears at a place without an edge
-SAME_TEXTURE = 0.1  # least slope of the lines' own deviations, in units of the gain
+_FLOOR = 0.1  # of the edges' size, below which texture counts as that
 _ON_GRID = 0.02  # voxels
 _OFFSETS = np.array([(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) != (0, 0, 0)])
 
@@ -46,7 +45,8 @@ def border_lines(labels: np.ndarray, grid: VoxelGrid) -> BorderLines | None:
     label among the 52 nearest of every direction.
     """
     volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
-    blocks = _mixed_blocks(volume)
+    blocks, _ = _blocks(volume, mixed=True)
+    blocks = blocks[spread(len(blocks), _BLOCKS)]
     if not len(blocks):
         return None
     patches = _patches(volume, blocks)
@@ -74,15 +74,34 @@ def border_lines(labels: np.ndarray, grid: VoxelGrid) -> BorderLines | None:
     return BorderLines(place, points[chosen][:, None] + steps * normals[:, None])
 
 
-def _mixed_blocks(volume: np.ndarray) -> np.ndarray:
-    """First voxels (N, 3) of up to 128 blocks that hold more than one label."""
+def inner_lines(labels: np.ndarray) -> BorderLines | None:
+    """Lines inside the labels of a map (*spatial), spread over the image; None where all blocks hold a border.
+
+    Up to 48 places of one label, with 12 lines each along one of the axes.
+    """
+    volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
+    blocks, size = _blocks(volume, mixed=False)
+    blocks = blocks[spread(len(blocks), _INNER)]
+    if not len(blocks):
+        return None
+    random = np.random.RandomState(0)
+    starts = random.uniform(0, 1, (len(blocks), _LINES, 3)) * (np.array(size) - 1)
+    points = (blocks[:, None] + starts).reshape(-1, 3)
+    long = [axis for axis, n in enumerate(volume.shape) if n > 2 * REACH] or [2]
+    place = np.repeat(np.arange(len(blocks)), _LINES)
+    steps = np.eye(3)[np.array(long)[place % len(long)]]
+    return BorderLines(place, points[:, None] + np.arange(-REACH, REACH + 1)[:, None] * steps[:, None])
+
+
+def _blocks(volume: np.ndarray, mixed: bool) -> tuple[np.ndarray, list[int]]:
+    """First voxels (N, 3) of the blocks that hold more than one label, or one other than 0; and the blocks' size."""
     size = [min(_BLOCK, n) for n in volume.shape]
     counts = [n // s for n, s in zip(volume.shape, size, strict=True)]
     volume = volume[tuple(slice(count * n) for count, n in zip(counts, size, strict=True))]
     split = torch.from_numpy(volume).reshape([n for pair in zip(counts, size, strict=True) for n in pair])
-    flat = (split.amax(5).amax(3).amax(1) != split.amin(5).amin(3).amin(1)).numpy()
-    found = np.argwhere(flat)
-    return found[spread(len(found), _BLOCKS)] * size
+    high, low = split.amax(5).amax(3).amax(1), split.amin(5).amin(3).amin(1)
+    chosen = high != low if mixed else (high == low) & (high != 0)
+    return np.argwhere(chosen.numpy()) * size, size
 
 
 def _patches(volume: np.ndarray, blocks: np.ndarray) -> np.ndarray:
@@ -136,16 +155,14 @@ class EdgesKept:
         places: compared.
         visible: of these, places whose edge stood out of the noise before.
         kept: share of the visible ones whose edge is still there: profile alike, not moved by more than a voxel.
-        undisturbed: share of all places where no structure appeared that is half as strong as the edges.
-        texture: slope of what each line has besides its place's mean, in units of the gain; that of another image is 0.
+        disturbed: shares of all places where structure appeared or vanished, see `disturbed_places`.
         steepness: slope of the edges' gradients on those before, over the border's 5 voxels; includes the image's gain.
     """
 
     places: int
     visible: int
     kept: float = 0.0
-    undisturbed: float = 0.0
-    texture: float = 0.0
+    disturbed: tuple[float, float] = (0.0, 0.0)
     steepness: float = 0.0
 
 
@@ -183,15 +200,8 @@ def edges_kept(
     strong &= lines[:, 0] >= min(3, lines.max())
     if not strong.any():
         return EdgesKept(len(starts), 0)
-    mapped = curve(before)
-    expected, found = mean(mapped), mean(after)
-    size = _rms(expected[strong][:, middle]).mean()
-    rest = _rms((found - expected)[:, middle])
-    texture_before, texture_after = (
-        (v - np.repeat(m, lines[:, 0], axis=0))[:, middle] for v, m in ((mapped, expected), (after, found))
-    )
-    square = float((texture_before**2).sum())
-    texture = float((texture_before * texture_after).sum()) / square if square > 0 else 1.0
+    expected, found = mean(curve(before)), mean(after)
+    size = float(expected[strong][:, middle].std(1).mean())
     fits = _fit(expected[strong][:, middle], found[strong])
     near = slice(_HALF - 2, _HALF + 3)
     first, last = pooled[strong][:, near], mean((after[:, 2:] - after[:, :-2])[:, around] / 2)[strong][:, near]
@@ -199,8 +209,7 @@ def edges_kept(
         len(starts),
         int(strong.sum()),
         float(fits.mean()),
-        float((rest <= _APPEARED * size).mean()) if size > 0 else 0.0,
-        texture,
+        disturbed_places(place, before, after, curve, _FLOOR * size, trend=True),
         float((first * last).sum() / (first**2).sum()),
     )
 
@@ -219,9 +228,45 @@ def _fit(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
     return (table[:, len(shifts) // 2] >= _ALIKE) & (np.abs(best) <= _SHIFTED)
 
 
-def _rms(rows: np.ndarray) -> np.ndarray:
-    """Root mean square about the mean of each row."""
-    return rows.std(1)
+def disturbed_places(
+    place: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    curve: TransferCurve,
+    floor: float = 0.0,
+    trend: bool = False,
+) -> tuple[float, float]:
+    """The shares of places where the change has a structure stronger than the image's own texture, and than thrice it.
+
+    Of the change along each line, after the curve, the mean over a place's lines is structure, up to the variance that
+    the lines' scatter gives it; noise has none. Texture is the median over places of the lines' standard deviation
+    about their place's mean before.
+
+    Args:
+        place: of each line, ascending.
+        before: values along the lines, as geometry alone would show them.
+        after: the same in the result.
+        curve: from the image's values before to those after.
+        floor: least texture.
+        trend: whether a change in proportion to the position along the line counts too.
+    """
+    starts = np.flatnonzero(np.diff(place, prepend=-1))
+    lines = np.diff(starts, append=len(place))[:, None]
+    middle = slice(REACH - _HALF, REACH + _HALF + 1)
+    expected, found = curve(before[:, middle]), after[:, middle]
+
+    def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        first, second = (np.add.reduceat(v, starts) / lines for v in (values, values**2))
+        return first, np.maximum(second - first**2, 0)
+
+    mean, variance = moments(found - expected)
+    mean -= mean.mean(1, keepdims=True)
+    if not trend:
+        along = np.arange(-_HALF, _HALF + 1) / np.sqrt((np.arange(-_HALF, _HALF + 1) ** 2).sum())
+        mean -= (mean @ along)[:, None] * along
+    structure = (mean**2 - variance / np.maximum(lines - 1, 1)).mean(1)
+    texture = max(float(np.median(moments(expected)[1].mean(1))), floor**2, 1e-12 * float(expected.var()))
+    return float((structure > texture).mean()), float((structure > 9 * texture).mean())
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

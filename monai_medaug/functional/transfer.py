@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_KNOTS = 32
+_KNOTS = 64
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class TransferCurve:
 def transfer_curve(before: np.ndarray, after: np.ndarray) -> TransferCurve:
     """Fit the curve to values of the same places before and after a change.
 
-    The means of 32 groups of equal size by the value before, made monotone by pooling neighbours (isotonic regression).
+    The means of 64 groups of equal size by the value before, made monotone by pooling neighbours (isotonic regression).
 
     Example:
         >>> x = np.linspace(0, 1, 1000)

@@ -248,5 +248,5 @@ def build_preset(
     settings |= {} if ignore is None else {"ignore": ignore}
     seeds = None if sample_key is None else SampleSeeds(sample_key, seed)
     if masks or lesion_key is not None:
-        built = [PreservingCompose(built, masks or None, lesion_key)]
+        built = [PreservingCompose(built, masks or None, lesion_key, max_volume_change=0.2)]
     return preset(name, built, moving, images, settings, seeds)

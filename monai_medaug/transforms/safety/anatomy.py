@@ -9,12 +9,13 @@ import numpy as np
 
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.borders import (
-    SAME_TEXTURE,
     BorderLines,
     EdgesKept,
     border_lines,
     borders_in_place,
+    disturbed_places,
     edges_kept,
+    inner_lines,
 )
 from monai_medaug.functional.labels import label_array, whole_labels
 from monai_medaug.functional.preservation import counting_slack, label_counts, label_points
@@ -28,7 +29,7 @@ _IN_PLACE = 0.8  # least share of a label's voxels found where the records say
 _UNLIKE = 0.01  # greatest share of the labels that are padded unlike the image
 _BORDERS_IN_PLACE = 0.8  # the same of lines across their borders
 _FOLLOWS = 0.9  # least share of edges in place that shows an image where the labels are not
-_UNDISTURBED = 0.9  # least share of places where nothing appeared
+_DISTURBED, _TORN = 0.15, 0.02  # greatest shares of places where structure appeared or vanished
 _FEWEST_PLACES = 4  # visible places, below which the image says nothing
 
 
@@ -167,6 +168,7 @@ def _judge_images(
     lost = misplaced > 0
     if lost:
         channel, lines = _lines(labels, before=True)
+    inner = None if lost else inner_lines(labels.result[channel])
     seen = follows = 0
     for image in images:
         if not image.in_place:
@@ -183,6 +185,7 @@ def _judge_images(
         if lines is None:
             continue
         places = image.places(lines.index)
+        within = places if inner is None else image.places(inner.index)
         for name, channel in image.channels():
             first, last, known = image.values(channel, places)
             edges = edges_kept(lines.place, first, last, np.all(known[:, 3:-3], axis=1), image.curve(channel))
@@ -191,11 +194,18 @@ def _judge_images(
             seen += 1
             follows += edges.kept >= _FOLLOWS
             finding.checks[f"{key}: edges kept in {name}"] = edges.kept
-            finding.checks[f"{key}: places undisturbed in {name}"] = edges.undisturbed
-            finding.checks[f"{key}: texture kept in {name}"] = edges.texture
             if lost:
                 continue
-            wrong = _misfits(edges, limits)
+            disturbed = {"borders": edges.disturbed}
+            if inner is not None:
+                values = image.values(channel, within)
+                there = np.all(values[2], axis=1)
+                if there.any():
+                    along = (v[there] for v in (inner.place, *values[:2]))
+                    disturbed["inside"] = disturbed_places(*along, image.curve(channel))
+            for where, share in disturbed.items():
+                finding.checks[f"{key}: disturbed {where} in {name}"] = list(share)
+            wrong = _misfits(edges, disturbed, limits)
             for sentence in wrong:
                 finding.violated(f"{key}: {sentence.format(name)}", *([INTENSITY] if ours else []))
             if wrong:
@@ -211,7 +221,7 @@ def _judge_images(
         finding.unchecked = "the images show no edges at the labels' borders"
 
 
-def _misfits(edges: EdgesKept, limits: Limits) -> list[str]:
+def _misfits(edges: EdgesKept, disturbed: Mapping[str, tuple[float, float]], limits: Limits) -> list[str]:
     """Why an image, "{}" in the sentences, doesn't fit the labels any longer."""
     wrong = []
     if edges.kept < limits.min_edges_kept:
@@ -219,10 +229,11 @@ def _misfits(edges: EdgesKept, limits: Limits) -> list[str]:
             f"only {edges.kept:.0%} of the {edges.visible} edges of {{}} at its borders are where they were, "
             f"{limits.min_edges_kept:.0%} required"
         )
-    if edges.undisturbed < _UNDISTURBED:
-        wrong.append(f"{{}} shows other structures at {1 - edges.undisturbed:.0%} of its borders")
-    if edges.texture < SAME_TEXTURE:
-        wrong.append("{} is another image, its texture is not the one before")
+    for where, (some, much) in disturbed.items():
+        if some > _DISTURBED or much > _TORN:
+            wrong.append(
+                f"{{}} shows other structures at {some:.0%} of its places {where}, much stronger ones at {much:.0%}"
+            )
     return wrong
 
 

@@ -15,7 +15,7 @@ class Limits:
     max_volume_change: float = 0.1
     min_lesion_kept: float = 0.9
     min_contrast_kept: float = 0.5
-    min_edges_kept: float = 0.8
+    min_edges_kept: float = 0.9
 
 
 @dataclass

@@ -32,9 +32,10 @@ class PreservingCompose(SeededContainer, MapTransform):
       is allowed), with a tolerance for counting voxels; its voxels lie where the steps moved them; no new labels; no
       folding;
     - images still fit the labels: both were moved by the same steps, stay on one grid and are padded alike; of the
-      edges at label borders that could be seen before, at least 80 % lie there still, within a voxel and with a like
-      profile; no structures half as strong appeared at more than a tenth of the borders; the texture is the same
-      image's. Gain, gamma and windows don't count: values are compared through the monotone curve that fits best;
+      edges at label borders that could be seen before, at least 90 % lie there still, within a voxel and with a like
+      profile; at no more than 15 % of the places, at borders and inside, structures appeared or vanished that are
+      stronger than the texture, at no more than 2 % three times as strong. Noise doesn't count, nor gain, gamma and
+      windows: values are compared through the monotone curve that fits best;
     - lesion: the share that is still in the image, the share that is padding, voxels that were no lesion, its border,
       its components and cavities (except specks below 1 % of it);
     - the lesion in each image, if its mean step at the border was at least 0.6 of the steps' standard deviation, which
