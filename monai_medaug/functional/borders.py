@@ -77,19 +77,18 @@ def border_lines(labels: np.ndarray, grid: VoxelGrid) -> BorderLines | None:
 def inner_lines(labels: np.ndarray) -> BorderLines | None:
     """Lines inside the labels of a map (*spatial), spread over the image; None where all blocks hold a border.
 
-    Up to 48 places of one label, with 12 lines each along one of the axes.
+    Up to 48 places of one label, with 12 lines each along one of the axes, side by side.
     """
     volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
     blocks, size = _blocks(volume, mixed=False)
     blocks = blocks[spread(len(blocks), _INNER)]
     if not len(blocks):
         return None
-    random = np.random.RandomState(0)
-    starts = random.uniform(0, 1, (len(blocks), _LINES, 3)) * (np.array(size) - 1)
-    points = (blocks[:, None] + starts).reshape(-1, 3)
     long = [axis for axis, n in enumerate(volume.shape) if n > 2 * REACH] or [2]
     place = np.repeat(np.arange(len(blocks)), _LINES)
     steps = np.eye(3)[np.array(long)[place % len(long)]]
+    starts = np.random.RandomState(0).uniform(0, 1, (len(place), 3)) * (np.array(size) - 1)
+    points = np.repeat(blocks, _LINES, axis=0) + np.where(steps > 0, np.array(size) / 2, starts)
     return BorderLines(place, points[:, None] + np.arange(-REACH, REACH + 1)[:, None] * steps[:, None])
 
 
@@ -140,7 +139,7 @@ def borders_in_place(lines: BorderLines, result: np.ndarray, source: np.ndarray,
         before: the positions of the lines there, (N, 2 REACH + 1, 3).
     """
     moved = before[:, REACH] - np.rint(before[:, REACH])
-    beside = [REACH] if len(moved) and np.abs(moved).max() < _ON_GRID else [REACH - 2, REACH + 2]
+    beside = [REACH, REACH + 1] if len(moved) and np.abs(moved).max() < _ON_GRID else [REACH - 2, REACH + 2]
     was, known = values_at(source, before[:, beside], linear=False)
     is_now, inside = values_at(result, lines.index[:, beside], linear=False)
     known &= inside

@@ -198,11 +198,11 @@ def _judge_images(
                 continue
             disturbed = {"borders": edges.disturbed}
             if inner is not None:
-                values = image.values(channel, within)
-                there = np.all(values[2], axis=1)
+                first, last, known = image.values(channel, within)
+                there = np.all(known, axis=1)
                 if there.any():
-                    along = (v[there] for v in (inner.place, *values[:2]))
-                    disturbed["inside"] = disturbed_places(*along, image.curve(channel))
+                    lined = (inner.place[there], first[there], last[there])
+                    disturbed["inside"] = disturbed_places(*lined, image.curve(channel))
             for where, share in disturbed.items():
                 finding.checks[f"{key}: disturbed {where} in {name}"] = list(share)
             wrong = _misfits(edges, disturbed, limits)
