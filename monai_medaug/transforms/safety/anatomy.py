@@ -25,6 +25,7 @@ from monai_medaug.transforms.safety.passage import Passage, fills
 from monai_medaug.transforms.safety.shown import ShownImage, shown_images
 
 _POINTS, _FEWEST_POINTS, _MORE_POINTS = 3000, 60, 1500
+_SLACK = 1.5  # three standard deviations: a map may have dozens of labels
 _IN_PLACE = 0.8  # least share of a label's voxels found where the records say
 _UNLIKE = 0.01  # greatest share of the labels that are padded unlike the image
 _BORDERS_IN_PLACE = 0.8  # the same of lines across their borders
@@ -106,7 +107,7 @@ def _judge_volumes(labels: _Labels, limits: Limits, finding: Finding) -> float:
             if expected < 1:
                 continue
             changes[name] = there / expected - 1
-            slack = counting_slack(expected, axes)
+            slack = _SLACK * counting_slack(expected, axes)
             if abs(changes[name]) > limits.max_volume_change + slack:
                 finding.violated(
                     f"{key}: volume of label {name} changed by {changes[name]:+.1%}, allowed "
@@ -216,6 +217,7 @@ def _judge_images(
         finding.misfit = True
         finding.violated(f"{key}: {misplaced:.0%} of the labels are not where the steps moved them")
     elif lost:
+        finding.misfit = True
         finding.unchecked = "a step moved image and labels without a record, so that nothing can be compared"
     elif images and not seen and not ours and not finding.violations:
         finding.unchecked = "the images show no edges at the labels' borders"

@@ -47,7 +47,7 @@ def judge(
     if lesion_key is not None and _has(before, after, lesion_key):
         found = judge_lesion(before, after, lesion_key, image_keys, limits, ours)
         pathology = [] if found is None else [found]
-    if any(f.misfit or f.unchecked for f in anatomy):
+    if any(f.misfit for f in anatomy):
         for finding in pathology:
             finding.unchecked = finding.unchecked or "the images don't fit the labels"
     findings = [*anatomy, *pathology]

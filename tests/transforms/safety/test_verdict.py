@@ -1,0 +1,121 @@
+"""The verdict against attacks: real scans of patients that were not used to choose its limits, and two phantoms."""
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Rand3DElasticd, RandFlipd
+
+from monai_medaug.transforms import (
+    PreservingCompose,
+    RandAffineElasticd,
+    RandCTDosed,
+    augmentation_report,
+)
+from tests.benchmarks.verdict import graded, verdict_on
+from tests.transforms.safety.attacks import ATTACKS, HARMLESS
+from tests.transforms.safety.scans import available, scan
+from tests.transforms.safety.test_preserving import body, verdict_of
+
+JUDGED = ("phantom_flat", "nodule_thick", "nodule_noisy", "adult")
+RODS = "two rods and their streaks at an organ"  # not everywhere at a place that is looked at
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_no_wrong_yes_and_no_wrong_no(name):
+    if name not in available():
+        pytest.skip("MONAI_MEDAUG_DATA is not set")
+    given, wrong = scan(name), []
+    for attack in (*ATTACKS, *HARMLESS):
+        found = verdict_on(attack, given)
+        if found is not None:
+            letters = graded(attack, given, *found)
+            wrong += [(attack.name, answer) for answer, letter in letters.items() if letter in "YN"]
+    assert [w for w in wrong if w[0] != RODS] == []
+
+
+class Change(MapTransform):
+    """An unknown transform: a function of the arrays of its keys."""
+
+    def __init__(self, keys, change):
+        super().__init__(keys)
+        self.change = change
+
+    def __call__(self, data):
+        return {**data, **{k: data[k] * 0 + self.change(data[k]) for k in self.keys}}
+
+
+def judged(*steps, lesion="lesion", **kwargs):
+    guard = PreservingCompose([*steps], "label", lesion, on_violation="warn", **kwargs).set_random_state(0)
+    return augmentation_report(guard(body()))
+
+
+@pytest.mark.filterwarnings("ignore:PreservingCompose")
+def test_what_was_looked_at_stands_beneath_the_answers():
+    report = judged(RandCTDosed("image", prob=1.0))
+    text = str(report)
+    assert "  anatomy preserved    yes\n       labels preserved: volumes of 2 labels within 0.0%" in text
+    assert "labels preserved: 100% of" in text
+    assert "  pathology preserved  yes\n       lesion kept and visible: 100% of the lesion in the image" in text
+    assert "lesion kept and visible: visible in image, border contrast" in text
+    bad = judged(Change(["image"], lambda x: 7.0))
+    assert bad["anatomy_preserved"] == bad["pathology_preserved"] == "no"
+    assert "labels preserved:" not in str(bad)
+
+
+@pytest.mark.filterwarnings("ignore:PreservingCompose")
+def test_steps_without_a_record_are_said_and_never_get_a_yes():
+    keys = ("image", "label", "lesion")
+    turned = judged(Change(keys, lambda x: x.roll(6, 1)))
+    assert turned["anatomy_preserved"] != "yes"
+    elastic = Rand3DElasticd(
+        keys, (4, 5), (200, 300), prob=1.0, mode=("bilinear", "nearest", "nearest"), padding_mode="border"
+    )
+    assert judged(elastic)["anatomy_preserved"] != "yes"
+    assert judged(RandFlipd(keys, prob=1.0, spatial_axis=0))["anatomy_preserved"] == "yes"
+    alone = judged(RandFlipd("image", prob=1.0, spatial_axis=0), Change(keys[1:], lambda x: x))
+    assert alone["anatomy_preserved"] == "no"
+    assert "moved otherwise than image" in " ".join(alone["violations"])
+
+
+@pytest.mark.filterwarnings("ignore:PreservingCompose")
+def test_only_the_kind_of_step_that_harmed_is_eased():
+    data = body()
+    deform = RandAffineElasticd(
+        ("image", "label", "lesion"), prob=1.0, mode=("bilinear", "nearest", "nearest"), elastic_sigma=4
+    )
+    quiet = RandCTDosed("image", noise_hu=(5, 5), prob=1.0)
+    out = PreservingCompose([deform, quiet], "label", max_volume_change=0.025).set_random_state(3)(data)
+    info = verdict_of(out)
+    assert 0 < info["eased"]["geometry"] < 1
+    assert "intensity" not in info["eased"]
+    noise = out["image"].applied_operations[1]["extra_info"]["params"]
+    assert noise["noise_hu"] == 5
+    assert "of what was drawn in geometry" in str(augmentation_report(out))
+    loud = RandCTDosed("image", noise_hu=400, prob=1.0)
+    gentle = RandAffineElasticd(
+        ("image", "label", "lesion"), 1.0, mode=("bilinear", "nearest", "nearest"), elastic_alpha=20
+    )
+    info = verdict_of(PreservingCompose([gentle, loud], None, "lesion").set_random_state(0)(data), "lesion")
+    assert set(info["eased"]) == {"intensity"}
+
+
+def test_a_lesion_too_faint_to_see_is_not_checked():
+    data = body()
+    data["image"] = data["image"] - 59.5 * data["lesion"]
+    report = augmentation_report(PreservingCompose([RandCTDosed("image", prob=1.0)], "label", "lesion")(data))
+    assert report["pathology_preserved"] == "not checked"
+    assert "not checked: the lesion was not visible before" in str(report)
+
+
+def test_several_images_on_other_grids_are_looked_at():
+    data = body()
+    fine = torch.nn.functional.interpolate(data["image"].as_tensor()[None], scale_factor=2)[0]
+    affine = torch.diag(torch.tensor([0.5, 0.5, 0.5, 1.0], dtype=torch.float64))
+    affine[:3, 3] = -0.25
+    data["fine"] = MetaTensor(fine, affine=affine)
+    keys = ("image", "fine", "label", "lesion")
+    deform = RandAffineElasticd(keys, 1.0, mode=("bilinear", "bilinear", "nearest", "nearest"), elastic_alpha=20)
+    out = PreservingCompose([deform], "label", "lesion").set_random_state(0)(data)
+    checks = augmentation_report(out)["checks"]
+    assert checks["label: edges kept in fine"] > 0.95
+    assert checks["label: edges kept in image"] > 0.95
