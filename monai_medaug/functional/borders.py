@@ -19,7 +19,7 @@ REACH = _HALF + _SHIFTS
 _VISIBLE = 3.0  # an edge's mean profile stands out of its standard error by this factor
 _ALIKE = 0.7  # least correlation of an edge's profile before and after
 _SHIFTED = 1.0  # voxels: an edge further away has moved
-_FLOOR = 0.1  # of the edges' size, below which texture counts as that
+_FLOOR = 0.1  # of the edges' size
 _ON_GRID = 0.02  # voxels
 _OFFSETS = np.array([(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) != (0, 0, 0)])
 
@@ -97,6 +97,8 @@ def _blocks(volume: np.ndarray, mixed: bool) -> tuple[np.ndarray, list[int]]:
     size = [min(_BLOCK, n) for n in volume.shape]
     counts = [n // s for n, s in zip(volume.shape, size, strict=True)]
     volume = volume[tuple(slice(count * n) for count, n in zip(counts, size, strict=True))]
+    if volume.dtype.kind == "u" and volume.dtype.itemsize > 1:
+        volume = volume.astype(np.int64)  # torch can't compare these
     split = torch.from_numpy(volume).reshape([n for pair in zip(counts, size, strict=True) for n in pair])
     high, low = split.amax(5).amax(3).amax(1), split.amin(5).amin(3).amin(1)
     chosen = high != low if mixed else (high == low) & (high != 0)
@@ -156,6 +158,7 @@ class EdgesKept:
         kept: share of the visible ones whose edge is still there: profile alike, not moved by more than a voxel.
         disturbed: shares of all places where structure appeared or vanished, see `disturbed_places`.
         steepness: slope of the edges' gradients on those before, over the border's 5 voxels; includes the image's gain.
+        size: mean standard deviation of the visible edges' profiles, as expected after.
     """
 
     places: int
@@ -163,6 +166,12 @@ class EdgesKept:
     kept: float = 0.0
     disturbed: tuple[float, float] = (0.0, 0.0)
     steepness: float = 0.0
+    size: float = 0.0
+
+    @property
+    def least_texture(self) -> float:
+        """What counts as texture at least: a tenth of the edges' size after."""
+        return _FLOOR * self.size
 
 
 def edges_kept(
@@ -210,6 +219,7 @@ def edges_kept(
         float(fits.mean()),
         disturbed_places(place, before, after, curve, _FLOOR * size, trend=True),
         float((first * last).sum() / (first**2).sum()),
+        size,
     )
 
 

@@ -25,17 +25,20 @@ class LesionParts:
         ring: voxels (M, 3) around it.
         parts: names and members (N,) of parts.
         cell: of each ring voxel, (M,): cubes about as large as the lesion, of at most 6 voxels.
+        borders: names and members (L,) of parts of the lines across the border.
     """
 
     lesion: np.ndarray
     ring: np.ndarray
     parts: dict[str, np.ndarray]
     cell: np.ndarray
+    borders: dict[str, np.ndarray]
 
-    def within(self, lesion: np.ndarray, ring: np.ndarray) -> LesionParts:
-        """Some of the voxels, and the parts of which enough are left."""
-        parts = {k: v[lesion] for k, v in self.parts.items() if v[lesion].sum() >= _FEWEST}
-        return LesionParts(self.lesion[lesion], self.ring[ring], parts, self.cell[ring])
+    def within(self, lesion: np.ndarray, ring: np.ndarray, lines: np.ndarray) -> LesionParts:
+        """Some of the voxels and lines, and the parts of which enough are left."""
+        parts = _large({k: v[lesion] for k, v in self.parts.items()})
+        borders = _large({k: v[lines] for k, v in self.borders.items()})
+        return LesionParts(self.lesion[lesion], self.ring[ring], parts, self.cell[ring], borders)
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class LesionContrast:
         contrast_to_noise: mean difference to the surroundings over their standard deviation, before and after.
         detectability: d' of an observer who averages over areas of the lesion's size: mean difference over the standard
             deviation of such averages in the surroundings, before and after.
-        parts: of each part its contrast after over the lesion's before, the image's gain and two standard errors taken
-            out; 1 is unchanged.
+        parts: of each part, and of the border's, its contrast after over the lesion's before, the image's gain and a
+            standard error taken out; 1 is unchanged.
         steps: the mean contrast at the border before, and that expected after, in the image's unit.
     """
 
@@ -72,14 +75,17 @@ class LesionContrast:
         return figures
 
 
-def lesion_parts(lesion: np.ndarray, rim: np.ndarray, component: np.ndarray, ring: np.ndarray) -> LesionParts:
-    """Divide a lesion: its components; of the largest the rim, the core and thirds along its three axes.
+def divided_lesion(
+    lesion: np.ndarray, rim: np.ndarray, component: np.ndarray, ring: np.ndarray, border: np.ndarray
+) -> LesionParts:
+    """Divide a lesion: its components; of the largest the rim, the core and thirds along its three axes; its border.
 
     Args:
         lesion: voxels (N, 3).
         rim: which of them have a neighbour outside, (N,).
         component: number of each one's connected component, (N,).
         ring: voxels (M, 3) of the surroundings.
+        border: where lines cross the border, (L, 3).
     """
     numbers, sizes = np.unique(component, return_counts=True)
     order = numbers[np.argsort(-sizes)]
@@ -90,13 +96,21 @@ def lesion_parts(lesion: np.ndarray, rim: np.ndarray, component: np.ndarray, rin
     parts |= {"rim": own & rim, "core": own & ~rim}
     centred = lesion - lesion[own].mean(0)
     _, lengths, axes = np.linalg.svd(centred[own], full_matrices=False)
+    borders: dict[str, np.ndarray] = {}
     for name, direction in zip("abc", axes[lengths > 1e-6], strict=False):
         along = centred @ direction
-        third = np.searchsorted(np.quantile(along[own], [1 / 3, 2 / 3]), along)
+        bounds = np.quantile(along[own], [1 / 3, 2 / 3])
+        third = np.searchsorted(bounds, along)
+        of_line = np.searchsorted(bounds, (border - lesion[own].mean(0)) @ direction)
         parts |= {f"third {name}{i + 1}": own & (third == i) for i in range(3)}
+        borders |= {f"border of third {name}{i + 1}": of_line == i for i in range(3)}
     side = int(np.clip(round(len(lesion) ** (1 / 3)), 2, 6))
     _, cell = np.unique(ring // side, axis=0, return_inverse=True)
-    return LesionParts(lesion, ring, {k: v for k, v in parts.items() if v.sum() >= _FEWEST}, cell.ravel())
+    return LesionParts(lesion, ring, _large(parts), cell.ravel(), _large(borders))
+
+
+def _large(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: members for name, members in parts.items() if members.sum() >= _FEWEST}
 
 
 def lesion_contrast(
@@ -123,7 +137,11 @@ def lesion_contrast(
     step = max(float(steps[2].mean()), least, key=abs)
     expected = curve(lesion[0])
     offset = middle[1] - float(np.median(curve(ring[0])))
-    changes = {name: 1 + _over(_certain((lesion[1] - expected)[m] - offset), step) for name, m in parts.parts.items()}
+    changes = {
+        name: 1 + _over(_beyond_error((lesion[1] - expected)[m] - offset), step) for name, m in parts.parts.items()
+    }
+    change = steps[1] - steps[2]
+    changes |= {name: 1 + _over(_beyond_error(change[m]), step) for name, m in parts.borders.items()}
     border, ratio, detected = (
         (_over(values[0], spread[0]), _over(values[1], spread[1]))
         for values, spread in (
@@ -135,10 +153,10 @@ def lesion_contrast(
     return LesionContrast(border, ratio, detected, changes, (float(steps[0].mean()), step))
 
 
-def _certain(values: np.ndarray) -> float:
-    """The mean without two of its standard errors."""
+def _beyond_error(values: np.ndarray) -> float:
+    """The mean without its standard error."""
     mean, error = float(values.mean()), float(values.std()) / len(values) ** 0.5
-    return float(np.sign(mean)) * max(abs(mean) - 2 * error, 0.0)
+    return float(np.sign(mean)) * max(abs(mean) - error, 0.0)
 
 
 def _cell_means(values: np.ndarray, cell: np.ndarray) -> np.ndarray:

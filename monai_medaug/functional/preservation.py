@@ -10,6 +10,7 @@ import torch
 
 _MOST_LABELS = 1 << 14
 _STRIDED = 50_000
+_ALL, _COMPONENTS, _OF_EACH = 1500, 24, 40
 _FEWEST = 12  # voxels of a label among the strided ones that may stand for it
 
 
@@ -104,6 +105,30 @@ def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     numbered, _ = connected(mask[box], generate_binary_structure(mask.ndim, mask.ndim))
     where = np.argwhere(numbered)
     return where + [b.start for b in box], numbered[tuple(where.T)]
+
+
+def of_each(component: np.ndarray) -> np.ndarray:
+    """Up to 1500 voxels all over a lesion and 40 of each of its 24 largest components, by position.
+
+    Args:
+        component: of each voxel, see `components`.
+    """
+    sizes = np.bincount(component)
+    largest = np.argsort(-sizes[1:])[:_COMPONENTS] + 1
+    own = [np.flatnonzero(component == n) for n in largest] if len(sizes) > 2 else []
+    return np.unique(np.concatenate([spread(len(component), _ALL), *(o[spread(len(o), _OF_EACH)] for o in own)]))
+
+
+def strangers(component: np.ndarray, known: np.ndarray, least: float) -> int:
+    """How many components have no counterpart: of at least ``least`` voxels, less than half of them known.
+
+    Args:
+        component: of voxels, some of each component.
+        known: whether each of these is lesion on the other side, too.
+        least: voxels.
+    """
+    sizes, shared = np.bincount(component), np.bincount(component, known)
+    return int(((sizes >= max(least, 1)) & (shared < sizes / 2)).sum())
 
 
 def lesion_topology(voxels: np.ndarray, component: np.ndarray, speck: float = 0.01) -> dict[str, int]:

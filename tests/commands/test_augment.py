@@ -297,7 +297,9 @@ def test_real_scans_come_back_in_the_same_place(tmp_path, name):
     np.testing.assert_array_equal(again["image"].numpy().reshape(result.shape), result.get_fdata(dtype=np.float32))
     if more:
         report = json.loads((tmp_path / "out" / "augmented_001_report.json").read_text())
-        assert report["pathology_preserved"] == "yes"
+        assert report["anatomy_preserved"] == "yes"
+        assert report["pathology_preserved"] == "not checked"  # the sarcoma is about as dense as muscle
+        assert report["checked"]["pathology"] == ["not checked: the lesion was not visible before"]
         assert nib.load(tmp_path / "out" / "augmented_001_lesion.nii.gz").get_data_dtype() == np.uint8
 
 

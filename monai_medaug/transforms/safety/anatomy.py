@@ -202,10 +202,11 @@ def _judge_images(
                 first, last, known = image.values(channel, within)
                 there = np.all(known, axis=1)
                 if there.any():
-                    lined = (inner.place[there], first[there], last[there])
-                    disturbed["inside"] = disturbed_places(*lined, image.curve(channel))
-            for where, share in disturbed.items():
-                finding.checks[f"{key}: disturbed {where} in {name}"] = list(share)
+                    place, curve = inner.place[there], image.curve(channel)
+                    inside = disturbed_places(place, first[there], last[there], curve, edges.least_texture)
+                    disturbed["inside"] = inside
+            for where, shares in disturbed.items():
+                finding.checks[f"{key}: disturbed {where} in {name}"] = list(shares)
             wrong = _misfits(edges, disturbed, limits)
             for sentence in wrong:
                 finding.violated(f"{key}: {sentence.format(name)}", *([INTENSITY] if ours else []))

@@ -14,7 +14,9 @@ from monai_medaug.functional.preservation import (
     components,
     counting_slack,
     lesion_topology,
+    of_each,
     spread,
+    strangers,
     topology_changes,
 )
 from monai_medaug.functional.voxels import holds_at, values_at
@@ -23,7 +25,7 @@ from monai_medaug.transforms.safety.passage import Passage, fills
 from monai_medaug.transforms.safety.shown import shown_images
 from monai_medaug.transforms.safety.visibility import LesionMask, judge_visibility
 
-_POINTS = 1500
+_OF_COMPONENT = 8  # voxels looked at: smaller components depend on the sampling
 _BORDERS_IN_PLACE = 0.7  # least share of lines across its border; small masks are jagged
 
 
@@ -59,8 +61,7 @@ def _without_padding(source: np.ndarray, result: np.ndarray, passage: Passage) -
         filled = np.all(result == number, axis=0)
         if (source == number).any():  # the number is also a label
             where = np.argwhere(filled)
-            index = np.pad(where, ((0, 0), (3 - filled.ndim, 0))).astype(float)
-            covered = values_at(source[0], passage.back(index), linear=False)[1]
+            covered = values_at(source[0], passage.back(_embedded(where)), linear=False)[1]
             filled[tuple(where[covered].T)] = False
         last = last & ~filled
     return last
@@ -69,10 +70,12 @@ def _without_padding(source: np.ndarray, result: np.ndarray, passage: Passage) -
 def _judge_mask(lesion: LesionMask, passage: Passage, limits: Limits, finding: Finding) -> None:
     key, first, last = lesion.key, lesion.first, lesion.last
     source, result = components(first), (lesion.voxels, lesion.component)
-    to = passage.ahead(_points(source[0]))
-    inside = values_at(last, to, linear=False)[1]
+    some = of_each(source[1])
+    to = passage.ahead(_embedded(source[0][some]))
+    inside, there = values_at(last, to, linear=False)[1], holds_at(last, to)
     stays = float(inside.mean())
-    kept = stays * (float(holds_at(last, to)[inside].mean()) if inside.any() else 0.0)
+    kept = stays * (float(there[inside].mean()) if inside.any() else 0.0)
+    lost: int = strangers(source[1][some][inside], there[inside], _OF_COMPONENT)
     finding.checks["lesion share kept"] = kept
     if kept < limits.min_lesion_kept or not len(lesion.voxels):
         finding.violated(
@@ -80,14 +83,20 @@ def _judge_mask(lesion: LesionMask, passage: Passage, limits: Limits, finding: F
         )
         if not len(lesion.voxels):
             return
-    found = _points(lesion.voxels)
+    some = of_each(lesion.component)
+    found = _embedded(lesion.voxels[some])
     came = passage.back(found)
     covered = values_at(first, came, linear=False)[1]
     made_up = float(1 - covered.mean())
     finding.checks["lesion share made up by padding"] = made_up
     if made_up > 1 - limits.min_lesion_kept:
         finding.violated(f"{key}: {made_up:.0%} of the lesion is padding: it repeats the image's border", GEOMETRY)
-    added = float(1 - holds_at(first, came)[covered].mean()) if covered.any() else 0.0
+    was = holds_at(first, came)
+    added = float(1 - was[covered].mean()) if covered.any() else 0.0
+    made = strangers(lesion.component[some][covered], was[covered], _OF_COMPONENT)
+    for number, what in ((lost, "lost"), (made, "were no lesion before")):
+        if number:
+            finding.violated(f"{key}: components of the lesion {what}: {number}")
     size = len(source[0]) * stays / passage.density(found[spread(len(found), 200)])
     change = len(lesion.voxels) * (1 - made_up) / max(size, 1.0) - 1
     finding.checks["lesion volume change"] = change
@@ -99,8 +108,8 @@ def _judge_mask(lesion: LesionMask, passage: Passage, limits: Limits, finding: F
         )
     pieces = [lesion_topology(*m) for m in (source, result)]
     finding.checks["lesion topology before"], finding.checks["lesion topology after"] = pieces
-    for name, (was, is_now) in topology_changes(source, result).items():
-        finding.violated(f"{key}: the lesion's {name} went from {was} to {is_now}", GEOMETRY)
+    for name, (number, is_now) in topology_changes(source, result).items():
+        finding.violated(f"{key}: the lesion's {name} went from {number} to {is_now}", GEOMETRY)
     if lesion.lines is not None:
         in_place = borders_in_place(lesion.lines, last, first, passage.back(lesion.lines.index))
         finding.checks["lesion borders in place"] = in_place
@@ -109,7 +118,6 @@ def _judge_mask(lesion: LesionMask, passage: Passage, limits: Limits, finding: F
     finding.checked.append(f"{kept:.0%} of the lesion in the image, components {pieces[1]['components']}")
 
 
-def _points(voxels: np.ndarray) -> np.ndarray:
-    """Up to 1500 voxels as positions (N, 3) of the embedded volume."""
-    some = voxels[spread(len(voxels), _POINTS)]
-    return np.pad(some, ((0, 0), (3 - some.shape[1], 0))).astype(float)
+def _embedded(voxels: np.ndarray) -> np.ndarray:
+    """Voxels (N, axes) as positions (N, 3) of the embedded volume."""
+    return np.pad(voxels, ((0, 0), (3 - voxels.shape[1], 0))).astype(float)

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from monai_medaug.functional.borders import BorderLines, EdgesKept, edges_kept
-from monai_medaug.functional.lesion import LesionContrast, LesionParts, lesion_contrast, lesion_parts
-from monai_medaug.functional.preservation import spread
+from monai_medaug.functional.borders import REACH, BorderLines, EdgesKept, edges_kept
+from monai_medaug.functional.lesion import LesionContrast, LesionParts, divided_lesion, lesion_contrast
+from monai_medaug.functional.preservation import of_each
 from monai_medaug.functional.transfer import TransferCurve
 from monai_medaug.functional.voxels import holds_at, values_at
 from monai_medaug.transforms.safety.finding import INTENSITY, Finding, Limits
 from monai_medaug.transforms.safety.shown import ShownImage
 
-_POINTS, _COMPONENTS, _OF_EACH = 1500, 24, 40
+_POINTS = 1500
 _RING = 4  # voxels
 _FEWEST_PLACES = 3
 _EDGES_KEPT = 0.6  # least share of the edges at the lesion's border
@@ -57,7 +57,7 @@ def judge_visibility(
         ours: whether all steps are of this package.
         finding: about the lesion.
     """
-    parts = _parts(lesion)
+    parts = _divided(lesion)
     visible = False
     for image in images:
         if not image.in_place:
@@ -112,7 +112,7 @@ class _View:
             return None
         curve: TransferCurve = self.image.curve(channel, self.elsewhere)
         contrast = lesion_contrast(
-            self.parts.within(inside, around),
+            self.parts.within(inside, around, known),
             (lesion[0][inside], lesion[1][inside]),
             (ring[0][around], ring[1][around]),
             (across[0][known], across[1][known]),
@@ -150,9 +150,9 @@ def _blurred(edges: EdgesKept, contrast: LesionContrast, limits: Limits) -> list
     return wrong
 
 
-def _parts(lesion: LesionMask) -> LesionParts:
+def _divided(lesion: LesionMask) -> LesionParts:
     """The parts of a lesion, and voxels around it: beside its rim, at random within 4 voxels."""
-    some = _of_each(lesion.component)
+    some = of_each(lesion.component)
     axes = lesion.last.ndim
     voxels = np.pad(lesion.voxels[some], ((0, 0), (3 - axes, 0)))
     rim = ~holds_at(lesion.last, voxels, everywhere=True)
@@ -160,12 +160,5 @@ def _parts(lesion: LesionMask) -> LesionParts:
     steps = np.random.RandomState(0).uniform(-1, 1, (_POINTS, 3)) * reach
     ring = voxels[rim][np.arange(_POINTS) % max(rim.sum(), 1)] + np.rint(steps).astype(int)
     inside, there = values_at(lesion.last, ring, linear=False)
-    return lesion_parts(voxels, rim, lesion.component[some], ring[~inside & there])
-
-
-def _of_each(component: np.ndarray) -> np.ndarray:
-    """Up to 1500 voxels all over the lesion and 40 of each of its 24 largest components."""
-    sizes = np.bincount(component)
-    largest = np.argsort(-sizes[1:])[:_COMPONENTS] + 1
-    own = [np.flatnonzero(component == n) for n in largest] if len(sizes) > 2 else []
-    return np.unique(np.concatenate([spread(len(component), _POINTS), *(o[spread(len(o), _OF_EACH)] for o in own)]))
+    border = np.zeros((0, 3)) if lesion.lines is None else lesion.lines.index[:, REACH]
+    return divided_lesion(voxels, rim, lesion.component[some], ring[~inside & there], border)
