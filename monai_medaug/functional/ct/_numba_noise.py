@@ -16,11 +16,14 @@ def folded_power(down, right, spacing, folds, cutoff, first, second, begin, end)
             along_rows, along_columns = 0.0, 0.0
             for k in range(-folds[0], folds[0] + 1):
                 y = down[i] + k / spacing[0]
+                if abs(y) >= cutoff:
+                    continue
                 for m in range(-folds[1], folds[1] + 1):
                     x = right[j] + m / spacing[1]
-                    f = np.sqrt(y * y + x * x)
-                    if f >= cutoff:
+                    squared = y * y + x * x
+                    if squared >= cutoff * cutoff:
                         continue
+                    f = np.sqrt(squared)
                     window = 0.5 + 0.5 * np.cos(np.pi * f / cutoff)
                     power = f * window * window
                     if abs(y) > abs(x):
@@ -35,43 +38,80 @@ def folded_power(down, right, spacing, folds, cutoff, first, second, begin, end)
 
 
 @njit(fastmath=True)
+def ray_levels(coarse, shape, spacing, width, angles, per_hu, air, modulation, weakened, out, begin, end):
+    """Sums of the variances of the rays through each pixel of slices [begin, end), over either half of the views.
+
+    coarse: (slices, pixels) in HU; out: (2, slices, pixels).
+    """
+    rows, columns = shape
+    count = len(weakened)
+    paths = np.empty(count)
+    for n in range(begin, end):
+        for v in range(len(angles)):
+            down, right = np.cos(angles[v]) * spacing[0] / width, np.sin(angles[v]) * spacing[1] / width
+            origin = (count - 1) / 2 - (rows - 1) / 2 * down - (columns - 1) / 2 * right
+            paths[:] = 0.0
+            for y in range(rows):
+                for x in range(columns):
+                    place = origin + y * down + x * right
+                    d = int(place)
+                    share = place - d
+                    value = coarse[n, y * columns + x] - air
+                    paths[d] += (1 - share) * value
+                    paths[d + 1] += share * value
+            greatest = paths.max() * per_hu
+            for d in range(count):
+                paths[d] = np.exp(paths[d] * per_hu - modulation * greatest + weakened[d])
+            half = 2 * v // len(angles)
+            for y in range(rows):
+                for x in range(columns):
+                    place = origin + y * down + x * right
+                    d = int(place)
+                    out[half, n, y * columns + x] += paths[d] + (place - d) * (paths[d + 1] - paths[d])
+
+
+@njit(fastmath=True, inline="always")  # so that the compiler sees that the arrays don't overlap
+def _mixed_line(bits, taps, slice_, row, weights, line):
+    """A row of random numbers, neighbouring slices mixed, times weights."""
+    offset = np.float32(0)
+    for j in range(len(taps)):
+        offset += np.float32(0.5) * taps[j]
+    source, tap = bits[slice_, row], taps[0]
+    for i in range(len(line)):
+        line[i] = tap * np.float32(source[i]) + offset
+    for j in range(1, len(taps)):
+        source, tap = bits[slice_ + j, row], taps[j]
+        for i in range(len(line)):
+            line[i] += tap * np.float32(source[i])
+    for i in range(len(line)):
+        line[i] *= weights[row, i]
+
+
+@njit(fastmath=True)
 def fill_spectra(bits, taps, low, high, out, begin, end):
     """Spectra of slices [begin, end) whose inverse transforms hold two noise fields.
 
-    bits: (slices + taps - 1, rows, half, 2) int8; out: (slices, rows, columns, 2) float32.
+    bits: (slices + taps - 1, rows, 2 * half) int8; low, high: (rows, 2 * half); out: (slices, rows, columns, 2).
     """
-    rows, half = low.shape
-    columns = out.shape[2]
-    line = np.empty(2 * half, np.float32)
+    rows, wide = low.shape
+    half, columns = wide // 2, out.shape[2]
+    own, opposite = np.empty(wide, np.float32), np.empty(wide, np.float32)
     for s in range(begin, end):
         for y in range(rows):
-            out[s, y, 0, 0] = 0.0
-            out[s, y, 0, 1] = 0.0
-            out[s, y, half - 1, 0] = 0.0
-            out[s, y, half - 1, 1] = 0.0
-        for y in range(rows):
-            opposite = rows - y if y > 0 else 0
-            line[:] = 0.0
-            for t in range(len(taps)):
-                tap = taps[t]
-                source = bits[s + t, y]
-                for i in range(2 * half):
-                    line[i] += tap * (np.float32(source[i]) + np.float32(0.5))
-            out[s, y, 0, 0] += low[y, 0] * line[0]
-            out[s, y, 0, 1] += low[y, 0] * line[1]
-            out[s, opposite, 0, 0] += high[y, 0] * line[0]
-            out[s, opposite, 0, 1] -= high[y, 0] * line[1]
-            for x in range(1, half):
-                if columns == 2 * x:
-                    out[s, y, x, 0] += low[y, x] * line[2 * x]
-                    out[s, y, x, 1] += low[y, x] * line[2 * x + 1]
-                    out[s, opposite, x, 0] += high[y, x] * line[2 * x]
-                    out[s, opposite, x, 1] -= high[y, x] * line[2 * x + 1]
-                else:
-                    out[s, y, x, 0] = low[y, x] * line[2 * x]
-                    out[s, y, x, 1] = low[y, x] * line[2 * x + 1]
-                    out[s, opposite, columns - x, 0] = high[y, x] * line[2 * x]
-                    out[s, opposite, columns - x, 1] = -high[y, x] * line[2 * x + 1]
+            _mixed_line(bits, taps, s, y, low, own)
+            _mixed_line(bits, taps, s, rows - y if y > 0 else 0, high, opposite)
+            row = out[s, y]
+            for x in range(half):
+                row[x, 0] = own[2 * x]
+                row[x, 1] = own[2 * x + 1]
+            for x in range(half, columns):
+                row[x, 0] = opposite[2 * (columns - x)]
+                row[x, 1] = opposite[2 * (columns - x) + 1]
+            row[0, 0] += opposite[0]
+            row[0, 1] += opposite[1]
+            if columns % 2 == 0:
+                row[half - 1, 0] += opposite[wide - 2]
+                row[half - 1, 1] += opposite[wide - 1]
 
 
 @njit(fastmath=True)

@@ -20,7 +20,7 @@ from monai_medaug.functional.ct.noise_map import NoiseLevels
 from monai_medaug.functional.ct.quantum_noise import add_noise_above, ct_noise_power
 
 _LOOPS = "ct._numba_noise"
-_PIXELS_AT_ONCE = {"cpu": 1 << 18}  # what the cache holds
+_PIXELS_AT_ONCE = 1 << 18  # what the cache holds
 _PIXELS_ON_DEVICE = 1 << 24
 _BITS_DEVIATION = math.sqrt((2**16 - 1) / 12)  # of the 8 bit integers
 
@@ -30,18 +30,18 @@ def bits_shape(slices: int, rows: int, columns: int) -> tuple[int, int, int, int
     return slices, rows, columns // 2 + 1, 2
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=4)
 def directional_amplitudes(
     rows: int, columns: int, spacing: tuple[float, float], cutoff: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the random numbers w at f are multiplied by to give the spectrum at f (first), and w* at -f (second).
+    """What the real and imaginary part of the random numbers w at f are multiplied by, for the spectra at f and -f.
 
     With the amplitudes A1 and A2 of frequencies along the rows' and the columns' axis, w A2 and i w A1 are the spectra
     of two real fields, whose quarter turn keeps them uncorrelated where folding puts both on one frequency. That of
     the second plus i times the first is (A2 - A1) w at f and (A2 + A1) w* at -f.
 
     Returns:
-        (rows, columns // 2 + 1) twice, float32. They are cached and must not be written to.
+        (rows, columns // 2 + 1, 2) twice, float32. They are cached and must not be written to.
     """
     first, second = _directional_powers(rows, columns, spacing, cutoff)
     scale = math.sqrt(rows * columns / 2) / _BITS_DEVIATION
@@ -49,7 +49,7 @@ def directional_amplitudes(
     for column in {0, columns // 2} if columns % 2 == 0 else {0}:  # these hold both f and -f
         one[:, column] /= math.sqrt(2)
         two[:, column] /= math.sqrt(2)
-    return (two - one).float().contiguous(), (two + one).float().contiguous()
+    return torch.stack([two - one] * 2, -1).float(), torch.stack([two + one, -two - one], -1).float()
 
 
 def _directional_powers(
@@ -99,9 +99,9 @@ def add_quantum_noise(
     if compiled is None:
         return _added_by_torch(volumes, bits, taps, amplitudes, levels, sigma, floor)
     out = volumes.clone()  # and then in place: reading one array and writing another would contend for the cache
-    low, high = (a.numpy() for a in amplitudes)
+    low, high = (a.flatten(1).numpy() for a in amplitudes)
     weights = torch.tensor(taps, dtype=torch.float32).numpy()
-    at_once = min(slices, max(1, _PIXELS_AT_ONCE["cpu"] // (rows * columns)))
+    at_once = min(slices, max(1, _PIXELS_AT_ONCE // (rows * columns)))
     spectra = torch.empty(at_once, rows, columns, 2)
     transformed = torch.empty(at_once, rows, columns, dtype=torch.complex64)
     slices_last = out.stride(2) < out.stride(4)
@@ -150,7 +150,7 @@ def _added_by_torch(
         random = bits[:, :, start : some.stop + len(taps) - 1]
         count = some.stop - start
         white = sum((random[:, :, j : j + count].float() + 0.5) * tap for j, tap in enumerate(taps))
-        fields = torch.fft.ifft2(_spectra(torch.view_as_complex(white), low, high, columns))  # type: ignore[arg-type]
+        fields = torch.fft.ifft2(_spectra(white, low, high, columns))  # type: ignore[arg-type]
         first, second = levels.at(some)
         noise = second.mul_(fields.real).addcmul_(first, fields.imag)
         noise *= sigma.to(noise).reshape(-1, 1, 1, 1, 1)
@@ -159,11 +159,10 @@ def _added_by_torch(
 
 
 def _spectra(white: torch.Tensor, low: torch.Tensor, high: torch.Tensor, columns: int) -> torch.Tensor:
-    """The whole plane of spectra (..., rows, columns) from random numbers on half of it."""
+    """The whole plane of spectra (..., rows, columns) from random numbers (..., rows, half, 2) on half of it."""
     half = low.shape[1]
-    whole = torch.nn.functional.pad(torch.view_as_real(low * white), (0, 0, 0, columns - half))
-    spectra = torch.view_as_complex(whole)
-    opposite = (high * white).conj().flip(-2).roll(1, -2)
-    spectra[..., 0] += opposite[..., 0]
-    spectra[..., columns - half + 1 :] += opposite[..., 1:].flip(-1)
-    return spectra
+    spectra = torch.nn.functional.pad(low * white, (0, 0, 0, columns - half))
+    opposite = (high * white).flip(-3).roll(1, -3)
+    spectra[..., 0, :] += opposite[..., 0, :]
+    spectra[..., columns - half + 1 :, :] += opposite[..., 1:, :].flip(-2)
+    return torch.view_as_complex(spectra)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
+from monai_medaug.functional.acceleration import loops, over_rows
 from monai_medaug.functional.ct.hu import BODY_HU
 from monai_medaug.functional.ct.projection import WATER_PER_MM
 from monai_medaug.functional.hounsfield import AIR_HU, PADDING_HU
 
+_LOOPS = "ct._numba_noise"
 _PIXELS = 32  # along the longer side of the smoothed slice
 _SAMPLES = 2  # along each side of such a pixel
 _VIEWS = 8
-_GROUP_MM = 8.0  # distance of the slices that are looked at
+_GROUP_MM = 12.0  # distance of the slices that are looked at
 _DENSEST_HU = 1500.0  # metal would hide the patient
 _MODULATION = 0.15  # exponent with which the tube current follows a view's greatest attenuation; 0.5 would be ideal
 _BOWTIE_MM = 300.0  # radius of the water cylinder whose missing thickness the bowtie filter makes up for by half
@@ -70,7 +73,7 @@ def noise_levels(volumes: torch.Tensor, spacing: tuple[float, float], across_mm:
     Args:
         volumes: in HU.
         spacing: in mm along rows and columns.
-        across_mm: from slice to slice. Slices 8 mm apart are looked at.
+        across_mm: from slice to slice. Slices 12 mm apart are looked at.
 
     Example:
         >>> air = torch.full((1, 1, 1, 64, 64), -1000.0)
@@ -136,10 +139,19 @@ def _amplitudes(
     bowtie_mm: float | None,
 ) -> torch.Tensor:
     """Amplitudes (2, N, pixels) from smoothed slices (N, pixels)."""
-    onto, back, weakened = (w.to(coarse) for w in _view_weights(few, size, bowtie_mm))
-    paths = ((coarse - AIR_HU) @ onto).unflatten(1, (_VIEWS, -1))
-    variance = torch.exp(paths - modulation * paths.amax(2, keepdim=True) + weakened)
-    both = torch.stack([v.flatten(1) @ b for v, b in zip(variance.chunk(2, 1), back, strict=True)])
+    compiled = loops(_LOOPS, coarse, dtypes=[torch.float32])
+    if compiled is None:
+        onto, back, weakened = (w.to(coarse) for w in _view_weights(few, size, bowtie_mm))
+        paths = ((coarse - AIR_HU) @ onto).unflatten(1, (_VIEWS, -1))
+        variance = torch.exp(paths - modulation * paths.amax(2, keepdim=True) + weakened)
+        both = torch.stack([v.flatten(1) @ b for v, b in zip(variance.chunk(2, 1), back, strict=True)])
+    else:
+        width, count = _detectors(few, size)
+        both = torch.zeros(2, *coarse.shape)
+        per_hu = WATER_PER_MM / 1000 * size[0] * size[1] / width
+        weakened = _through_bowtie(count, width, bowtie_mm)
+        fixed = (coarse.numpy(), few, size, width, _angles().numpy(), per_hu, AIR_HU, modulation, weakened.numpy())
+        over_rows(partial(compiled.ray_levels, *fixed, both.numpy()), len(coarse), 16)
 
     body = (coarse > BODY_HU).to(both).reshape(samples, -1)
     body = torch.where(body.sum(1, keepdim=True) > 0, body, 1.0)
@@ -147,31 +159,43 @@ def _amplitudes(
     return torch.sqrt(both.reshape(2, samples, -1) / mean[:, None]).reshape(both.shape)
 
 
-@functools.lru_cache(maxsize=16)
+def _angles() -> torch.Tensor:
+    """Of the views, from the first axis: those of the first half lie rather along it."""
+    return (torch.arange(_VIEWS, dtype=torch.float64) + 0.5) * (math.pi / _VIEWS) - math.pi / 4
+
+
+def _detectors(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[float, int]:
+    """Width in mm and number of the detectors."""
+    width = 1.5 * max(spacing)  # wider than a pixel, so that all get their share
+    reach = math.hypot(*((n - 1) / 2 * s for n, s in zip(shape, spacing, strict=True)))
+    return width, 2 * math.ceil(reach / width) + 3
+
+
+def _through_bowtie(count: int, width: float, bowtie_mm: float | None) -> torch.Tensor:
+    """Line integrals of the bowtie filter (detectors,)."""
+    aside = (torch.arange(count, dtype=torch.float64) - (count - 1) / 2) * width
+    if bowtie_mm is None:
+        return torch.zeros_like(aside)
+    return WATER_PER_MM * bowtie_mm * (1 - torch.sqrt((1 - (aside / bowtie_mm) ** 2).clamp_min(0)))
+
+
+@functools.lru_cache(maxsize=4)
 def _view_weights(
     shape: tuple[int, int], spacing: tuple[float, float], bowtie_mm: float | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Matrices of projection and back-projection, and the path through the bowtie filter, on few pixels and detectors.
-
-    The first half of the views has its detector rather along the first axis, the second half along the second.
+    """Matrices of projection and back-projection, by linear interpolation at the pixels' shadows.
 
     Returns:
-        From HU above air to line integrals (pixels, views * detectors), by linear interpolation at the pixels' shadows;
-        from variances to their sums (2, views / 2 * detectors, pixels); line integrals of the filter (detectors,).
+        From HU above air to line integrals (pixels, views * detectors); from variances to their sums (2, views / 2 *
+        detectors, pixels); line integrals of the bowtie filter (detectors,).
     """
     y, x = ((torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * s for n, s in zip(shape, spacing, strict=True))
-    angle = (torch.arange(_VIEWS, dtype=torch.float64) + 0.5) * (math.pi / _VIEWS) - math.pi / 4  # from the first axis
-    shadow = y[:, None] * torch.cos(angle)[:, None, None] + x * torch.sin(angle)[:, None, None]
-    width = 1.5 * max(spacing)  # wider than a pixel, so that all get their share
-    count = 2 * math.ceil(float(shadow.abs().max()) / width) + 3
+    angle = _angles()[:, None, None]
+    shadow = y[:, None] * torch.cos(angle) + x * torch.sin(angle)
+    width, count = _detectors(shape, spacing)
     place = shadow.flatten(1) / width + (count - 1) / 2
     distance = (place[..., None] - torch.arange(count, dtype=torch.float64)).abs()
     weights = (1 - distance).clamp_min(0)  # (views, pixels, detectors)
     onto = weights.transpose(0, 1).flatten(1) * (WATER_PER_MM / 1000 * spacing[0] * spacing[1] / width)
     back = weights.transpose(1, 2).reshape(2, -1, place.shape[1])
-    weakened = torch.zeros(count, dtype=torch.float64)
-    if bowtie_mm is not None:
-        aside = (torch.arange(count, dtype=torch.float64) - (count - 1) / 2) * width
-        missing = 2 * bowtie_mm * (1 - torch.sqrt((1 - (aside / bowtie_mm) ** 2).clamp_min(0)))
-        weakened = WATER_PER_MM / 2 * missing
-    return onto.float(), back.float(), weakened.float()
+    return onto.float(), back.float(), _through_bowtie(count, width, bowtie_mm).float()

@@ -19,7 +19,8 @@ _VIEWS = 360
 _ELEMENT_MM = 0.6  # at the isocentre; smaller ones would make noise finer than any scanner does
 _GANTRY_MM = 500.0
 _NEXT_SEED = 0xD1B54A32D192ED03  # odd, so that the seeds of the slices differ
-_SLICES_AT_ONCE = 32  # whose sinograms are held at one time
+SLICES_AT_ONCE = 32
+"""Slices whose sinograms are held at one time."""
 
 
 def slice_axis(grid: VoxelGrid) -> int | None:
@@ -195,7 +196,7 @@ def change_slices(
     image: torch.Tensor,
     grids: Sequence[VoxelGrid],
     change: Callable[[SliceStack], Callable[[slice], torch.Tensor]],
-    at_once: int = _SLICES_AT_ONCE,
+    at_once: int = SLICES_AT_ONCE,
     body_mm: float = 0.0,
 ) -> torch.Tensor:
     """Add to each slice the change that a function computes.

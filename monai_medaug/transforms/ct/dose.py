@@ -33,7 +33,8 @@ from monai_medaug.transforms.ct.units import CTImage
 
 _WINDOWS = {"soft": "hann", "standard": "cosine", "sharp": "ramp"}  # of records without a cutoff
 _SCANNER_VIEWS = 1000  # in a turn, for which photons are counted
-_ELEMENT_MM = 0.5  # of the detector at the isocentre, at most
+_NOISE_ELEMENT_MM = 0.5  # of the detector at the isocentre, at most
+_SINOGRAMS_AT_ONCE = 16  # they are large, as the elements are small
 _PATH_MM = 2.0  # width of the rays along which attenuation is summed
 _SINGLE_MM = 3.0  # thickness of a slice without neighbours
 
@@ -239,16 +240,17 @@ def _thinned(image: torch.Tensor, call: Call) -> torch.Tensor:
 
     def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
         cutoff = settings["cutoff_per_mm"]
-        beam = stack.beam_of(min(_ELEMENT_MM, 0.5 / cutoff))
+        beam = stack.beam_of(min(_NOISE_ELEMENT_MM, 0.5 / cutoff))
         seen = stack.beam_of(max(_PATH_MM, *stack.spacing))
         collected = beam.pitch * _thickness(stack, settings) * _SCANNER_VIEWS / beam.views
         photons = stack.volumes.new_tensor(settings["photons_per_mm2"] * collected)
         electronic = stack.volumes.new_tensor(settings["electronic_noise"] * collected**0.5)
         fraction, taps = stack.spread(fractions), _taps(stack, settings)
-        return lambda some: inserted_noise(
-            stack.body(some),
-            stack.mixed_noise((beam.views, beam.width), seeds, some, taps),
-            *(fraction[some], photons, electronic, seen, beam, cutoff),
-        )
 
-    return change_of_bodies(image, call, former if "photons" in settings else change)
+        def added(some: slice) -> torch.Tensor:
+            white = stack.mixed_noise((beam.views, beam.width), seeds, some, taps)
+            return inserted_noise(stack.body(some), white, fraction[some], photons, electronic, seen, beam, cutoff)
+
+        return added
+
+    return change_of_bodies(image, call, former if "photons" in settings else change, _SINOGRAMS_AT_ONCE)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from monai_medaug.functional.ct.noise_map import noise_amplitudes
+from monai_medaug.functional.acceleration import torch_only
+from monai_medaug.functional.ct.noise_map import noise_amplitudes, noise_levels
 from monai_medaug.functional.ct.projection import WATER_PER_MM
 
 
@@ -20,7 +21,10 @@ def ellipse(rows: int, columns: int, spacing: tuple[float, float]) -> torch.Tens
 
 @pytest.mark.parametrize(("size", "spacing"), [((500, 500), (0.9, 0.9)), ((150, 225), (3.0, 2.0))])
 def test_ellipse_against_the_lengths_of_all_rays(size, spacing):
-    """Centre, rims and air, within 20 % of the sum over 180 exact rays; air to soft tissue about one half."""
+    """Centre, rims and air, within 20 % of the sum over 180 exact rays; air to soft tissue about one half.
+
+    With a tube current that follows the longest ray, as old records have it.
+    """
     amplitudes = noise_amplitudes(ellipse(*size, spacing), spacing, 1)
     found = amplitudes.square().mean(0).sqrt()[0, 0]
 
@@ -59,3 +63,27 @@ def test_each_sample_has_unit_variance_in_its_tissue():
         body = slices[own] > -300
         assert float(variance[own][body].mean()) == pytest.approx(1, abs=0.03)
     assert torch.isfinite(variance).all()
+
+
+def test_compiled_and_torch_agree():
+    generator = torch.Generator().manual_seed(0)
+    volumes = ellipse(90, 120, (3.0, 3.5)).expand(2, 1, 14, 90, 120) + 30 * torch.randn(14, 1, 1, generator=generator)
+    compiled = noise_levels(volumes, (3.0, 3.5), 5.0)
+    with torch_only():
+        expected = noise_levels(volumes, (3.0, 3.5), 5.0)
+    torch.testing.assert_close(compiled.coarse, expected.coarse, rtol=1e-4, atol=1e-5)
+
+
+def test_levels_of_slices_lie_between_those_looked_at():
+    """Slices of water that grow thicker: monotone, and at the slices looked at as if they stood alone."""
+    radius = torch.linspace(60, 150, 25)
+    place = (torch.arange(100) - 49.5) * 3.5
+    inside = place[:, None] ** 2 + place**2 < radius[:, None, None] ** 2
+    volume = torch.where(inside, 0.0, -1000.0)[None, None]
+    levels = noise_levels(volume, (3.5, 3.5), 5.0)
+    assert (levels.first, levels.step, levels.coarse.shape[3]) == (1, 2, 12)
+    centre = levels.at(slice(0, 25)).square().mean(0)[0, 0, :, 50, 50]
+    assert bool((centre[1:24].diff() > 0).all())
+    assert centre[0] == centre[1]
+    parts = torch.cat([levels.at(slice(k, min(k + 4, 25))) for k in range(0, 25, 4)], 3)
+    torch.testing.assert_close(parts, levels.at(slice(0, 25)))
