@@ -134,8 +134,9 @@ class RandCTDose(CTImage, RandomOperation):
             common["cutoff_per_mm"] = CUTOFF_PER_MM[self.kernel]
         if self.slice_correlation is not None:
             common["slice_correlation"] = self.slice_correlation
+        common["floor_hu"] = FLOOR_HU
         if self.domain == "image":
-            return {**common, "floor_hu": FLOOR_HU}
+            return common
         scan = {"photons_per_mm2": self.photons, "electronic_noise": self.electronic_noise, "body_mm": self.body_mm}
         return {**common, **scan}
 
@@ -253,4 +254,7 @@ def _thinned(image: torch.Tensor, call: Call) -> torch.Tensor:
 
         return added
 
-    return change_of_bodies(image, call, former if "photons" in settings else change, _SINOGRAMS_AT_ONCE)
+    if "photons" in settings:
+        return change_of_bodies(image, call, former)
+    noisy = change_of_bodies(image, call, change, _SINOGRAMS_AT_ONCE)
+    return torch.where(image > settings["floor_hu"], noisy.clamp_min(settings["floor_hu"]), image)

@@ -337,12 +337,22 @@ def test_level_and_mean_frequency_at_the_pixels_of_real_slices(spacing, frequenc
     assert np.mean(lags) == pytest.approx(neighbours, abs=0.1)
 
 
-def test_no_noise_below_the_floor_that_scanners_store():
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"noise_hu": 30},
+        {"noise_hu": 30, "kernel": "white"},
+        {"domain": "projection", "photons": 200, "dose_fraction": 0.1},
+    ],
+)
+def test_no_noise_below_the_floor_that_scanners_store(arguments):
     image = torch.full((1, 64, 64), -1015.0)
     image[:, :16], image[:, 16:32] = -1024, -1500
-    out = RandCTDose(noise_hu=30, prob=1.0).set_random_state(0)(image)
+    image[:, 48:] = 40  # tissue in which the rays get noise
+    out = RandCTDose(prob=1.0, **arguments).set_random_state(0)(image)
     assert torch.equal(out[:, :32], image[:, :32])
     assert float(out[:, 32:].min()) == -1024
+    assert bool((out[:, 32:] != image[:, 32:]).all())
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 16), (1, 16, 1, 8), (1, 16, 16, 1), (2, 5, 7, 3), (1, 2, 2)])
