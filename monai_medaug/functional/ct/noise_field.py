@@ -101,7 +101,8 @@ def add_quantum_noise(
     out = volumes.clone()  # and then in place: reading one array and writing another would contend for the cache
     low, high = (a.flatten(1).numpy() for a in amplitudes)
     weights = torch.tensor(taps, dtype=torch.float32).numpy()
-    at_once = min(slices, max(1, _PIXELS_AT_ONCE // (rows * columns)))
+    at_once = max(1, _PIXELS_AT_ONCE // (rows * columns))
+    at_once = min(slices, at_once // 16 * 16 or at_once)  # whole cache lines
     spectra = torch.empty(at_once, rows, columns, 2)
     transformed = torch.empty(at_once, rows, columns, dtype=torch.complex64)
     slices_last = out.stride(2) < out.stride(4)
