@@ -455,13 +455,14 @@ class RandCTDosed(RandomDictionaryOperation):
         keys: KeysCollection,
         noise_hu: float | Sequence[float] = (1, 10),
         kernel: str = "standard",
-        slice_correlation: float = 0.1,
+        slice_correlation: float | None = None,
         prob: float = 0.8,
         domain: str = "image",
         dose_fraction: float | Sequence[float] = (0.1, 1),
-        photons: float = 1000000.0,
+        photons: float = 500000.0,
         electronic_noise: float = 5,
         body_mm: float = 280.0,
+        thickness_mm: float | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 

@@ -30,8 +30,8 @@ def monai(*shape: int) -> Call:
 
 
 def rows() -> Iterator[Row]:
-    """128³ and 512²."""
-    for name, shape in (("128³", (128,) * 3), ("512²", (512, 512))):
+    """128³, 96³ and 512²."""
+    for name, shape in (("128³", (128,) * 3), ("96³", (96,) * 3), ("512²", (512, 512))):
         yield Row(
             f"dose noise, {name}",
             "MONAI RandGaussianNoise",

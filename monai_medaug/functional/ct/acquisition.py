@@ -7,6 +7,8 @@ rows, columns), per-slice parameters broadcast as (N, 1, 1, 1).
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from monai_medaug.functional.ct.projection import WATER_PER_MM, ParallelBeam, hu_to_attenuation
@@ -23,6 +25,8 @@ from monai_medaug.functional.hounsfield import PADDING_HU
 
 FLOOR_HU, SCANNER_HU = -1024.0, 3071.0
 """Least and greatest value in 12 bit."""
+
+_REACH = 64  # elements, beyond which a reconstruction kernel has died away
 
 
 def line_integrals(hu: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
@@ -59,10 +63,60 @@ def thinning_noise(
         beam: geometry.
         window: apodisation of the reconstruction.
     """
-    transmission = torch.exp(-line_integrals(hu, beam))
-    quantum = (1 / fraction - 1) / (photons * transmission)
-    readout = (1 / fraction**2 - 1) * (electronic / (photons * transmission)) ** 2
-    return hu_change(white * torch.sqrt(quantum + readout), beam, window)
+    variance = _missing_variance(line_integrals(hu, beam), fraction, photons, electronic)
+    return hu_change(white * torch.sqrt(variance), beam, window)
+
+
+def inserted_noise(
+    hu: torch.Tensor,
+    white: torch.Tensor,
+    fraction: torch.Tensor,
+    photons: torch.Tensor,
+    electronic: torch.Tensor,
+    seen: ParallelBeam,
+    beam: ParallelBeam,
+    cutoff: float,
+) -> torch.Tensor:
+    """The noise of `thinning_noise`, reconstructed with a kernel that is a property of the scanner.
+
+    The ramp is apodised by a Hann window that ends at ``cutoff`` cycles per mm, whatever the pixels and the elements.
+
+    Args:
+        hu: slices.
+        white: standard normal (N, 1, views, detectors of ``beam``).
+        fraction: a in (0, 1].
+        photons: N0 per ray of ``beam`` in the given scan.
+        electronic: e in photons.
+        seen: geometry for the line integrals, with as many views; wide elements are faster.
+        beam: geometry of the noise, with elements of at most half a period of the cutoff.
+        cutoff: in cycles per mm.
+    """
+    paths = _at_elements(line_integrals(hu, seen), seen, beam)
+    noise = white * torch.sqrt(_missing_variance(paths, fraction, photons, electronic))
+    width = noise.shape[-1]
+    size = width + _REACH
+    f = torch.fft.rfftfreq(size, beam.pitch, dtype=torch.float64)
+    kernel = torch.where(f < cutoff, 0.5 + 0.5 * torch.cos(math.pi / cutoff * f), 0.0)
+    kernel /= torch.sinc(f * beam.pitch) ** 2  # back-projection interpolates linearly
+    smooth = torch.fft.irfft(torch.fft.rfft(noise, n=size) * kernel.to(noise), n=size)[..., :width]
+    return hu_change(smooth, beam, "ramp")
+
+
+def _missing_variance(
+    paths: torch.Tensor, fraction: torch.Tensor, photons: torch.Tensor, electronic: torch.Tensor
+) -> torch.Tensor:
+    """Variance by which the line integrals of a thinned scan exceed those of the given one."""
+    transmitted = photons * torch.exp(-paths)
+    return (1 / fraction - 1) / transmitted + (1 / fraction**2 - 1) * (electronic / transmitted) ** 2
+
+
+def _at_elements(sinogram: torch.Tensor, seen: ParallelBeam, beam: ParallelBeam) -> torch.Tensor:
+    """A sinogram at the detector elements of another beam of as many views, linearly interpolated."""
+    index = torch.arange(beam.width, device=sinogram.device, dtype=torch.float64)
+    place = (index - (beam.width - 1) / 2) * (beam.pitch / seen.pitch) + (seen.width - 1) / 2
+    place = place.clamp(0, seen.width - 1)
+    below = place.long().clamp(max=max(seen.width - 2, 0))
+    return torch.lerp(sinogram[..., below], sinogram[..., below + min(1, seen.width - 1)], (place - below).to(sinogram))
 
 
 def beam_hardening(

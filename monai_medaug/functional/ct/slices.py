@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ from monai_medaug.functional.noise.white import white_noise
 _VIEWS = 360
 _ELEMENT_MM = 0.6  # at the isocentre; smaller ones would make noise finer than any scanner does
 _GANTRY_MM = 500.0
-_SLICES_AT_ONCE = 32  # whose sinograms are held at one time
+_NEXT_SEED = 0xD1B54A32D192ED03  # odd, so that the seeds of the slices differ
+SLICES_AT_ONCE = 32
+"""Slices whose sinograms are held at one time."""
 
 
 def slice_axis(grid: VoxelGrid) -> int | None:
@@ -73,32 +76,45 @@ class SliceStack:
         members: which samples.
         axis: across the slices, None in 2D.
         spacing: in mm along rows and columns.
-        slices: (N, 1, rows, columns); sample by sample, channel by channel.
-        whole: shape (members, C, S, rows, columns) of the stack.
+        across_mm: from slice to slice in mm; 0 for single slices, in 2D.
+        volumes: (members, C, S, rows, columns), where possible a view of the image.
         body_mm: diameter of the body that goes on where the slices end; 0 if they hold it.
     """
 
     members: list[int]
     axis: int | None
     spacing: tuple[float, float]
-    slices: torch.Tensor
-    whole: tuple[int, ...]
+    across_mm: float
+    volumes: torch.Tensor
     body_mm: float = 0.0
+
+    @cached_property
+    def slices(self) -> torch.Tensor:
+        """(N, 1, rows, columns); sample by sample, channel by channel."""
+        return self.volumes.reshape(-1, 1, *self.volumes.shape[-2:])
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        """Shape (members, C, S, rows, columns) of the stack."""
+        return tuple(self.volumes.shape)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        return self.slices.shape[2], self.slices.shape[3]
+        return self.volumes.shape[3], self.volumes.shape[4]
 
     @property
     def beam(self) -> ParallelBeam:
         """The scanner that sees the slices as `body` gives them and reconstructs them as they are."""
+        return self.beam_of(self._element)
+
+    def beam_of(self, element: float) -> ParallelBeam:
+        """The same with detector elements of another width in mm."""
         if not self.body_mm:
-            return self.beam_about((0.0, 0.0))
+            return ParallelBeam(self.shape, self.spacing, _VIEWS, None, element)
         rows, columns = (
             n + 2 * m for n, m in zip(self.shape, margins(self.shape, self.spacing, self.body_mm), strict=True)
         )
-        element = self._element
         detectors = math.ceil(reach(self.shape, self.spacing, self.body_mm) / element) + 1
         return ParallelBeam((rows, columns), self.spacing, _VIEWS, detectors, element, field=self.shape)
 
@@ -119,41 +135,68 @@ class SliceStack:
 
     def spread(self, values: Sequence[float]) -> torch.Tensor:
         """One value per sample of the batch as (N, 1, 1, 1)."""
-        mine = self.slices.new_tensor([values[i] for i in self.members])
+        mine = self.volumes.new_tensor([values[i] for i in self.members])
         return mine.repeat_interleave(self.whole[1] * self.whole[2]).reshape(-1, 1, 1, 1)
 
     def noise(self, shape: Sequence[int], seeds: Sequence[int], slices: int | None = None) -> torch.Tensor:
         """White noise (N, 1, *shape): each sample has its own seed, each of its slices its own noise."""
         each = (self.whole[1] * (self.whole[2] if slices is None else slices), *shape)
-        return white_noise(each, [seeds[i] for i in self.members], self.slices.device).reshape(-1, 1, *shape)
+        return white_noise(each, [seeds[i] for i in self.members], self.volumes.device).reshape(-1, 1, *shape)
+
+    def mixed_noise(
+        self, shape: Sequence[int], seeds: Sequence[int], some: slice, taps: Sequence[float]
+    ) -> torch.Tensor:
+        """White noise (N, 1, *shape) of a range of the slices, neighbours mixed by the taps.
+
+        Each slice has a generator of its own, so that ranges need no memory of one another.
+        """
+        _, channels, slices, _, _ = self.whole
+        count = slices + len(taps) - 1
+        drawn: dict[int, torch.Tensor] = {}
+
+        def independent(volume: int, place: int) -> torch.Tensor:
+            member, channel = divmod(volume, channels)
+            seed = (seeds[self.members[member]] + _NEXT_SEED * (channel * count + place + 1)) % (1 << 63)
+            return white_noise(shape, [seed], self.volumes.device)[0]
+
+        parts = []
+        for n in range(*some.indices(math.prod(self.whole[:3]))):
+            volume, place = divmod(n, slices)
+            needed = [volume * count + place + j for j in range(len(taps))]
+            drawn = {k: drawn[k] if k in drawn else independent(volume, k - volume * count) for k in needed}
+            parts.append(sum(drawn[k] * tap for k, tap in zip(needed, taps, strict=True)))
+        return torch.stack(parts)[:, None]  # type: ignore[arg-type]
 
     def restored(self, slices: torch.Tensor) -> torch.Tensor:
         """Slices back as samples (members, C, *spatial)."""
-        volume = slices.view(self.whole)
-        return volume[:, :, 0] if self.axis is None else torch.movedim(volume, 2, 2 + self.axis)
+        return self.image_of(slices.view(self.whole))
+
+    def image_of(self, volumes: torch.Tensor) -> torch.Tensor:
+        """Volumes (members, C, S, rows, columns) as samples (members, C, *spatial)."""
+        return volumes[:, :, 0] if self.axis is None else torch.movedim(volumes, 2, 2 + self.axis)
 
 
 def slice_stacks(
     image: torch.Tensor, grids: Sequence[VoxelGrid], body_mm: Sequence[float] | None = None
 ) -> Iterator[SliceStack]:
-    """The batch (B, C, *spatial) as stacks, one for all samples of the same slice axis, spacing and ``body_mm``."""
+    """The batch (B, C, *spatial) as stacks, one for all samples of the same slice axis, spacings and ``body_mm``."""
     together: dict[tuple, list[int]] = {}
     for i, grid in enumerate(grids):
         axis = slice_axis(grid)
         spacing = tuple(round(s, 6) for a, s in enumerate(grid.spacing) if a != axis)
-        together.setdefault((axis, spacing, body_mm[i] if body_mm else 0.0), []).append(i)
-    for (axis, spacing, body), members in together.items():
+        across = 0.0 if axis is None else round(grid.spacing[axis], 6)
+        together.setdefault((axis, spacing, across, body_mm[i] if body_mm else 0.0), []).append(i)
+    for (axis, spacing, across, body), members in together.items():
         part = image if len(members) == len(image) else image[members]
         volume = part[:, :, None] if axis is None else torch.movedim(part, 2 + axis, 2)
-        slices = volume.reshape(-1, 1, *volume.shape[-2:])
-        yield SliceStack(members, axis, (spacing[0], spacing[1]), slices, tuple(volume.shape), body)
+        yield SliceStack(members, axis, (spacing[0], spacing[1]), across, volume, body)
 
 
 def change_slices(
     image: torch.Tensor,
     grids: Sequence[VoxelGrid],
     change: Callable[[SliceStack], Callable[[slice], torch.Tensor]],
-    at_once: int = _SLICES_AT_ONCE,
+    at_once: int = SLICES_AT_ONCE,
     body_mm: float = 0.0,
 ) -> torch.Tensor:
     """Add to each slice the change that a function computes.

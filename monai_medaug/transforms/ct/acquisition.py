@@ -15,7 +15,7 @@ from monai_medaug.core.tensors import say_once
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.ct.acquisition import apparent_shift, beam_hardening, motion_artefact, ring_artefact
 from monai_medaug.functional.ct.projection import ParallelBeam
-from monai_medaug.functional.ct.slices import SliceStack, change_slices, isocentre_offset
+from monai_medaug.functional.ct.slices import SLICES_AT_ONCE, SliceStack, change_slices, isocentre_offset
 from monai_medaug.functional.ct.truncation import BODY_MM
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.hounsfield import PADDING_HU
@@ -26,9 +26,12 @@ TRAJECTORIES = ("sinusoid", "step", "drift")
 
 
 def change_of_bodies(
-    image: torch.Tensor, call: Call, change: Callable[[SliceStack], Callable[[slice], torch.Tensor]]
+    image: torch.Tensor,
+    call: Call,
+    change: Callable[[SliceStack], Callable[[slice], torch.Tensor]],
+    at_once: int = SLICES_AT_ONCE,
 ) -> torch.Tensor:
-    """The image plus what a function computes for its slices; padding stays unchanged.
+    """The image plus what a function computes for its slices, so many at once; padding stays unchanged.
 
     Where tissue touches the border, slices go on beyond it, and a notice says so. Old records lack ``body_mm``.
     """
@@ -41,7 +44,7 @@ def change_of_bodies(
             )
         return change(stack)
 
-    changed = change_slices(image, call.grids, noticed, body_mm=call.settings.get("body_mm", 0.0))
+    changed = change_slices(image, call.grids, noticed, at_once, call.settings.get("body_mm", 0.0))
     return torch.where(image > PADDING_HU, changed, image)
 
 

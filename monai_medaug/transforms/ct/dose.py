@@ -10,25 +10,33 @@ from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
-from monai_medaug.functional.ct.acquisition import thinning_noise
-from monai_medaug.functional.ct.hu import (
+from monai_medaug.functional.ct.acquisition import inserted_noise, thinning_noise
+from monai_medaug.functional.ct.noise_field import add_quantum_noise, bits_shape, directional_amplitudes
+from monai_medaug.functional.ct.noise_map import noise_amplitudes, noise_levels
+from monai_medaug.functional.ct.quantum_noise import (
     APODISATION,
     CUTOFF_PER_MM,
     FLOOR_HU,
     add_hu_noise,
     add_noise_above,
     coloured_slices,
-    correlated_slices,
     ct_noise_power,
     half_spectrum_shape,
+    mixed_slices,
 )
-from monai_medaug.functional.ct.noise_map import noise_amplitudes
+from monai_medaug.functional.ct.slice_profile import THINNEST_MM, pair_taps, slice_taps
 from monai_medaug.functional.ct.slices import SliceStack, slice_stacks
 from monai_medaug.functional.ct.truncation import BODY_MM
+from monai_medaug.functional.noise.white import uniform_integers
 from monai_medaug.transforms.ct.acquisition import change_of_bodies
 from monai_medaug.transforms.ct.units import CTImage
 
-_WINDOWS = {"soft": "hann", "standard": "cosine", "sharp": "ramp"}
+_WINDOWS = {"soft": "hann", "standard": "cosine", "sharp": "ramp"}  # of records without a cutoff
+_SCANNER_VIEWS = 1000  # in a turn, for which photons are counted
+_NOISE_ELEMENT_MM = 0.5  # of the detector at the isocentre, at most
+_SINOGRAMS_AT_ONCE = 16  # they are large, as the elements are small
+_PATH_MM = 2.0  # width of the rays along which attenuation is summed
+_SINGLE_MM = 3.0  # thickness of a slice without neighbours
 
 
 class RandCTDose(CTImage, RandomOperation):
@@ -39,14 +47,16 @@ class RandCTDose(CTImage, RandomOperation):
     belongs to the scanner and not to the pixels. What they can't resolve is folded back: noise is smooth on pixels of
     0.4 mm and nearly uncorrelated on 3 mm. It is stronger where rays have a long way through the body, and there finest
     across them: in air half as strong as in tissue, streaky between the shoulders. Of a crop only the way inside it
-    counts. The kernel ``"white"`` gives the same standard deviation everywhere. Adjacent slices are correlated, as by
-    the overlap of their profiles; others are independent.
+    counts. The kernel ``"white"`` gives the same standard deviation everywhere.
 
     In the ``"projection"`` domain the dose is a fraction a of the scan's. Of N0 photons per ray ``N0 exp(-p)`` pass;
     reducing N0 to ``a N0`` adds noise of variance ``(1 / a - 1) exp(p) / N0``, plus electronic noise, to the line
-    integrals. It is reconstructed and added to the image: stronger along dense paths, with streaks between the hips.
+    integrals. It is reconstructed with the kernel W and added to the image: stronger along dense paths, with streaks
+    between the hips.
 
-    Slices lie across the array axis nearest to the scanner's axis (the world's third); without an affine, across the
+    Slices that overlap share noise: side by side, as thick as their spacing, they have a correlation of 0.18, as
+    measured on helical scans; it rises to 0.67 at half the spacing and falls to 0 at 1.8 times it (`slice_taps`).
+    They lie across the array axis nearest to the scanner's axis (the world's third); without an affine, across the
     last. Padding and what a scanner clipped (at or below -1024 HU) get no noise, and noise makes no value lower than
     that.
 
@@ -54,22 +64,25 @@ class RandCTDose(CTImage, RandomOperation):
         noise_hu: range of the standard deviation in HU, root mean square over soft tissue (image domain).
         kernel: ``"soft"``, ``"standard"`` or ``"sharp"``, whose MTF is 50 % at 0.38, 0.45, 0.75 and 10 % at 0.60, 0.72,
             1.19 cycles per mm, as of kernels for the abdomen, chest and bone; or ``"white"`` (image domain).
-        slice_correlation: correlation of adjacent slices, in [0, 0.5] (image domain).
+        slice_correlation: correlation of adjacent slices in [0, 0.5], instead; a sequential scan has 0.
         prob: probability of applying it.
         domain: ``"image"`` or ``"projection"``.
         dose_fraction: range of a, in (0, 1]; 1 adds no noise (projection domain).
-        photons: N0 per ray of the given scan, 1e4 to 1e7; thick slices collect more (projection domain).
-        electronic_noise: standard deviation of the readout in photons, 3 to 10 (projection domain).
+        photons: of the given scan, per mm² of a detector at the isocentre and view, of 1000 views in a turn: 1e5 (a
+            screening chest) to 1e6. Rays collect more where slices are thicker (projection domain).
+        electronic_noise: standard deviation of the readout in photons per mm² and view, 3 to 10 (projection domain).
         body_mm: diameter of the water-equivalent body assumed round a crop, whose border is tissue; an adult's trunk
             has about 280, a head 200. Where the border is air it has no effect (projection domain).
+        thickness_mm: of the slices (full width of their profile at half maximum); None takes them for as thick as their
+            spacing, at least 1 mm, and single ones for 3 mm.
 
     Raises:
         ValueError: an argument is out of its range, or the image cannot be in HU.
 
     Source: S. J. Riederer et al., The noise power spectrum in computed X-ray tomography, Phys. Med. Biol. 1978;
-    M. F. Kijewski & P. F. Judy, ibid. 1987; for the local level A. Divel & N. Pelc, IEEE Trans. Med. Imaging 2020; for
-    the insertion L. Yu et al., J. Comput. Assist. Tomogr. 2012 and S. Zabic et al., Med. Phys. 2013. Routine body
-    protocols have 1 to 10 HU.
+    M. F. Kijewski & P. F. Judy, ibid. 1987; for the slice profile W. A. Kalender & A. Polacin, Med. Phys. 1991; for the
+    local level A. Divel & N. Pelc, IEEE Trans. Med. Imaging 2020; for the insertion L. Yu et al., J. Comput. Assist.
+    Tomogr. 2012 and S. Zabic et al., Med. Phys. 2013. Routine body protocols have 1 to 10 HU.
 
     Example:
         >>> import torch
@@ -87,20 +100,25 @@ class RandCTDose(CTImage, RandomOperation):
         self,
         noise_hu: float | Sequence[float] = (1, 10),
         kernel: str = "standard",
-        slice_correlation: float = 0.1,
+        slice_correlation: float | None = None,
         prob: float = 0.8,
         domain: str = "image",
         dose_fraction: float | Sequence[float] = (0.1, 1),
-        photons: float = 1e6,
+        photons: float = 5e5,
         electronic_noise: float = 5,
         body_mm: float = BODY_MM,
+        thickness_mm: float | None = None,
     ) -> None:
         super().__init__(prob)
         self.domain = choice("domain", domain, ("image", "projection"))
-        kernels = tuple(CUTOFF_PER_MM) if domain == "image" else tuple(_WINDOWS)
+        kernels = tuple(k for k in CUTOFF_PER_MM if k != "white" or domain == "image")
         self.kernel = choice(f"kernel in the {domain} domain", kernel, kernels)
         self.noise_hu = span("noise_hu", noise_hu, 0)
-        self.slice_correlation = number("slice_correlation", slice_correlation, 0, 0.5)
+        if slice_correlation is not None:
+            number("slice_correlation", slice_correlation, 0, 0.5)
+        if thickness_mm is not None:
+            number("thickness_mm", thickness_mm, 1e-3, 100)
+        self.slice_correlation, self.thickness_mm = slice_correlation, thickness_mm
         self.dose_fraction = span("dose_fraction", dose_fraction, 1e-3, 1)
         self.photons = number("photons", photons, 1)
         self.electronic_noise = number("electronic_noise", electronic_noise, 0)
@@ -111,20 +129,22 @@ class RandCTDose(CTImage, RandomOperation):
         return {name: self.R.uniform(*getattr(self, name)), "seed": int(self.R.randint(2**31 - 1))}
 
     def settings(self) -> Params:
+        common: Params = {"kernel": self.kernel, "thickness_mm": self.thickness_mm or 0.0}
+        if self.kernel != "white":
+            common["cutoff_per_mm"] = CUTOFF_PER_MM[self.kernel]
+        if self.slice_correlation is not None:
+            common["slice_correlation"] = self.slice_correlation
+        common["floor_hu"] = FLOOR_HU
         if self.domain == "image":
-            sharpness = {} if self.kernel == "white" else {"cutoff_per_mm": CUTOFF_PER_MM[self.kernel]}
-            return {
-                "kernel": self.kernel,
-                **sharpness,
-                "slice_correlation": self.slice_correlation,
-                "floor_hu": FLOOR_HU,
-            }
-        scan = {"photons": self.photons, "electronic_noise": self.electronic_noise, "body_mm": self.body_mm}
-        return {"kernel": self.kernel, **scan}
+            return common
+        scan = {"photons_per_mm2": self.photons, "electronic_noise": self.electronic_noise, "body_mm": self.body_mm}
+        return {**common, **scan}
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        return _thinned(image, call) if "photons" in call.settings else _noisy(image, call)
+        return (
+            _thinned(image, call) if "body_mm" in call.settings or "photons" in call.settings else _noisy(image, call)
+        )
 
 
 RandCTDosed = dictionary_twin(RandCTDose)
@@ -133,6 +153,8 @@ RandCTDoseD = RandCTDoseDict = RandCTDosed
 
 def _noisy(image: torch.Tensor, call: Call) -> torch.Tensor:
     """The image with noise of the drawn level."""
+    if "cutoff_per_mm" in call.settings and "thickness_mm" in call.settings:
+        return _coloured(image, call)
     seeds, noise = call.seeds(), torch.empty_like(image)
     for stack in slice_stacks(image, call.grids):
         noise[stack.members] = stack.restored(_noise_slices(stack, seeds, call.settings)).to(image.dtype)
@@ -141,16 +163,55 @@ def _noisy(image: torch.Tensor, call: Call) -> torch.Tensor:
     return add_hu_noise(image, noise, call.column("noise_hu"))
 
 
+def _coloured(image: torch.Tensor, call: Call) -> torch.Tensor:
+    """The image with noise of the kernel and the local level."""
+    seeds, sigma, parts = call.seeds(), call.column("noise_hu").flatten(), []
+    for stack in slice_stacks(image, call.grids):
+        _, channels, slices, rows, columns = stack.whole
+        taps = _taps(stack, call.settings)
+        shape = (channels, *bits_shape(slices + len(taps) - 1, rows, columns))
+        noisy = add_quantum_noise(
+            stack.volumes,
+            uniform_integers(shape, [seeds[i] for i in stack.members], image.device),
+            taps,
+            directional_amplitudes(rows, columns, stack.spacing, call.settings["cutoff_per_mm"]),
+            noise_levels(stack.volumes, stack.spacing, stack.across_mm or 1.0),
+            sigma[stack.members],
+            call.settings["floor_hu"],
+        )
+        parts.append((stack.members, stack.image_of(noisy)))
+    if len(parts) == 1:
+        return parts[0][1]
+    out = torch.empty_like(image)
+    for members, part in parts:
+        out[members] = part
+    return out
+
+
+def _taps(stack: SliceStack, settings: Params) -> tuple[float, ...]:
+    """The weights that correlate adjacent slices."""
+    if stack.axis is None:
+        return (1.0,)
+    if "slice_correlation" in settings:
+        return pair_taps(settings["slice_correlation"])
+    return slice_taps(stack.across_mm, _thickness(stack, settings))
+
+
+def _thickness(stack: SliceStack, settings: Params) -> float:
+    """Of the slices in mm; a single slice is taken for a thick one."""
+    return settings["thickness_mm"] or (max(stack.across_mm, THINNEST_MM) if stack.axis is not None else _SINGLE_MM)
+
+
 def _noise_slices(stack: SliceStack, seeds: Sequence[int], settings: Params) -> torch.Tensor:
-    """Noise of unit variance in soft tissue, in the shape of the stack."""
+    """White noise of unit variance in the shape of the stack, or that of an older record."""
     members, channels, slices, rows, columns = stack.whole
-    correlation = settings["slice_correlation"]
-    extra = int(correlation > 0 and stack.axis is not None)
-    white = stack.noise(half_spectrum_shape(rows, columns), seeds, slices + extra)
+    taps = _taps(stack, settings)
+    many = slices + len(taps) - 1
+    white = stack.noise(half_spectrum_shape(rows, columns), seeds, many)
 
     def coloured(power: torch.Tensor, white: torch.Tensor) -> torch.Tensor:
-        noise = coloured_slices(white, power, columns).reshape(members, channels, slices + extra, rows, columns)
-        return correlated_slices(noise, correlation) if extra else noise
+        noise = coloured_slices(white, power, columns).reshape(members, channels, many, rows, columns)
+        return mixed_slices(noise, taps) if len(taps) > 1 else noise
 
     shape = (rows, columns, stack.spacing)
     if "cutoff_per_mm" not in settings:  # white, or a record of version 0.1.0: a share of the pixel's Nyquist frequency
@@ -166,16 +227,34 @@ def _noise_slices(stack: SliceStack, seeds: Sequence[int], settings: Params) -> 
 
 def _thinned(image: torch.Tensor, call: Call) -> torch.Tensor:
     """The image with the noise of the reduced dose, inserted into the line integrals."""
-    seeds, fractions = call.seeds(), call.drawn("dose_fraction")
+    seeds, fractions, settings = call.seeds(), call.drawn("dose_fraction"), call.settings
 
-    def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
+    def former(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
         beam = stack.beam
         fraction = stack.spread(fractions)
         white = stack.noise((beam.views, beam.width), seeds)
-        window = _WINDOWS[call.settings["kernel"]]
-        photons, electronic = (stack.slices.new_tensor(call.settings[n]) for n in ("photons", "electronic_noise"))
+        window = _WINDOWS[settings["kernel"]]
+        photons, electronic = (stack.volumes.new_tensor(settings[n]) for n in ("photons", "electronic_noise"))
         return lambda some: thinning_noise(
             stack.body(some), white[some], fraction[some], photons, electronic, beam, window
         )
 
-    return change_of_bodies(image, call, change)
+    def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
+        cutoff = settings["cutoff_per_mm"]
+        beam = stack.beam_of(min(_NOISE_ELEMENT_MM, 0.5 / cutoff))
+        seen = stack.beam_of(max(_PATH_MM, *stack.spacing))
+        collected = beam.pitch * _thickness(stack, settings) * _SCANNER_VIEWS / beam.views
+        photons = stack.volumes.new_tensor(settings["photons_per_mm2"] * collected)
+        electronic = stack.volumes.new_tensor(settings["electronic_noise"] * collected**0.5)
+        fraction, taps = stack.spread(fractions), _taps(stack, settings)
+
+        def added(some: slice) -> torch.Tensor:
+            white = stack.mixed_noise((beam.views, beam.width), seeds, some, taps)
+            return inserted_noise(stack.body(some), white, fraction[some], photons, electronic, seen, beam, cutoff)
+
+        return added
+
+    if "photons" in settings:
+        return change_of_bodies(image, call, former)
+    noisy = change_of_bodies(image, call, change, _SINOGRAMS_AT_ONCE)
+    return torch.where(image > settings["floor_hu"], noisy.clamp_min(settings["floor_hu"]), image)

@@ -207,6 +207,37 @@ def test_a_record_of_version_0_1_0_replays():
     np.testing.assert_allclose(replay(image, report).flatten()[::12], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        (
+            {"noise_hu": 10.0, "cutoff_per_mm": 0.9, "slice_correlation": 0.1, "floor_hu": -1024.0},
+            [-3.6544, -0.9883, 5.7705, -4.3564, -1.4755, 10.6008, 7.223, 4.5898],
+        ),
+        (
+            {"dose_fraction": 0.2, "photons": 1e6, "electronic_noise": 5, "body_mm": 280.0},
+            [-0.395, -1.6913, 1.9739, 0.6767, -2.4442, 1.0961, 0.8632, -0.1296],
+        ),
+        (
+            {"dose_fraction": 0.2, "photons": 1e6, "electronic_noise": 5, "kernel": "sharp"},
+            [-1.7531, -2.9596, 3.7743, 3.2845, -4.5118, 3.2911, 0.8224, 1.2233],
+        ),
+    ],
+    ids=["image", "projection", "projection without body"],
+)
+def test_records_without_a_thickness_replay(params, expected):
+    """Of slices that correlate by a number, photons per ray and a detector's own window."""
+    y, x = np.meshgrid(np.arange(24) - 11.5, np.arange(20) - 9.5, indexing="ij")
+    disc = np.where(y**2 + (1.2 * x) ** 2 < 90, 40.0, -1000.0).astype(np.float32)
+    image = MetaTensor(
+        np.repeat(disc[None, ..., None], 3, -1), affine=torch.diag(torch.tensor([2, 2.4, 5, 1])).double()
+    )
+    domain = "image" if "noise_hu" in params else "projection"
+    report = json.loads(augmentation_report(RandCTDose(prob=1.0, domain=domain)(image)).to_json())
+    report["steps"][0]["params"] = {"seed": 1249426360, "kernel": "standard"} | params
+    np.testing.assert_allclose((replay(image, report) - image).flatten()[::181], expected, atol=2e-3)
+
+
 def test_the_white_kernel_is_white():
     noise = noise_of((1, 128, 128, 32), kernel="white", noise_hu=5, slice_correlation=0)
     _, power = radial_spectrum(noise[0], (1, 1))
@@ -220,6 +251,27 @@ def test_slices_correlate_as_asked(correlation):
     table = np.corrcoef(noise.reshape(-1, 24).T)
     for lag, expected in ((1, correlation), (2, 0), (3, 0)):
         assert np.diagonal(table, lag).mean() == pytest.approx(expected, abs=0.02)
+    assert noise.std() == pytest.approx(10, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "arguments", "expected"),
+    [
+        (5.0, {}, (0.18, 0)),
+        (1.0, {}, (0.18, 0)),
+        (0.5, {}, (0.67, 0.18)),
+        (2.5, {"thickness_mm": 5}, (0.67, 0.18)),
+        (5.0, {"thickness_mm": 2.5}, (0, 0)),
+        (2.5, {"thickness_mm": 5, "kernel": "white"}, (0.67, 0.18)),
+        (0.5, {"slice_correlation": 0}, (0, 0)),
+    ],
+)
+def test_slices_correlate_as_their_profiles_overlap(spacing, arguments, expected):
+    """Whatever the number of slices in a piece; nothing from four slices on."""
+    noise = noise_of((1, 96, 112, 40), np.diag([0.8, 0.8, spacing, 1]), noise_hu=10, **arguments)[0]
+    table = np.corrcoef(noise.reshape(-1, 40).T)
+    for lag, value in zip((1, 2, 4), (*expected, 0), strict=True):
+        assert np.diagonal(table, lag).mean() == pytest.approx(value, abs=0.03)
     assert noise.std() == pytest.approx(10, rel=0.02)
 
 
@@ -285,12 +337,22 @@ def test_level_and_mean_frequency_at_the_pixels_of_real_slices(spacing, frequenc
     assert np.mean(lags) == pytest.approx(neighbours, abs=0.1)
 
 
-def test_no_noise_below_the_floor_that_scanners_store():
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"noise_hu": 30},
+        {"noise_hu": 30, "kernel": "white"},
+        {"domain": "projection", "photons": 200, "dose_fraction": 0.1},
+    ],
+)
+def test_no_noise_below_the_floor_that_scanners_store(arguments):
     image = torch.full((1, 64, 64), -1015.0)
     image[:, :16], image[:, 16:32] = -1024, -1500
-    out = RandCTDose(noise_hu=30, prob=1.0).set_random_state(0)(image)
+    image[:, 48:] = 40  # tissue in which the rays get noise
+    out = RandCTDose(prob=1.0, **arguments).set_random_state(0)(image)
     assert torch.equal(out[:, :32], image[:, :32])
     assert float(out[:, 32:].min()) == -1024
+    assert bool((out[:, 32:] != image[:, 32:]).all())
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 16), (1, 16, 1, 8), (1, 16, 16, 1), (2, 5, 7, 3), (1, 2, 2)])
