@@ -20,7 +20,7 @@ from monai_medaug.transforms import (
     augmentation_report,
     replay,
 )
-from monai_medaug.transforms.ct.acquisition import TRAJECTORIES, WINDOW, pose_course
+from monai_medaug.transforms.ct.acquisition import WINDOW
 from tests.notices import unsaid
 
 N = 64
@@ -56,26 +56,6 @@ def test_padding_stays_and_nothing_is_undefined(transform):
     assert bool(torch.isfinite(out).all())
 
 
-def test_motion_keeps_the_anatomy_in_place_on_average():
-    """The centroid of the skull moves less than a quarter voxel on average: poses are taken from their mean."""
-    mask = (HEAD > 300).float()
-    before = torch.stack([(mask * X).sum(), (mask * Y).sum()]) / mask.sum()
-    transform = RandCTMotion(shift_mm=3, rotate_degrees=2, prob=1.0).set_random_state(0)
-    moves = []
-    for _ in range(20):
-        skull = (transform(HEAD[None])[0] > 300).float()
-        after = torch.stack([(skull * X).sum(), (skull * Y).sum()]) / skull.sum()
-        moves.append(float((after - before).norm()))
-    assert np.mean(moves) < 0.25
-
-
-@pytest.mark.parametrize("trajectory", TRAJECTORIES)
-def test_courses_have_mean_zero_and_reach_one(trajectory):
-    course = pose_course({"trajectory": trajectory, "cycles": 1.7, "phase": 0.3}, 360)
-    assert abs(course.mean()) < 1e-9
-    assert np.abs(course).max() == pytest.approx(1)
-
-
 def test_dose_report_and_slices():
     volume = MetaTensor(torch.stack([HEAD, HEAD], dim=-1)[None])
     transform = RandCTDose(domain="projection", dose_fraction=(0.1, 0.5), prob=1.0).set_random_state(0)
@@ -108,15 +88,6 @@ def test_noise_in_a_crop_is_that_of_the_whole_body():
     of_whole = float((dose.set_random_state(0)(whole) - whole).as_tensor()[MIDDLE].std())
     of_crop = float((dose.set_random_state(0)(crop) - crop).as_tensor().std())
     assert of_crop == pytest.approx(of_whole, rel=0.25)
-
-
-def test_motion_of_a_homogeneous_crop_leaves_it_homogeneous():
-    crop = crop_of_a_trunk()
-    for seed in range(3):
-        moved = RandCTMotion(shift_mm=3, rotate_degrees=2, prob=1.0).set_random_state(seed)(crop)
-        change = (moved - crop).as_tensor().abs()
-        assert float(change.max()) < 30
-        assert float(change[:, 20:-20, 20:-20].max()) < 4
 
 
 @pytest.mark.parametrize("transform", [ALL[0], ALL[1], ALL[2]], ids=lambda t: type(t).__name__)
@@ -202,12 +173,10 @@ def as_before(transform, params):
 
 def test_bad_arguments_are_named():
     for make, name in (
-        (lambda: RandCTMotion(trajectory="jump"), "trajectory"),
         (lambda: RandCTRing(drift=2), "drift"),
         (lambda: RandCTRing(isocentre_mm=3), "isocentre_mm"),
         (lambda: RandCTRing(isocentre_mm=(1, 2, 3)), "isocentre_mm"),
         (lambda: RandCTRing(isocentre_mm=(0, float("nan"))), "isocentre_mm"),
-        (lambda: RandCTMotion(body_mm=0), "body_mm"),
         (lambda: RandCTDose(domain="fourier"), "domain"),
         (lambda: RandCTDose(domain="projection", kernel="white"), "kernel"),
         (lambda: RandCTDose(domain="projection", dose_fraction=(0, 1)), "dose_fraction"),
