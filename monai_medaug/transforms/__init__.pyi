@@ -472,12 +472,14 @@ class RandCTMetald(RandomDictionaryOperation):
         self,
         keys: KeysCollection,
         material: str | None = None,
-        radius_mm: float | Sequence[float] = (3, 10),
+        radius_mm: float | Sequence[float] = (2.5, 4),
         rods: int | None = None,
         photons: float = 1000000.0,
-        scatter: float = 1e-05,
+        scatter: float = 2e-05,
         prob: float = 0.2,
-        length_mm: float | Sequence[float] = (20, 120),
+        length_mm: float | Sequence[float] = (30, 60),
+        implant: str | None = None,
+        body_mm: float = 280.0,
         allow_missing_keys: bool = False,
     ) -> None: ...
 

@@ -21,9 +21,6 @@ from monai_medaug.functional.ct.spectrum import (
 )
 from monai_medaug.functional.hounsfield import PADDING_HU
 
-FLOOR_HU, SCANNER_HU = -1024.0, 3071.0
-"""Least and greatest value in 12 bit."""
-
 
 def line_integrals(hu: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
     """Line integrals of the attenuation; padding counts as air."""
@@ -79,61 +76,17 @@ def beam_hardening(
     return hu_change(amount * (water_corrected(measured) - monochromatic(water, bone)), beam, window)
 
 
-def tissue_lengths(hu: torch.Tensor, beam: ParallelBeam, tissue: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lengths in mm of water and of bone along each ray, from the HU of the slices and a model of `TISSUES`."""
+def tissue_lengths(
+    hu: torch.Tensor, beam: ParallelBeam, tissue: str, span: tuple[torch.Tensor, torch.Tensor] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lengths in mm of water and of bone along each ray, from the HU of the slices and a model of `TISSUES`.
+
+    ``span`` is the detectors that matter, see `ParallelBeam.project`.
+    """
     parts = TISSUES[tissue](torch.where(hu > PADDING_HU, hu, -1000.0))
     # one stack, so that all slices share the geometry
-    water, bone = beam.project(torch.cat(parts)).chunk(2)
+    water, bone = beam.project(torch.cat(parts), span).chunk(2)
     return water.clamp_min(0) / WATER[REFERENCE], bone / BONE[REFERENCE]
-
-
-def metal_artefact(
-    hu: torch.Tensor,
-    metal: torch.Tensor,
-    white: torch.Tensor,
-    attenuation: tuple[float, ...],
-    photons: torch.Tensor,
-    scatter: torch.Tensor,
-    beam: ParallelBeam,
-    window: str,
-    tissue: str = "mixture",
-    floor: float = FLOOR_HU,
-) -> torch.Tensor:
-    """Slices with metal inserted, as a scanner reconstructs them, in HU from -1024 to 3071.
-
-    Rays pass tissue, bone and metal at each energy; behind metal few of N0 photons remain, plus a floor of scattered
-    ones, and their Poisson noise (normal approximation, at least one photon) makes the starvation streaks. The
-    difference of the water-corrected to the clean monochromatic line integrals is reconstructed and added; slices
-    without metal stay as they are.
-
-    Args:
-        hu: slices.
-        metal: share of each pixel that is metal, of the same shape.
-        white: standard normal (N, 1, views, detectors).
-        attenuation: of the metal per mm at each energy, see `METALS`.
-        photons: N0 per ray.
-        scatter: scattered photons as a share of N0.
-        beam: geometry.
-        window: apodisation of the reconstruction.
-        tissue: model of `TISSUES` for the slices.
-        floor: least value of the result; what lay below stays.
-    """
-    inserted = torch.lerp(hu, torch.full_like(hu, -1000.0), metal)
-    (water, clean_water), (bone, clean_bone) = (
-        x.chunk(2) for x in tissue_lengths(torch.cat([inserted, hu]), beam, tissue)
-    )
-    clean = monochromatic(clean_water, clean_bone)
-    length = beam.project(metal)
-    measured = polychromatic([(water, WATER), (bone, BONE), (length, attenuation)])
-    counts = photons * (torch.exp(-measured) + scatter)
-    counts = torch.where(length > 0, counts + torch.sqrt(counts) * white, photons * torch.exp(-measured)).clamp_min(1)
-    seen = torch.log(photons / counts)
-    touched = length.flatten(1).amax(1).reshape(-1, 1, 1, 1) > 0
-    # only rays through metal change: beam hardening of bone alone belongs to `beam_hardening`
-    change = torch.where(length > 0, water_corrected(seen), monochromatic(water, bone)) - clean
-    added = torch.where(touched, hu_change(change, beam, window), 0.0)
-    lowest = hu.clamp_max(floor)
-    return torch.where(touched, torch.maximum((hu + added).clamp_max(SCANNER_HU), lowest), hu)
 
 
 def ring_artefact(gain: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:

@@ -34,9 +34,14 @@ class PatientMask:
     has_lung: bool
 
     @property
+    def is_wide(self) -> bool:
+        """Whether the body is too wide for a head or a limb."""
+        return self.diameter_mm >= _TRUNK_MM
+
+    @property
     def is_trunk(self) -> bool:
-        """Whether the body is too wide for a head or a limb, or has lungs."""
-        return self.has_lung or self.diameter_mm >= _TRUNK_MM
+        """Whether the body is wide or has lungs."""
+        return self.has_lung or self.is_wide
 
     def extent(self, axis: int) -> tuple[int, int]:
         """First and last row (axis 1) or column (axis 2) of the patient; those of the volume without one."""

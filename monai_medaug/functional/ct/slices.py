@@ -17,7 +17,8 @@ from monai_medaug.functional.noise.white import white_noise
 _VIEWS = 360
 _ELEMENT_MM = 0.6  # at the isocentre; smaller ones would make noise finer than any scanner does
 _GANTRY_MM = 500.0
-_SLICES_AT_ONCE = 32  # whose sinograms are held at one time
+SLICES_AT_ONCE = 32
+"""Whose sinograms are held at one time."""
 
 
 def slice_axis(grid: VoxelGrid) -> int | None:
@@ -117,6 +118,21 @@ class SliceStack:
         """The slices of a range, continued beyond their border if tissue touches it."""
         return continued(self.slices[some], self.spacing, self.body_mm) if self.body_mm else self.slices[some]
 
+    def body_grid(self, grid: VoxelGrid) -> VoxelGrid:
+        """The grid of a sample's slices as `body` gives them, from the sample's own."""
+        if not self.body_mm:
+            return grid
+        extra = margins(self.shape, self.spacing, self.body_mm)
+        across = 0 if self.axis is None else self.axis
+        plane = [a for a in range(3) if a != across]
+        matrix, shape = grid.matrix.copy(), list(grid.size)
+        for axis, n in zip(plane, extra, strict=True):
+            matrix[:3, 3] -= n * matrix[:3, axis]
+            shape[axis] += 2 * n
+        if self.axis is None:  # the affine of an image has the slice's normal behind its rows and columns
+            matrix, shape = matrix[:, [1, 2, 0, 3]], shape[1:]
+        return VoxelGrid(tuple(shape), matrix.tolist())
+
     def spread(self, values: Sequence[float]) -> torch.Tensor:
         """One value per sample of the batch as (N, 1, 1, 1)."""
         mine = self.slices.new_tensor([values[i] for i in self.members])
@@ -153,7 +169,7 @@ def change_slices(
     image: torch.Tensor,
     grids: Sequence[VoxelGrid],
     change: Callable[[SliceStack], Callable[[slice], torch.Tensor]],
-    at_once: int = _SLICES_AT_ONCE,
+    at_once: int = SLICES_AT_ONCE,
     body_mm: float = 0.0,
 ) -> torch.Tensor:
     """Add to each slice the change that a function computes.

@@ -12,7 +12,7 @@ from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import say_once
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.ct.acquisition import beam_hardening
-from monai_medaug.functional.ct.slices import SliceStack, change_slices
+from monai_medaug.functional.ct.slices import SLICES_AT_ONCE, SliceStack, change_slices
 from monai_medaug.functional.ct.truncation import BODY_MM
 from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.transforms.ct.units import CTImage
@@ -21,9 +21,12 @@ WINDOW = "cosine"
 
 
 def change_of_bodies(
-    image: torch.Tensor, call: Call, change: Callable[[SliceStack], Callable[[slice], torch.Tensor]]
+    image: torch.Tensor,
+    call: Call,
+    change: Callable[[SliceStack], Callable[[slice], torch.Tensor]],
+    at_once: int = SLICES_AT_ONCE,
 ) -> torch.Tensor:
-    """The image plus what a function computes for its slices; padding stays unchanged.
+    """The image plus what a function computes for its slices, so many at a time; padding stays unchanged.
 
     Where tissue touches the border, slices go on beyond it, and a notice says so. Old records lack ``body_mm``.
     """
@@ -36,7 +39,7 @@ def change_of_bodies(
             )
         return change(stack)
 
-    changed = change_slices(image, call.grids, noticed, body_mm=call.settings.get("body_mm", 0.0))
+    changed = change_slices(image, call.grids, noticed, at_once, body_mm=call.settings.get("body_mm", 0.0))
     return torch.where(image > PADDING_HU, changed, image)
 
 
