@@ -27,6 +27,25 @@ def line_integrals(hu: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
     return beam.project(hu_to_attenuation(torch.where(hu > PADDING_HU, hu, -1000.0)))
 
 
+def bounds(image: torch.Tensor) -> tuple[slice, slice] | None:
+    """Rows and columns that hold all that is not 0 in slices (N, C, rows, columns); None if all is.
+
+    Example:
+        >>> image = torch.zeros(2, 1, 9, 9)
+        >>> image[0, 0, 3:5, 2] = image[1, 0, 4, 7] = 1.0
+        >>> bounds(image)
+        (slice(3, 5, None), slice(2, 8, None))
+    """
+    seen = image.flatten(0, 1).ne(0).any(0)
+    spans = []
+    for axis in (1, 0):
+        index = torch.nonzero(seen.any(axis))[:, 0]
+        if not len(index):
+            return None
+        spans.append(slice(int(index[0]), int(index[-1]) + 1))
+    return spans[0], spans[1]
+
+
 def hu_change(sinogram_change: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:
     """The change in HU for a change of the line integrals."""
     return beam.fbp(sinogram_change, window) * (1000 / WATER_PER_MM)

@@ -97,4 +97,10 @@ def find_patient(volume: torch.Tensor, spacing: tuple[float, float]) -> PatientM
 
 def _grown(cells: torch.Tensor) -> torch.Tensor:
     """Cells (1, S, rows, columns) that are True or have a neighbour in their slice that is."""
-    return functional.max_pool2d(cells.float(), 3, 1, 1) > 0
+    for axis in (2, 3):
+        n = cells.shape[axis] - 1
+        grown = cells.clone()
+        grown.narrow(axis, 0, n).logical_or_(cells.narrow(axis, 1, n))
+        grown.narrow(axis, 1, n).logical_or_(cells.narrow(axis, 0, n))
+        cells = grown
+    return cells

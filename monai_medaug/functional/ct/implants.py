@@ -74,19 +74,26 @@ class Anatomy:
 
 def _mean_around(cells: torch.Tensor, width: int) -> torch.Tensor:
     """Mean of a cube of so many cells, as far as it lies in the image."""
-    size = _odd_width(cells, width)
-    return functional.avg_pool3d(cells, size, 1, [n // 2 for n in size], count_include_pad=False)
+    for size in _odd_widths(cells, width):
+        cells = functional.avg_pool3d(cells, size, 1, [n // 2 for n in size], count_include_pad=False)
+    return cells
 
 
 def _greatest_around(cells: torch.Tensor) -> torch.Tensor:
     """Maximum of a cell and its neighbours."""
-    size = _odd_width(cells, 3)
-    return functional.max_pool3d(cells, size, 1, [n // 2 for n in size])
+    for axis in (2, 3, 4):
+        n = cells.shape[axis] - 1
+        near = cells.clone()
+        torch.maximum(near.narrow(axis, 0, n), cells.narrow(axis, 1, n), out=near.narrow(axis, 0, n))
+        torch.maximum(near.narrow(axis, 1, n), cells.narrow(axis, 0, n), out=near.narrow(axis, 1, n))
+        cells = near
+    return cells
 
 
-def _odd_width(cells: torch.Tensor, width: int) -> list[int]:
-    """The width along each axis, less where there are fewer cells."""
-    return [min(width, n - 1 + n % 2) for n in cells.shape[2:]]
+def _odd_widths(cells: torch.Tensor, width: int) -> list[list[int]]:
+    """Windows along one axis after another, of the width or less where there are fewer cells."""
+    sizes = [min(width, n - 1 + n % 2) for n in cells.shape[2:]]
+    return [[size if a == axis else 1 for a in range(3)] for axis, size in enumerate(sizes)]
 
 
 def place_rod(anatomy: Anatomy, share: float, length: float, seed: int, tilt: float | None = None) -> list[float]:

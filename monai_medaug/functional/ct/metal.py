@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from monai_medaug.functional.ct.acquisition import hu_change, tissue_lengths
+from monai_medaug.functional.ct.acquisition import bounds, hu_change, tissue_lengths
 from monai_medaug.functional.ct.projection import ParallelBeam
 from monai_medaug.functional.ct.spectrum import (
     BONE,
@@ -64,12 +64,12 @@ def metal_artefact(
         body: the slices continued beyond their border; None if they hold it.
     """
     body = hu if body is None else body
-    box = _bounds(metal)
+    box = bounds(metal)
     touched = metal.flatten(1).any(1)
     if box is None:
         return hu
     metal = metal[..., box[0], box[1]]
-    small = _beam_of(beam, box)
+    small = beam.part(*box)
     fine = 3 if len(aperture) > 1 else 1
     rays = replace(small, detectors=beam.width * fine, detector_spacing=beam.pitch / fine).project(metal)
     taps = _neighbours(rays.movedim(1, -1)[:, None], len(aperture), fine)
@@ -100,28 +100,6 @@ def metal_artefact(
 def _displaced_tissue(hu: torch.Tensor, share: torch.Tensor, tissue: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Attenuation of soft tissue and bone where metal takes its share of the pixels."""
     return TISSUES[tissue](torch.lerp(hu, torch.full_like(hu, -1000.0), share))
-
-
-def _bounds(metal: torch.Tensor) -> tuple[slice, slice] | None:
-    """Rows and columns that hold all metal of (N, 1, rows, columns); None without."""
-    seen = metal.flatten(0, 1).any(0)
-    spans = []
-    for axis in (1, 0):
-        index = torch.nonzero(seen.any(axis))[:, 0]
-        if not len(index):
-            return None
-        spans.append(slice(int(index[0]), int(index[-1]) + 1))
-    return spans[0], spans[1]
-
-
-def _beam_of(beam: ParallelBeam, box: tuple[slice, slice]) -> ParallelBeam:
-    """The same rays for a part of the slice."""
-    shape = tuple(part.stop - part.start for part in box)
-    centre = tuple(
-        c + ((n - 1) / 2 - (part.start + part.stop - 1) / 2) * s
-        for c, n, s, part in zip(beam.centre, beam.shape, beam.spacing, box, strict=True)
-    )
-    return ParallelBeam((shape[0], shape[1]), beam.spacing, beam.views, beam.width, beam.pitch, (centre[0], centre[1]))
 
 
 def _neighbours(rays: torch.Tensor, count: int, step: int) -> torch.Tensor:

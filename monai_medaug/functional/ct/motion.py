@@ -11,8 +11,9 @@ import math
 
 import torch
 
-from monai_medaug.functional.ct.acquisition import hu_change, line_integrals
+from monai_medaug.functional.ct.acquisition import bounds, hu_change, line_integrals
 from monai_medaug.functional.ct.projection import ParallelBeam
+from monai_medaug.functional.hounsfield import AIR_HU
 
 
 def motion_artefact(
@@ -35,7 +36,10 @@ def motion_artefact(
         stretch: (N, views), the relative change of length from the rotation axis, None for none.
         along: (N, 2), unit vectors of the stretch along x and y.
     """
-    sinogram = line_integrals(hu, beam)
+    box = bounds(hu - AIR_HU)
+    if box is None:
+        return hu.new_zeros(len(hu), 1, *(beam.field or beam.shape))
+    sinogram = line_integrals(hu[..., box[0], box[1]], beam.part(*box))
     angles = torch.from_numpy(beam.angles).to(shift)
     row = torch.arange(beam.views, device=hu.device, dtype=torch.float64) - turn.double() * (beam.views / 180)
     normal = torch.stack([torch.cos(angles), torch.sin(angles)], -1)

@@ -102,6 +102,16 @@ class ParallelBeam:
         (rows, columns), (y, x), (dy, dx) = shape, self.centre, self.spacing
         return (rows - 1) / 2 + y / dy, (columns - 1) / 2 + x / dx
 
+    def part(self, rows: slice, columns: slice) -> ParallelBeam:
+        """The same rays through some rows and columns of the slice alone."""
+        spans = (rows, columns)
+        centre = [
+            c + ((n - 1) - (span.start + span.stop - 1)) / 2 * s
+            for c, n, s, span in zip(self.centre, self.shape, self.spacing, spans, strict=True)
+        ]
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        return ParallelBeam(shape, self.spacing, self.views, self.width, self.pitch, (centre[0], centre[1]))
+
     @cached_property
     def _rays(self) -> tuple[_Lines, _Lines]:
         """The views along rows and those along columns."""

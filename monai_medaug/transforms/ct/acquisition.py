@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -18,6 +19,7 @@ from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.transforms.ct.units import CTImage
 
 WINDOW = "cosine"
+_VIEWS = 180  # the change by beam hardening is smooth from view to view: within 1 HU of 360 views in soft tissue
 
 
 def change_of_bodies(
@@ -99,11 +101,12 @@ class RandCTBeamHardening(SinogramOperation):
         return {"amount": self.R.uniform(*self.amount)}
 
     def settings(self) -> Params:
-        return {"tissue": "mixture", "body_mm": self.body_mm}
+        return {"tissue": "mixture", "body_mm": self.body_mm, "views": _VIEWS}
 
     @classmethod
     def change(cls, stack: SliceStack, call: Call) -> Callable[[slice], torch.Tensor]:
         amount, beam = stack.spread(call.drawn("amount")), stack.beam
+        beam = replace(beam, views=call.settings.get("views", beam.views))
         tissue = call.settings.get("tissue", "ramp")
         return lambda some: beam_hardening(stack.body(some), amount[some], beam, WINDOW, tissue)
 

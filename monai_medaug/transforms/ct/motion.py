@@ -23,6 +23,7 @@ from monai_medaug.transforms.ct.acquisition import WINDOW, SinogramOperation
 
 TRAJECTORIES = ("breathing", "step", "drift")
 _BREATHES_MM = 230.0  # a crop of a body this wide is of a trunk
+_FEW = 200  # detectors, up to which a breath, smooth from view to view, needs half as many views
 _MOVING_DEGREES = (10.0, 45.0)  # from full inspiration: there the wall has at least half its greatest speed
 
 
@@ -135,6 +136,8 @@ class RandCTMotion(SinogramOperation):
     @classmethod
     def change(cls, stack: SliceStack, call: Call) -> Callable[[slice], torch.Tensor]:
         beam, device = stack.beam, stack.slices.device
+        if all(call.plan[call.samples[i]].get("course") == "breathing" for i in stack.members) and beam.width <= _FEW:
+            beam = replace(beam, views=beam.views // 2)
         poses = []
         for i in stack.members:
             found = call.plan[call.samples[i]]

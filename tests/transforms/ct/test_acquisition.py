@@ -144,7 +144,7 @@ def test_old_records_replay_without_a_body_and_with_half_rings():
         new = replay(crop, report).as_tensor()
         params = report["steps"][0]["params"]
         assert moved in params
-        for name in ("aside", "turn_degrees", "body_mm"):
+        for name in ("aside", "turn_degrees", "body_mm", "views"):
             params.pop(name, None)
         old = replay(crop, report).as_tensor()
         assert float((old - new).abs().max()) > 1
@@ -169,6 +169,19 @@ def as_before(transform, params):
         return lambda some: hu_change(-torch.log1p(gain)[None, None], beam, WINDOW)
 
     return ringed if isinstance(transform, RandCTRing) else hardened
+
+
+def test_half_the_views_harden_alike():
+    """Within 1 HU in soft tissue of an old record's 360 views, where the change has a deviation of several HU."""
+    head = torch.nn.functional.interpolate(HEAD[None, None], scale_factor=4, mode="bilinear")[0]
+    image = MetaTensor(head, affine=torch.diag(torch.tensor([0.8, 0.8, 1, 1])).double())
+    report = augmentation_report(RandCTBeamHardening(amount=1, prob=1.0)(image))
+    new = replay(image, report).as_tensor()
+    assert report["steps"][0]["params"].pop("views") == 180
+    old = replay(image, report).as_tensor()
+    soft = (head > 0) & (head < 100)
+    assert float((old - head)[soft].std()) > 2
+    assert 0 < float((new - old)[soft].square().mean().sqrt()) < 1
 
 
 def test_bad_arguments_are_named():
