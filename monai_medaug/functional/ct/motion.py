@@ -8,9 +8,11 @@ rotation, then a translation.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 
+from monai_medaug.functional.acceleration import loops, over_rows
 from monai_medaug.functional.ct.acquisition import bounds, hu_change, line_integrals
 from monai_medaug.functional.ct.projection import ParallelBeam
 from monai_medaug.functional.hounsfield import AIR_HU
@@ -53,18 +55,33 @@ def motion_artefact(
         scale = torch.hypot(wide_x, wide_y)
         row = row + torch.atan2(x * wide_y - y * wide_x, x * wide_x + y * wide_y) * (beam.views / math.pi)
         offset = offset / scale
-    below = torch.floor(row).long()
-    seen = torch.lerp(_views(sinogram, below), _views(sinogram, below + 1), (row - below).to(hu)[..., None])
-    seen = _displaced(seen, offset, scale)
+    seen = _moved(sinogram[:, 0], row, offset, scale)
     if scale is not None and stretch is not None:
         seen = seen * ((1 + stretch) / scale).to(seen)[..., None]
     return hu_change(seen[:, None] - sinogram, beam, window)
 
 
+def _moved(sinogram: torch.Tensor, row: torch.Tensor, offset: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
+    """Views (N, views, detectors) at the place ``row`` among the views, see `_displaced`."""
+    compiled = loops("ct._numba_motion", sinogram, dtypes=[torch.float32])
+    if compiled is None:
+        below = torch.floor(row).long()
+        near, far = _views(sinogram, below), _views(sinogram, below + 1)
+        return _displaced(torch.lerp(near, far, (row - below).to(sinogram)[..., None]), offset, scale)
+    given = sinogram.contiguous()
+    out = torch.empty_like(given)
+    places = [
+        x.double().expand(row.shape).contiguous().numpy()
+        for x in (row, torch.ones(()) if scale is None else scale, offset)
+    ]
+    over_rows(partial(compiled.moved_views, given.numpy(), *places, out.numpy()), len(given), 1)
+    return out
+
+
 def _views(sinogram: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """Views (N, views, detectors) of any index (N, views): beyond 180° a sinogram continues as its mirror image."""
-    views = sinogram.shape[2]
-    rows = torch.take_along_dim(sinogram[:, 0], (index % views)[..., None], 1)
+    views = sinogram.shape[1]
+    rows = torch.take_along_dim(sinogram, (index % views)[..., None], 1)
     mirrored = torch.div(index, views, rounding_mode="floor") % 2 == 1
     return torch.where(mirrored[..., None], rows.flip(-1), rows)
 

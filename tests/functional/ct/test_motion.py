@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import affine_transform, gaussian_filter
 
+from monai_medaug.functional.acceleration import torch_only
 from monai_medaug.functional.ct.acquisition import hu_change, line_integrals
 from monai_medaug.functional.ct.motion import breath, motion_artefact, view_times
 from monai_medaug.functional.ct.projection import ParallelBeam
@@ -32,6 +33,19 @@ def test_a_slice_in_a_stack_is_moved_as_alone():
             own = [x[one] for x in more]
             alone = motion_artefact(stack[one], shift[one], turn[one], BEAM, "cosine", *own)
             torch.testing.assert_close(moved[one], alone, atol=5e-3, rtol=1e-4)
+
+
+def test_the_compiled_loop_moves_as_the_torch_path_does():
+    generator = torch.Generator().manual_seed(3)
+    stack = torch.cat([disc(50.0), disc(30.0, 900.0)])
+    shift, turn = torch.randn(2, BEAM.views, 2, generator=generator), torch.randn(2, BEAM.views, generator=generator)
+    stretch, along = 0.2 * torch.randn(2, BEAM.views, generator=generator), torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    for more in ((), (stretch, along)):
+        for size in (1, 40, 300):
+            compiled = motion_artefact(stack, size * shift, size * turn, BEAM, "cosine", *more)
+            with torch_only():
+                plain = motion_artefact(stack, size * shift, size * turn, BEAM, "cosine", *more)
+            assert float((compiled - plain).abs().max()) < 1e-4 * float(plain.abs().max())
 
 
 def test_views_of_any_pose_are_the_sinogram_continued_and_interpolated():
