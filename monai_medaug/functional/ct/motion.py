@@ -55,13 +55,15 @@ def motion_artefact(
         scale = torch.hypot(wide_x, wide_y)
         row = row + torch.atan2(x * wide_y - y * wide_x, x * wide_x + y * wide_y) * (beam.views / math.pi)
         offset = offset / scale
-    seen = _moved(sinogram[:, 0], row, offset, scale)
+    seen = _posed_views(sinogram[:, 0], row, offset, scale)
     if scale is not None and stretch is not None:
         seen = seen * ((1 + stretch) / scale).to(seen)[..., None]
     return hu_change(seen[:, None] - sinogram, beam, window)
 
 
-def _moved(sinogram: torch.Tensor, row: torch.Tensor, offset: torch.Tensor, scale: torch.Tensor | None) -> torch.Tensor:
+def _posed_views(
+    sinogram: torch.Tensor, row: torch.Tensor, offset: torch.Tensor, scale: torch.Tensor | None
+) -> torch.Tensor:
     """Views (N, views, detectors) at the place ``row`` among the views, see `_displaced`."""
     compiled = loops("ct._numba_motion", sinogram, dtypes=[torch.float32])
     if compiled is None:
