@@ -91,8 +91,8 @@ class RandCTRing(CTImage, RandomOperation):
                 beam = stack.beam_about(_rotation_axis(stack, call.settings, call.draws[i], call.grids[i]))
                 gain = _gain_errors(call.draws[i], call.settings, seeds[i], beam).to(stack.slices.device)
                 rings.append(ring_artefact(gain[None, None], beam, WINDOW))
-            each = torch.cat(rings).repeat_interleave(stack.whole[1] * stack.whole[2], 0)
-            return lambda some: each[some]
+            each, slices = torch.cat(rings), stack.whole[1] * stack.whole[2]
+            return lambda some: each[torch.arange(some.start, min(some.stop, len(stack.slices))) // slices]
 
         changed = change_slices(image, call.grids, change, body_mm=call.settings.get("body_mm", 0.0))
         return torch.where(image > PADDING_HU, changed, image)
