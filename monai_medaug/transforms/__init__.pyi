@@ -17,8 +17,6 @@ from monai_medaug.transforms.adversarial.ball import PGDAttack as PGDAttack
 from monai_medaug.transforms.adversarial.base import Network
 from monai_medaug.transforms.adversarial.field import AdversarialBiasField as AdversarialBiasField
 from monai_medaug.transforms.ct.acquisition import RandCTBeamHardening as RandCTBeamHardening
-from monai_medaug.transforms.ct.acquisition import RandCTMotion as RandCTMotion
-from monai_medaug.transforms.ct.acquisition import RandCTRing as RandCTRing
 from monai_medaug.transforms.ct.dose import RandCTDose as RandCTDose
 from monai_medaug.transforms.ct.hu import HUFromWindow as HUFromWindow
 from monai_medaug.transforms.ct.hu import HUWindow as HUWindow
@@ -26,6 +24,8 @@ from monai_medaug.transforms.ct.hu import RandHUContrast as RandHUContrast
 from monai_medaug.transforms.ct.hu import RandHUWindow as RandHUWindow
 from monai_medaug.transforms.ct.metal import RandCTMetal as RandCTMetal
 from monai_medaug.transforms.ct.metal import inserted_metal as inserted_metal
+from monai_medaug.transforms.ct.motion import RandCTMotion as RandCTMotion
+from monai_medaug.transforms.ct.ring import RandCTRing as RandCTRing
 from monai_medaug.transforms.denoise.collaborative import CollaborativeDenoise as CollaborativeDenoise
 from monai_medaug.transforms.denoise.nlm import NonLocalMeansDenoise as NonLocalMeansDenoise
 from monai_medaug.transforms.denoise.smoothing import BilateralDenoise as BilateralDenoise
@@ -473,12 +473,14 @@ class RandCTMetald(RandomDictionaryOperation):
         self,
         keys: KeysCollection,
         material: str | None = None,
-        radius_mm: float | Sequence[float] = (3, 10),
+        radius_mm: float | Sequence[float] = (2.5, 4),
         rods: int | None = None,
         photons: float = 1000000.0,
-        scatter: float = 1e-05,
+        scatter: float = 2e-05,
         prob: float = 0.2,
-        length_mm: float | Sequence[float] = (20, 120),
+        length_mm: float | Sequence[float] = (30, 60),
+        implant: str | None = None,
+        body_mm: float = 280.0,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -493,6 +495,9 @@ class RandCTMotiond(RandomDictionaryOperation):
         trajectory: str | None = None,
         prob: float = 0.3,
         body_mm: float = 280.0,
+        breath_seconds: float | Sequence[float] = (3, 5),
+        turn_seconds: float | Sequence[float] = (0.3, 0.5),
+        feed_mm: float | Sequence[float] = (20, 50),
         allow_missing_keys: bool = False,
     ) -> None: ...
 

@@ -25,11 +25,12 @@ def _span(start, step, n, detectors):
 
 
 @njit(fastmath=True)
-def project_lines(padded, out, starts, shifts, steps, weights, views, first, last):
+def project_lines(padded, out, starts, shifts, steps, weights, views, froms, tos, first, last):
     """Joseph's method for the views listed: sum over lines of linear interpolation along each.
 
     padded: (images, lines, n + 3), a line with one zero before and two behind it; out: (images, all views, detectors).
-    View v meets line l for detector j at starts[v] + l shifts[v] + j steps[v].
+    View v meets line l for detector j at starts[v] + l shifts[v] + j steps[v]. Only the detectors froms[v]..tos[v] are
+    needed.
     """
     images, lines, wide = padded.shape
     n = wide - 3
@@ -42,6 +43,7 @@ def project_lines(padded, out, starts, shifts, steps, weights, views, first, las
             for line in range(lines):
                 start = starts[v] + line * shifts[v]
                 a, b = _span(start, step, n, detectors)
+                a, b = max(a, froms[v]), min(b, tos[v])
                 row = padded[image, line]
                 for j in range(a, b):
                     x = np.float32(start + j * step + 1.0)
@@ -99,7 +101,7 @@ def back_project(filtered, out, origin, along_row, along_column, first, last):
 
 
 @njit(fastmath=True)
-def project_lanes(padded, out, starts, shifts, steps, weights, views, first, last):
+def project_lanes(padded, out, starts, shifts, steps, weights, views, froms, tos, first, last):
     """As `project_lines` for padded (lines, n + 3, slices) and out (all views, detectors, slices)."""
     lines, wide, lanes = padded.shape
     detectors = out.shape[1]
@@ -110,6 +112,7 @@ def project_lanes(padded, out, starts, shifts, steps, weights, views, first, las
         for line in range(lines):
             start = starts[v] + line * shifts[v]
             a, b = _span(start, step, wide - 3, detectors)
+            a, b = max(a, froms[v]), min(b, tos[v])
             row = padded[line]
             for j in range(a, b):
                 x = np.float32(start + j * step + 1.0)

@@ -26,18 +26,19 @@ class Anatomy:
     Attributes:
         bone: whether a cell holds bone or is enclosed by it, such as marrow.
         room: whether a rod may fill it: tissue, out of air and lung, and within two cells of bone if there is any.
+        across: the normal of the slices in the world.
         weight: of each cell as the place of an implant: thick bone first. Without bone tissue far from air; all 0
             without tissue.
     """
 
-    def __init__(self, image: torch.Tensor, grid: VoxelGrid) -> None:
+    def __init__(self, image: torch.Tensor, grid: VoxelGrid, bone_hu: float = _BONE_HU) -> None:
         volume = image[0].detach().reshape(grid.size)
         thin = [max(1, int(_SAMPLE_MM / s)) for s in grid.embedded_spacing]
         volume = volume[:: thin[0], :: thin[1], :: thin[2]]
         steps = [t * s for t, s in zip(thin, grid.embedded_spacing, strict=True)]
         cell = [min(max(1, round(_CELL_MM / s)), n) for s, n in zip(steps, volume.shape, strict=True)]
         bone, tissue = (
-            functional.avg_pool3d((volume > hu).float()[None, None], cell).cpu() for hu in (_BONE_HU, BODY_HU)
+            functional.avg_pool3d((volume > hu).float()[None, None], cell).cpu() for hu in (bone_hu, BODY_HU)
         )
         inside = tissue >= _TISSUE_SHARE
         grown = _greatest_around((bone >= _BONE_SHARE).float())
@@ -53,6 +54,8 @@ class Anatomy:
         self._stride = np.array([t * c for t, c in zip(thin, cell, strict=True)])
         self._first = np.array([t * (c - 1) / 2 for t, c in zip(thin, cell, strict=True)])
         self._matrix = grid.matrix
+        axis = slice_axis(grid)
+        self.across = self._matrix[:3, axis or 0] / grid.embedded_spacing[axis or 0]
 
     def place(self, share: float) -> np.ndarray:
         """World position in mm of the cell up to which the given share of all weight lies."""
@@ -71,32 +74,41 @@ class Anatomy:
 
 def _mean_around(cells: torch.Tensor, width: int) -> torch.Tensor:
     """Mean of a cube of so many cells, as far as it lies in the image."""
-    size = _odd_width(cells, width)
-    return functional.avg_pool3d(cells, size, 1, [n // 2 for n in size], count_include_pad=False)
+    for size in _odd_widths(cells, width):
+        cells = functional.avg_pool3d(cells, size, 1, [n // 2 for n in size], count_include_pad=False)
+    return cells
 
 
 def _greatest_around(cells: torch.Tensor) -> torch.Tensor:
     """Maximum of a cell and its neighbours."""
-    size = _odd_width(cells, 3)
-    return functional.max_pool3d(cells, size, 1, [n // 2 for n in size])
+    for axis in (2, 3, 4):
+        n = cells.shape[axis] - 1
+        near = cells.clone()
+        torch.maximum(near.narrow(axis, 0, n), cells.narrow(axis, 1, n), out=near.narrow(axis, 0, n))
+        torch.maximum(near.narrow(axis, 1, n), cells.narrow(axis, 0, n), out=near.narrow(axis, 1, n))
+        cells = near
+    return cells
 
 
-def _odd_width(cells: torch.Tensor, width: int) -> list[int]:
-    """The width along each axis, less where there are fewer cells."""
-    return [min(width, n - 1 + n % 2) for n in cells.shape[2:]]
+def _odd_widths(cells: torch.Tensor, width: int) -> list[list[int]]:
+    """Windows along one axis after another, of the width or less where there are fewer cells."""
+    sizes = [min(width, n - 1 + n % 2) for n in cells.shape[2:]]
+    return [[size if a == axis else 1 for a in range(3)] for axis, size in enumerate(sizes)]
 
 
-def place_rod(anatomy: Anatomy, share: float, length: float, seed: int) -> list[float]:
+def place_rod(anatomy: Anatomy, share: float, length: float, seed: int, tilt: float | None = None) -> list[float]:
     """World positions of the ends of a rod in mm, as 6 numbers; none if the image has no tissue.
 
     Its middle is the anatomy's `Anatomy.place`. Of 16 random directions it takes the one with most bone along the rod,
-    which follows a shaft or the spine but may point anywhere; it ends where air or lung begins, or a
-    little beyond the bone.
+    which follows a shaft or the spine; it ends where air or lung begins, or a little beyond the bone. The directions
+    are any, or lean against the normal of the slices by angles whose tangent has the deviation ``tilt``.
     """
     if not anatomy.weight.any():
         return []
     middle = anatomy.place(share)
     directions = np.random.RandomState(seed).standard_normal((_DIRECTIONS, 3))
+    if tilt is not None:
+        directions = anatomy.across + tilt * (directions - np.outer(directions @ anatomy.across, anatomy.across))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     count = max(1, math.ceil(length / 2 / _STEP_MM))
     along = np.linspace(-length / 2, length / 2, 2 * count + 1)
@@ -109,7 +121,9 @@ def place_rod(anatomy: Anatomy, share: float, length: float, seed: int) -> list[
     return [float(v) for end in (first, last) for v in line[end]]
 
 
-def rod_share(ends: list[list[float]], radii: list[float], grid: VoxelGrid, device: torch.device) -> torch.Tensor:
+def rod_share(
+    ends: list[list[float]], radii: list[float], grid: VoxelGrid, device: torch.device, thin: bool = True
+) -> torch.Tensor:
     """The share of each voxel that lies in one of the rods, (1, 1, *shape).
 
     Args:
@@ -117,6 +131,7 @@ def rod_share(ends: list[list[float]], radii: list[float], grid: VoxelGrid, devi
         radii: in mm; 0 for no rod.
         grid: of the image.
         device: of the result.
+        thin: whether a rod thinner than a voxel keeps its section; in old records its edge was as wide as a voxel.
 
     Example:
         >>> share = rod_share([[8.0, 8.0, -5.0, 8.0, 8.0, 5.0]], [3.0], VoxelGrid((17, 17)), torch.device("cpu"))
@@ -128,7 +143,7 @@ def rod_share(ends: list[list[float]], radii: list[float], grid: VoxelGrid, devi
     pixel = max(s for a, s in enumerate(grid.spacing) if a != axis)
     for rod, radius in zip(ends, radii, strict=False):
         if rod and radius > 0:
-            _draw_rod(share, np.array(rod[:3]), np.array(rod[3:]), radius, grid, axis, pixel)
+            _draw_rod(share, np.array(rod[:3]), np.array(rod[3:]), radius, grid, axis, pixel, thin)
     return share.reshape(1, 1, *grid.shape)
 
 
@@ -140,8 +155,14 @@ def _draw_rod(
     grid: VoxelGrid,
     axis: int | None,
     pixel: float,
+    thin: bool,
 ) -> None:
     """Raise the share of the voxels in one rod, each slice a mean over its thickness."""
+    height = 1.0
+    if thin and radius < pixel:  # the section of a disc with an edge as wide as a voxel is larger
+        wide = radius + pixel / 2
+        section = radius**2 + pixel**2 / 12 if radius > pixel / 2 else wide**3 / (3 * pixel)
+        height = radius**2 / section
     matrix, spacing = grid.matrix[:3, :3], np.array(grid.embedded_spacing)
     marks = np.linalg.solve(matrix, np.stack([start, end], 1) - grid.matrix[:3, 3:])
     margin = radius / spacing + 1
@@ -168,5 +189,5 @@ def _draw_rod(
         square = world.square().sum(-1) - reach**2
         distance = torch.sqrt(square.clamp_min(0))
         disc = ((radius - distance) / pixel + 0.5).clamp(0, 1)
-        filled += (disc * (torch.minimum(reach, length - reach) / pixel + 1).clamp(0, 1)).float() / parts
+        filled += height * (disc * (torch.minimum(reach, length - reach) / pixel + 1).clamp(0, 1)).float() / parts
     torch.maximum(box, filled, out=box)

@@ -102,6 +102,16 @@ class ParallelBeam:
         (rows, columns), (y, x), (dy, dx) = shape, self.centre, self.spacing
         return (rows - 1) / 2 + y / dy, (columns - 1) / 2 + x / dx
 
+    def part(self, rows: slice, columns: slice) -> ParallelBeam:
+        """The same rays through some rows and columns of the slice alone."""
+        spans = (rows, columns)
+        centre = [
+            c + ((n - 1) - (span.start + span.stop - 1)) / 2 * s
+            for c, n, s, span in zip(self.centre, self.shape, self.spacing, spans, strict=True)
+        ]
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        return ParallelBeam(shape, self.spacing, self.views, self.width, self.pitch, (centre[0], centre[1]))
+
     @cached_property
     def _rays(self) -> tuple[_Lines, _Lines]:
         """The views along rows and those along columns."""
@@ -127,9 +137,13 @@ class ParallelBeam:
             )
         return flat, steep
 
-    def project(self, image: torch.Tensor) -> torch.Tensor:
-        """Line integrals (B, C, views, detectors) of (B, C, rows, columns), in the image's unit times mm."""
-        return _Project.apply(image, self)
+    def project(self, image: torch.Tensor, span: tuple[torch.Tensor, torch.Tensor] | None = None) -> torch.Tensor:
+        """Line integrals (B, C, views, detectors) of (B, C, rows, columns), in the image's unit times mm.
+
+        ``span`` is the first and the last (exclusive) detector that matters in each view: outside, values are undefined
+        and often left out to save time.
+        """
+        return _Project.apply(image, self, span)
 
     def adjoint(self, sinogram: torch.Tensor) -> torch.Tensor:
         """The transpose of `project`: (B, C, views, detectors) to (B, C, rows, columns)."""
@@ -181,13 +195,13 @@ def filter_views(sinogram: torch.Tensor, pitch: float, window: str = "ramp") -> 
 
 class _Project(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, image, beam):  # type: ignore[no-untyped-def]
+    def forward(ctx, image, beam, span=None):  # type: ignore[no-untyped-def]
         ctx.beam = beam
-        return _in_blocks(_projected, image.detach(), beam)
+        return _in_blocks(partial(_projected, span=span), image.detach(), beam)
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
-        return _Adjoint.apply(gradient, ctx.beam), None
+        return _Adjoint.apply(gradient, ctx.beam), None, None
 
 
 class _Adjoint(torch.autograd.Function):
@@ -210,15 +224,28 @@ def _in_blocks(
     return out.reshape(*stack.shape[:2], *out.shape[1:])
 
 
-def _projected(slices: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
+def _projected(
+    slices: torch.Tensor, beam: ParallelBeam, span: tuple[torch.Tensor, torch.Tensor] | None = None
+) -> torch.Tensor:
     compiled = loops(_LOOPS, slices, dtypes=[torch.float32])
     lanes = compiled is not None and len(slices) >= _LANES
     out = _arranged(slices.new_zeros(len(slices), beam.views, beam.width), lanes)
+    whole = (torch.zeros(beam.views, dtype=torch.long), torch.full((beam.views,), beam.width))
+    ends = [end.cpu().numpy() for end in span or whole]
     for lines, source in zip(beam._rays, (slices, slices.transpose(1, 2)), strict=True):
         padded = _arranged(torch.nn.functional.pad(source, (1, 2)), lanes)
         if compiled is not None:
             kernel = compiled.project_lanes if lanes else compiled.project_lines
-            fixed = (padded.numpy(), out.numpy(), lines.start, lines.shift, lines.step, lines.weight, lines.views)
+            fixed = (
+                padded.numpy(),
+                out.numpy(),
+                lines.start,
+                lines.shift,
+                lines.step,
+                lines.weight,
+                lines.views,
+                *ends,
+            )
             over_rows(partial(kernel, *fixed), len(lines.views), 8)
             continue
         for v in lines.views:

@@ -13,9 +13,6 @@ from monai_medaug.functional.hounsfield import PADDING_HU
 CUTOFF_PER_MM = {"soft": 0.75, "standard": 0.9, "sharp": 1.5, "white": math.inf}
 """Where the Hann window of a reconstruction kernel ends, in cycles per mm: MTF 50 % at 0.5 of it, 10 % at 0.8."""
 
-FLOOR_HU = -1024.0
-"""The least value that scanners store: what lies there or below is padding, or air that was clipped."""
-
 APODISATION = {"soft": 0.6, "standard": 0.8, "sharp": 1.0, "white": math.inf}
 """The same as a share of the pixel's Nyquist frequency, for records of version 0.1.0 and before."""
 

@@ -131,7 +131,26 @@ class SliceStack:
 
     def body(self, some: slice) -> torch.Tensor:
         """The slices of a range, continued beyond their border if tissue touches it."""
-        return continued(self.slices[some], self.spacing, self.body_mm) if self.body_mm else self.slices[some]
+        return self.body_of(self.slices[some])
+
+    def body_of(self, slices: torch.Tensor) -> torch.Tensor:
+        """Slices like those of the stack, continued beyond their border if tissue touches it."""
+        return continued(slices, self.spacing, self.body_mm) if self.body_mm else slices
+
+    def body_grid(self, grid: VoxelGrid) -> VoxelGrid:
+        """The grid of a sample's slices as `body` gives them, from the sample's own."""
+        if not self.body_mm:
+            return grid
+        extra = margins(self.shape, self.spacing, self.body_mm)
+        across = 0 if self.axis is None else self.axis
+        plane = [a for a in range(3) if a != across]
+        matrix, shape = grid.matrix.copy(), list(grid.size)
+        for axis, n in zip(plane, extra, strict=True):
+            matrix[:3, 3] -= n * matrix[:3, axis]
+            shape[axis] += 2 * n
+        if self.axis is None:  # the affine of an image has the slice's normal behind its rows and columns
+            matrix, shape = matrix[:, [1, 2, 0, 3]], shape[1:]
+        return VoxelGrid(tuple(shape), matrix.tolist())
 
     def spread(self, values: Sequence[float]) -> torch.Tensor:
         """One value per sample of the batch as (N, 1, 1, 1)."""

@@ -16,7 +16,6 @@ from monai_medaug.functional.ct.noise_map import noise_amplitudes, noise_levels
 from monai_medaug.functional.ct.quantum_noise import (
     APODISATION,
     CUTOFF_PER_MM,
-    FLOOR_HU,
     add_hu_noise,
     add_noise_above,
     coloured_slices,
@@ -27,6 +26,7 @@ from monai_medaug.functional.ct.quantum_noise import (
 from monai_medaug.functional.ct.slice_profile import THINNEST_MM, pair_taps, slice_taps
 from monai_medaug.functional.ct.slices import SliceStack, slice_stacks
 from monai_medaug.functional.ct.truncation import BODY_MM
+from monai_medaug.functional.hounsfield import FLOOR_HU
 from monai_medaug.functional.noise.white import uniform_integers
 from monai_medaug.transforms.ct.acquisition import change_of_bodies
 from monai_medaug.transforms.ct.units import CTImage

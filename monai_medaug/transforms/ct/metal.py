@@ -14,24 +14,31 @@ from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import affine_of, plain_tensor, with_meta
 from monai_medaug.core.trace import is_ours
 from monai_medaug.core.twin import dictionary_twin
-from monai_medaug.functional.ct.acquisition import FLOOR_HU, metal_artefact
-from monai_medaug.functional.ct.implants import Anatomy, place_rod, rod_share
-from monai_medaug.functional.ct.slices import SliceStack, change_slices, slice_axis, slice_stacks
+from monai_medaug.functional.ct.implant_kinds import IMPLANTS, MATERIALS, choose_implant, implant_pieces
+from monai_medaug.functional.ct.implants import rod_share
+from monai_medaug.functional.ct.metal import APERTURE, metal_artefact
+from monai_medaug.functional.ct.slices import SliceStack, slice_axis
 from monai_medaug.functional.ct.spectrum import METALS
+from monai_medaug.functional.ct.truncation import BODY_MM
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.hounsfield import PADDING_HU
+from monai_medaug.functional.hounsfield import FLOOR_HU, PADDING_HU
+from monai_medaug.transforms.ct.acquisition import WINDOW, change_of_bodies
 from monai_medaug.transforms.ct.units import CTImage
-
-_WINDOW = "cosine"
 
 
 class RandCTMetal(CTImage, RandomOperation):
-    """One or two metal implants in bone, with streaks, dark bands and photon starvation.
+    """Metal implants with streaks, dark bands and photon starvation.
 
-    Each is a rod in any direction, centred in bone above 300 HU and the marrow within, thick bone more often: in hips,
-    teeth, vertebrae. Of several directions it takes the one along most bone, and it ends with the bone, or where air or
-    lung begins. Without bone, as in many crops, it lies in soft tissue; without tissue nothing changes. All keys share
-    the place, found in the first.
+    - ``"rods"``: one or two in bone above 300 HU and the marrow within, thick bone more often, like screws, nails and
+      hip stems. They lie mostly through the slices, of several directions along most bone, and end with the bone, or
+      where air or lung begins. Without bone, as in many crops, they lie in soft tissue.
+    - ``"dental"``: one or two fillings of half a rod's radius and a tenth of its length, in enamel (above 1800 HU, in
+      front) if there is any, otherwise in bone.
+    - ``"clips"``: one or two of 0.3 of a rod's radius and a fifth of its length in bone, like the screws of a plate.
+    - ``"wires"``: steel loops of 0.8 mm round the sternum, 32 by 16 mm, one every 30 mm.
+    - ``"pacemaker"``: a can of 42 by 7 mm under the skin of the left front of the chest, with a lead to the heart.
+
+    Where there is no place for it, nothing changes. All keys share the place, found in the first.
 
     Every ray passes tissue, bone and metal at five energies of a 120 kV spectrum. Few of N0 photons remain behind
     metal, plus a floor of scattered ones; both get Poisson noise, and the water-corrected result is reconstructed,
@@ -40,13 +47,17 @@ class RandCTMetal(CTImage, RandomOperation):
 
     Args:
         material: ``"titanium"``, ``"steel"``, ``"cocr"`` (cobalt-chromium), ``"amalgam"`` or ``"gold"``; None draws
-            one.
-        radius_mm: range of each rod's radius in mm; screws have 2 to 4, nails 5 to 6, hip stems and heads up to 16.
-        length_mm: range of each rod's length in mm.
+            one that suits the implant.
+        radius_mm: range of each rod's radius in mm; screws, nails and stems are 5 to 8 thick, a hip's head up to 32.
         rods: 1 or 2, with a dark band between two; None draws the number.
         photons: N0 per ray, 1e5 to 1e7.
         scatter: scattered photons that the scanner's correction leaves, as a share of N0; 1e-4 without correction.
         prob: probability of applying it.
+        length_mm: range of each rod's length in mm.
+        implant: one of the above; None takes fillings where there are teeth, clips in other heads, wires, a pacemaker
+            or rods in a chest, and rods elsewhere and in crops.
+        body_mm: diameter of the water-equivalent body assumed round a crop, whose border is tissue; an adult's trunk
+            has about 280, a head 200. Where the border is air it has no effect.
 
     Raises:
         ValueError: an argument is out of its range, or the image cannot be in HU.
@@ -62,22 +73,24 @@ class RandCTMetal(CTImage, RandomOperation):
         (3071.0, True)
     """
 
-    phrases = {"material": "rods of {}", "radius_mm": "radii {:.1f} and {:.1f} mm"}
-    headline = ("material",)
+    phrases = {"implant": "{}", "material": "of {}", "radius_mm": "radii {:.1f} and {:.1f} mm"}
+    headline = ("implant", "material")
     common_pattern = True
     plans_by_image = True
     memory = 14
-    identity = {"radius_mm": [0.0, 0.0]}
+    identity = {"radius_mm": [0.0, 0.0], "size": 0.0}
 
     def __init__(
         self,
         material: str | None = None,
-        radius_mm: float | Sequence[float] = (3, 10),
+        radius_mm: float | Sequence[float] = (2.5, 4),
         rods: int | None = None,
         photons: float = 1e6,
-        scatter: float = 1e-5,
+        scatter: float = 2e-5,
         prob: float = 0.2,
-        length_mm: float | Sequence[float] = (20, 120),
+        length_mm: float | Sequence[float] = (30, 60),
+        implant: str | None = None,
+        body_mm: float = BODY_MM,
     ) -> None:
         super().__init__(prob)
         self.material = choice("material", material, (*METALS, None))
@@ -86,30 +99,37 @@ class RandCTMetal(CTImage, RandomOperation):
         self.length_mm = span("length_mm", length_mm, 0)
         self.photons = number("photons", photons, 1)
         self.scatter = number("scatter", scatter, 0, 1)
+        self.implant = choice("implant", implant, (*IMPLANTS, None))
+        self.body_mm = number("body_mm", body_mm, 1, 1000)
 
     def draw(self) -> Params:
         rods = self.rods or int(self.R.randint(1, 3))
         radii = [self.R.uniform(*self.radius_mm) for _ in range(2)]
         return {
-            "material": self.material or sorted(METALS)[self.R.randint(len(METALS))],
+            "material": self.material or "by implant",
             "radius_mm": [radii[0], radii[1] if rods == 2 else 0.0],
             "length_mm": [self.R.uniform(*self.length_mm) for _ in range(2)],
             "share": [self.R.uniform(0, 1) for _ in range(2)],
             "seed": int(self.R.randint(2**31 - 1)),
+            "implant": self.implant or "by anatomy",
+            "picks": [self.R.uniform(0, 1) for _ in range(2)],
+            "size": 1.0,
         }
 
     def settings(self) -> Params:
-        return {"photons": self.photons, "scatter": self.scatter, "tissue": "mixture", "floor_hu": FLOOR_HU}
+        scan = {"photons": self.photons, "scatter": self.scatter, "tissue": "mixture", "floor_hu": FLOOR_HU}
+        return {**scan, "aperture": list(APERTURE), "body_mm": self.body_mm}
 
     @classmethod
     def plan(cls, call: Call) -> dict[int, Params]:
-        """The ends of the rods, by sample; nothing for old records, which hold their places."""
+        """The implant's pieces, by sample; nothing for old records, which hold their places."""
         first = call.keys[0]
         if call.known is not None:
             return dict(zip(first.samples, call.known, strict=True))
         found = {}
         for i, sample in enumerate(first.samples):
-            found[sample] = {} if "place" in call.draws[i] else _placed(first.image[i], first.grids[i], call.draws[i])
+            drawn = call.draws[i]
+            found[sample] = {} if "place" in drawn else _placed(first.image[i], first.grids[i], drawn)
         return found
 
     @classmethod
@@ -119,14 +139,11 @@ class RandCTMetal(CTImage, RandomOperation):
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         found = [call.plan[sample] for sample in call.samples]
-        each = zip(call.draws, found, call.grids, strict=True)
-        metal = torch.cat([metal_share(p, f, g, image.device) for p, f, g in each])
-        metal = metal.to(image.dtype).expand_as(image)
         out = image.clone()
-        materials = call.drawn("material")
+        materials = [f.get("material", p["material"]) for f, p in zip(found, call.draws, strict=True)]
         for name in set(materials):
             mine = [i for i, material in enumerate(materials) if material == name]
-            out[mine] = _with_metal(image[mine], metal[mine], name, call.of(mine))
+            out[mine] = _with_metal(image[mine], [found[i] for i in mine], name, call.of(mine))
         return torch.where(image > PADDING_HU, out, image)
 
 
@@ -134,46 +151,74 @@ RandCTMetald = dictionary_twin(RandCTMetal)
 RandCTMetalD = RandCTMetalDict = RandCTMetald
 
 
-def _with_metal(image: torch.Tensor, metal: torch.Tensor, name: str, call: Call) -> torch.Tensor:
-    """Samples with rods of one material."""
-    masks = {tuple(s.members): s.slices for s in slice_stacks(metal, call.grids)}
-    seeds = call.seeds()
+def _with_metal(image: torch.Tensor, found: list[Params], name: str, call: Call) -> torch.Tensor:
+    """Samples with implants of one material."""
+    seeds, settings = call.seeds(), call.settings
+    old = {"tissue": "ramp", "floor": -math.inf, "aperture": (1.0,)}  # of records that lack them
+    model = {
+        "tissue": settings.get("tissue", old["tissue"]),
+        "floor": settings.get("floor_hu", old["floor"]),
+        "aperture": tuple(settings.get("aperture", old["aperture"])),
+    }
 
     def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
-        beam = stack.beam
-        mask = masks[tuple(stack.members)]
+        beam, device = stack.beam, stack.slices.device
+        metal = torch.cat([_metal_slices(call.draws[i], found[i], call.grids[i], stack) for i in stack.members])
         white = stack.noise((beam.views, beam.width), seeds)
-        photons, scatter = (stack.slices.new_tensor(call.settings[n]) for n in ("photons", "scatter"))
-        tissue, floor = call.settings.get("tissue", "ramp"), call.settings.get("floor_hu", -math.inf)
+        photons, scatter = (stack.slices.new_tensor(settings[n]) for n in ("photons", "scatter"))
+        touched = metal.flatten(1).any(1)
 
         def part(some: slice) -> torch.Tensor:
-            hu = stack.slices[some]
-            out = torch.zeros_like(hu)
-            touched = mask[some].flatten(1).any(1)
-            if touched.any():
-                clean, share, noise = (x[touched] for x in (hu, mask[some], white[some]))
-                given = (METALS[name], photons, scatter, beam, _WINDOW, tissue, floor)
-                new = metal_artefact(clean, share, noise, *given)
-                out[touched] = new - clean
+            out = torch.zeros_like(stack.slices[some])
+            index = torch.nonzero(touched[some])[:, 0] + some.start
+            if len(index):
+                few = stack.slices[index]
+                share = metal[index].to(device, stack.slices.dtype)
+                given = ([METALS[name]], photons, scatter, beam, WINDOW)
+                body = stack.body_of(few)
+                new = metal_artefact(few, share, white[index], *given, body=body, **model)
+                out[index - some.start] = new - few
             return out
 
         return part
 
-    return change_slices(image, call.grids, change, at_once=16)
+    return change_of_bodies(image, call, change, at_once=16)
+
+
+def _metal_slices(drawn: Params, found: Params, grid: VoxelGrid, stack: SliceStack) -> torch.Tensor:
+    """The share of metal in a sample's slices as the scanner sees them, (C * S, 1, rows, columns)."""
+    share = metal_share(drawn, found, stack.body_grid(grid), stack.slices.device)[0, 0]
+    slices = share[None] if stack.axis is None else torch.movedim(share, stack.axis, 0)
+    return slices.repeat(stack.whole[1], 1, 1)[:, None]
 
 
 def _placed(image: torch.Tensor, grid: VoxelGrid, drawn: Params) -> Params:
-    """The ends of a sample's rods in mm in the world."""
-    anatomy = Anatomy(image, grid)
-    rods = zip(drawn["share"], drawn["length_mm"], strict=True)
-    return {"ends_mm": [place_rod(anatomy, s, n, drawn["seed"] + k) for k, (s, n) in enumerate(rods)]}
+    """The kind of a sample's implant, its material and its pieces in mm in the world."""
+    first, second = drawn["picks"]
+    rods = (drawn["share"], drawn["length_mm"], drawn["radius_mm"], drawn["seed"])
+    given = drawn["implant"] in IMPLANTS
+    kind = drawn["implant"] if given else choose_implant(image, grid, first)
+    pieces = implant_pieces(kind, image, grid, *rods)
+    if not (pieces or given):  # no sternum in sight, say
+        kind, pieces = "rods", implant_pieces("rods", image, grid, *rods)
+    suited = MATERIALS[kind]
+    material = drawn["material"] if drawn["material"] in METALS else suited[int(second * len(suited))]
+    size = drawn["size"] if kind in ("wires", "pacemaker") else 1.0  # of rods the radius itself is drawn
+    return {
+        "implant": kind,
+        "material": material,
+        "ends_mm": [piece.ends for piece in pieces],
+        "radii_mm": [piece.radius * size for piece in pieces],
+    }
 
 
 def metal_share(params: Params, figures: Params, grid: VoxelGrid, device: torch.device) -> torch.Tensor:
     """The share of metal in each voxel, (1, 1, *shape), from a record."""
     if "place" in params:
         return rods_of(params, grid, device)
-    return rod_share(figures["ends_mm"], params["radius_mm"], grid, device)
+    if "radii_mm" in figures:
+        return rod_share(figures["ends_mm"], figures["radii_mm"], grid, device)
+    return rod_share(figures["ends_mm"], params["radius_mm"], grid, device, thin=False)
 
 
 def rods_of(params: Params, grid: VoxelGrid, device: torch.device) -> torch.Tensor:
@@ -202,7 +247,9 @@ def rods_of(params: Params, grid: VoxelGrid, device: torch.device) -> torch.Tens
 
 
 def inserted_metal(image: MetaTensor) -> MetaTensor:
-    """Mask of the metal that `RandCTMetal` inserted, from the image's trace: 1 inside the rods, else 0.
+    """Mask of the metal that `RandCTMetal` inserted, from the image's trace: 1 inside the implant, else 0.
+
+    A voxel counts from a share of half on; of wires and leads, which are thinner than a voxel, from a fifth on.
 
     Args:
         image: its result, a MetaTensor (C, *spatial), before another step moves the voxels.
@@ -224,7 +271,9 @@ def inserted_metal(image: MetaTensor) -> MetaTensor:
             if record["do_transforms"]:
                 grid = VoxelGrid(tuple(tensor.shape[1:]), affine_of(image))
                 info = record["extra_info"]
-                share = metal_share(info["params"], info.get("figures", {}), grid, tensor.device)
-                mask = (share[0] > 0.5).to(torch.uint8)
+                figures = info.get("figures", {})
+                share = metal_share(info["params"], figures, grid, tensor.device)
+                least = 0.2 if figures.get("implant") in ("wires", "pacemaker") else 0.5
+                mask = (share[0] > least).to(torch.uint8)
             return with_meta(mask, image)
     raise ValueError("image must be a MetaTensor with a record of RandCTMetal")

@@ -11,10 +11,12 @@ from monai.config import KeysCollection
 from monai_medaug.core.arguments import number, wide_span
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.hounsfield import PADDING_HU
-from monai_medaug.transforms.ct.acquisition import RandCTBeamHardeningd, RandCTMotiond, RandCTRingd
+from monai_medaug.transforms.ct.acquisition import RandCTBeamHardeningd
 from monai_medaug.transforms.ct.dose import RandCTDosed
 from monai_medaug.transforms.ct.hu import HUFromWindowd, HUWindowd, RandHUContrastd
 from monai_medaug.transforms.ct.metal import RandCTMetald
+from monai_medaug.transforms.ct.motion import RandCTMotiond
+from monai_medaug.transforms.ct.ring import RandCTRingd
 from monai_medaug.transforms.ct.units import require_hu, require_window, units_known
 from monai_medaug.transforms.presets.base import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
 from monai_medaug.transforms.resolution import RandThickSliced

@@ -20,7 +20,7 @@ from monai_medaug.transforms import (
     augmentation_report,
     replay,
 )
-from monai_medaug.transforms.ct.acquisition import TRAJECTORIES, WINDOW, pose_course
+from monai_medaug.transforms.ct.acquisition import WINDOW
 from tests.notices import unsaid
 
 N = 64
@@ -54,26 +54,6 @@ def test_padding_stays_and_nothing_is_undefined(transform):
     assert out.dtype == torch.float32
     assert torch.equal(out[image == -3024], torch.full_like(out[image == -3024], -3024))
     assert bool(torch.isfinite(out).all())
-
-
-def test_motion_keeps_the_anatomy_in_place_on_average():
-    """The centroid of the skull moves less than a quarter voxel on average: poses are taken from their mean."""
-    mask = (HEAD > 300).float()
-    before = torch.stack([(mask * X).sum(), (mask * Y).sum()]) / mask.sum()
-    transform = RandCTMotion(shift_mm=3, rotate_degrees=2, prob=1.0).set_random_state(0)
-    moves = []
-    for _ in range(20):
-        skull = (transform(HEAD[None])[0] > 300).float()
-        after = torch.stack([(skull * X).sum(), (skull * Y).sum()]) / skull.sum()
-        moves.append(float((after - before).norm()))
-    assert np.mean(moves) < 0.25
-
-
-@pytest.mark.parametrize("trajectory", TRAJECTORIES)
-def test_courses_have_mean_zero_and_reach_one(trajectory):
-    course = pose_course({"trajectory": trajectory, "cycles": 1.7, "phase": 0.3}, 360)
-    assert abs(course.mean()) < 1e-9
-    assert np.abs(course).max() == pytest.approx(1)
 
 
 def test_dose_report_and_slices():
@@ -152,15 +132,6 @@ def test_noise_in_a_crop_is_that_of_the_whole_body():
     assert of_crop == pytest.approx(of_whole, rel=0.25)
 
 
-def test_motion_of_a_homogeneous_crop_leaves_it_homogeneous():
-    crop = crop_of_a_trunk()
-    for seed in range(3):
-        moved = RandCTMotion(shift_mm=3, rotate_degrees=2, prob=1.0).set_random_state(seed)(crop)
-        change = (moved - crop).as_tensor().abs()
-        assert float(change.max()) < 30
-        assert float(change[:, 20:-20, 20:-20].max()) < 4
-
-
 @pytest.mark.parametrize("transform", [ALL[0], ALL[1], ALL[2]], ids=lambda t: type(t).__name__)
 def test_a_crop_in_a_batch_is_changed_as_alone_and_said_once(transform):
     padded = torch.nn.functional.pad(HEAD[None], (8, 8, 8, 8), value=-1000.0)
@@ -175,38 +146,6 @@ def test_a_crop_in_a_batch_is_changed_as_alone_and_said_once(transform):
             torch.testing.assert_close(batch[i].as_tensor(), transform(image).as_tensor(), atol=2e-3, rtol=0)
 
 
-def test_rings_of_a_crop_have_their_centre_at_the_isocentre():
-    """Without arcs, a ring's pixels of one radius about the isocentre share their value, wherever the crop lies."""
-    crop = crop_of_a_trunk()
-    crop.affine = torch.tensor([[1.6, 0, 0, 10.0], [0, 1.6, 0, -150.0], [0, 0, 1, 0], [0, 0, 0, 1]]).double()
-    ring = RandCTRing(gain=0.01, elements=1, drift=0, prob=1.0, isocentre_mm=(0, 0)).set_random_state(0)(crop)
-    change = (ring - crop).as_tensor()[0]
-    index = torch.arange(80.0)
-
-    def explained(x0, y0):
-        radius = torch.hypot(1.6 * index[:, None] + 10 - x0, 1.6 * index - 150 - y0)
-        radius = (radius / 1.6).round().long()
-        count = torch.bincount(radius.ravel()).clamp_min(1)
-        mean = torch.zeros(len(count)).index_add_(0, radius.ravel(), change.ravel()) / count
-        return float(mean[radius].var() / change.var())
-
-    assert explained(0.0, 0.0) > 0.7
-    assert explained(10 + 63.2, -150 + 63.2) < 0.3
-
-
-def test_rings_of_a_crop_lie_about_a_random_axis_and_those_of_a_whole_slice_about_its_middle():
-    def axis(image):
-        change = (rings(image) - image)[0]
-        flipped = torch.flip(change, (0, 1))
-        return float((change * flipped).mean() / change.square().mean())
-
-    rings = RandCTRing(gain=0.01, elements=1, drift=0, prob=1.0).set_random_state(0)
-    whole = torch.full((1, 96, 96), -1000.0)
-    whole[:, 20:76, 20:76] = 0
-    assert axis(whole) > 0.9
-    assert abs(np.mean([axis(torch.zeros(1, 96, 96)) for _ in range(5)])) < 0.3
-
-
 def test_old_records_replay_without_a_body_and_with_half_rings():
     crop = crop_of_a_trunk()
     crop[:, :20, 30:50] = 900.0
@@ -215,7 +154,7 @@ def test_old_records_replay_without_a_body_and_with_half_rings():
         new = replay(crop, report).as_tensor()
         params = report["steps"][0]["params"]
         assert moved in params
-        for name in ("aside", "turn_degrees", "body_mm"):
+        for name in ("aside", "turn_degrees", "body_mm", "views"):
             params.pop(name, None)
         old = replay(crop, report).as_tensor()
         assert float((old - new).abs().max()) > 1
@@ -242,14 +181,21 @@ def as_before(transform, params):
     return ringed if isinstance(transform, RandCTRing) else hardened
 
 
+def test_half_the_views_harden_alike():
+    """Within 1 HU in soft tissue of an old record's 360 views, where the change has a deviation of several HU."""
+    head = torch.nn.functional.interpolate(HEAD[None, None], scale_factor=4, mode="bilinear")[0]
+    image = MetaTensor(head, affine=torch.diag(torch.tensor([0.8, 0.8, 1, 1])).double())
+    report = augmentation_report(RandCTBeamHardening(amount=1, prob=1.0)(image))
+    new = replay(image, report).as_tensor()
+    assert report["steps"][0]["params"].pop("views") == 180
+    old = replay(image, report).as_tensor()
+    soft = (head > 0) & (head < 100)
+    assert float((old - head)[soft].std()) > 2
+    assert 0 < float((new - old)[soft].square().mean().sqrt()) < 1
+
+
 def test_bad_arguments_are_named():
     for make, name in (
-        (lambda: RandCTMotion(trajectory="jump"), "trajectory"),
-        (lambda: RandCTRing(drift=2), "drift"),
-        (lambda: RandCTRing(isocentre_mm=3), "isocentre_mm"),
-        (lambda: RandCTRing(isocentre_mm=(1, 2, 3)), "isocentre_mm"),
-        (lambda: RandCTRing(isocentre_mm=(0, float("nan"))), "isocentre_mm"),
-        (lambda: RandCTMotion(body_mm=0), "body_mm"),
         (lambda: RandCTDose(domain="fourier"), "domain"),
         (lambda: RandCTDose(domain="projection", kernel="white"), "kernel"),
         (lambda: RandCTDose(domain="projection", dose_fraction=(0, 1)), "dose_fraction"),
