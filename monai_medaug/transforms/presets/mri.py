@@ -71,7 +71,7 @@ def mri_augmentation(
     prob: float = 0.8,
     sample_key: str | None = None,
     seed: int = 0,
-    padding_mode: str | float = "border",
+    padding_mode: str | float = "automatic",
     ignore: float | None = None,
     allow_missing_keys: bool = False,
 ) -> AugmentationPreset:
@@ -108,8 +108,10 @@ def mri_augmentation(
         sample_key: key of the sample's id. The draws then depend on ``seed``, the id and the epoch alone, not on the
             workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
-        padding_mode: what the geometry fills in from outside the image: ``"border"`` repeats the edge, in images and
-            masks alike; a number (0) fills the images, and masks get 0.
+        padding_mode: what the geometry fills in from outside the image. ``"automatic"``: its own background, whatever 0
+            has become, and 0 in masks, where at most a fifth of its border is tissue, but for the two faces through
+            which a body leaves a volume; other images, such as crops within a body, repeat the edge, in images and
+            masks alike. ``"border"`` does so always. A number (0) fills the images, and masks get 0.
         ignore: value of the masks there, such as 255, for a loss that ignores it; None for none.
         allow_missing_keys: skip missing keys instead of raising a KeyError.
 
@@ -140,7 +142,7 @@ def mri_augmentation(
         settings,
         sample_key=sample_key,
         seed=seed,
-        padding_mode=padding_mode,
+        padding_mode="background" if padding_mode == "automatic" else padding_mode,
         ignore=ignore,
         allow_missing_keys=allow_missing_keys,
     )
