@@ -260,13 +260,14 @@ def _padding_of(extra: Params, mode: str, tensor: torch.Tensor, inverse: bool) -
     padding = extra.get("padding", "border")
     if not inverse or not _is_value(padding):
         return padding
+    none = {**padding, "background": [0.0]} if isinstance(padding, dict) else 0.0
     if mode == "nearest":
-        return 0.0
+        return none
     known, found = np.array(extra.get("looks", [])), np.array(_looks(tensor))
     if len(known) == 0:
         return padding
     spread = np.abs(known - np.median(known)).mean()
-    return padding if len(known) == len(found) and np.abs(found - known).mean() <= _UNLIKE * spread else 0.0
+    return padding if len(known) == len(found) and np.abs(found - known).mean() <= _UNLIKE * spread else none
 
 
 def apply_record(

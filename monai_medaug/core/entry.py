@@ -64,7 +64,7 @@ class Entry:
 
     def __post_init__(self) -> None:
         self.tensor = plain_tensor(self.data, self.name, self.batched, self.accepts_complex)
-        if self.mode == "nearest" and not isinstance(self.padding, str):
+        if self.mode == "nearest" and isinstance(self.padding, (int, float)):
             fits = torch.tensor(self.padding, dtype=torch.float64).to(self.tensor.dtype).double().item()
             if fits != self.padding:
                 raise ValueError(
@@ -119,7 +119,7 @@ def key_call(entry: Entry, samples: Sequence[int], call: Call) -> Call:
 
 
 def settle_padding(entries: Sequence[Entry], samples: Sequence[int]) -> None:
-    """Find what lies outside each sample where the padding is its background.
+    """Find what lies outside each sample where the padding is its background, see `background_values`.
 
     The first image decides for all keys whether they are filled: images with their own background, masks with 0. Else
     all repeat their borders.
@@ -128,12 +128,13 @@ def settle_padding(entries: Sequence[Entry], samples: Sequence[int]) -> None:
     images = [e for e in chosen if e.mode != "nearest"]
     found = [background_values(e.batch(samples), str(e.padding)) for e in images]
     for place, sample in enumerate(samples):
-        fills = bool(images) and found[0][place] is not None
+        first = found[0][place] if images else None
         for entry in chosen:
-            entry.backgrounds[sample] = 0.0 if fills else "border"
-        for entry, values in zip(images, found, strict=True):
-            if fills:
-                entry.backgrounds[sample] = values[place]
+            entry.backgrounds[sample] = "border" if first is None else {**first, "background": [0.0]}
+        for entry, outside in zip(images, found, strict=True):
+            own = outside[place]
+            if first is not None and own is not None:
+                entry.backgrounds[sample] = {**first, "background": own["background"]}
 
 
 def further_inputs(

@@ -191,7 +191,7 @@ class RandAffineElastic(RandomOperation):
         each = call.padding if isinstance(call.padding, list) else [call.padding] * len(image)
         paddings = ["zeros" if mask and p in of_images else p for p in each]
         out = call.plan.warp(image, call.grids, call.mode, paddings)
-        if mask and any(p in ("zeros", 0) for p in paddings) and _is_one_hot(image):
+        if mask and any(p in ("zeros", 0) or isinstance(p, dict) for p in paddings) and _is_one_hot(image):
             out[:, 0].masked_fill_((out == 0).all(1), 1)  # outside is background
         return out
 

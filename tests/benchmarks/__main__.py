@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.benchmarks import (
     adversarial,
     batch,
+    contact_sheets,
     ct,
     denoise_classical,
     denoise_collaborative,
@@ -46,6 +47,7 @@ TABLES = {
     "quality": lambda options: quality.fold_table(options.seeds),
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
     "restore": lambda _: restore_memory.restore_table(),
+    "contact_sheets": lambda options: contact_sheets.contact_sheets(options.out, options.sheet),
 }
 
 
@@ -55,6 +57,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, help="timings a row, of which the median is shown")
     parser.add_argument("--seeds", type=int, default=quality.SEEDS, help="seeds of the folding protocol")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument("--out", type=Path, default=Path("contact_sheets"), metavar="FOLDER", help="for contact sheets")
+    parser.add_argument("--sheet", action="append", default=[], choices=contact_sheets.SHEETS, help="only these sheets")
     options = parser.parse_args()
     suites = [*TIMED, *TABLES] if "all" in options.suite else list(dict.fromkeys(options.suite))
     facts = environment()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from monai_medaug.functional.geometry.padded import padding_levels
 from monai_medaug.functional.hounsfield import AIR_HU, PADDING_HU
 
+Background = dict[str, Any]
 BACKGROUNDS = ("air", "background")
 """Kinds of background: of a CT in HU, and of any other image."""
 _LOOKS = 4096
@@ -20,8 +23,11 @@ _TISSUE, _ONE_SIDE = 0.2, 0.5
 """An image lies in its background if no more of its faces is tissue, and of any one, but for two opposite ones."""
 
 
-def background_values(images: torch.Tensor, kind: str) -> list[list[float] | None]:
+def background_values(images: torch.Tensor, kind: str) -> list[Background | None]:
     """For each sample of (B, C, *spatial) the background of its channels, or None if its border cuts the body.
+
+    A dictionary of plain values: ``background``, one for each channel, and ``through``, the axis along which a body
+    leaves both ends of the volume, where it goes on, or -1.
 
     It is the median of the background on the faces: air, the padding of a CT, or what 0 of an MR image has become. In
     3D the axis with most tissue on its faces doesn't count, since most scans end within the body along one. A crop
@@ -35,7 +41,7 @@ def background_values(images: torch.Tensor, kind: str) -> list[list[float] | Non
         >>> head = torch.zeros(1, 1, 16, 16, 16)
         >>> head[..., 4:12, 4:12, :] = 100.0
         >>> background_values(head, "background"), background_values(head[..., 5:, 5:, :], "background")
-        ([[0.0]], [None])
+        ([{'background': [0.0], 'through': 2}], [None])
     """
     x = images.detach()
     dims, flat = x.ndim - 2, x.flatten(2)
@@ -47,7 +53,7 @@ def background_values(images: torch.Tensor, kind: str) -> list[list[float] | Non
             parts.append(face[..., :: max(1, face.shape[2] // _LOOKS)])
     sizes = [p.shape[2] for p in parts]
     looks = torch.cat([*parts], 2).to("cpu", torch.float32).numpy()
-    found: list[list[float] | None] = []
+    found: list[Background | None] = []
     for sample, has_padding in zip(looks, padded, strict=True):
         shares, values = [], []
         for channel, with_padding in zip(sample, has_padding, strict=True):
@@ -65,6 +71,9 @@ def background_values(images: torch.Tensor, kind: str) -> list[list[float] | Non
             dark = border[border <= limit]
             values.append(float(np.median(dark)) if len(dark) else float(low))
         tissue = np.mean(shares, 0).reshape(dims, 2)
-        sides = np.delete(tissue, tissue.mean(1).argmax(), 0) if dims == 3 else tissue
-        found.append(values if sides.mean() <= _TISSUE and sides.max() <= _ONE_SIDE else None)
+        most = int(tissue.mean(1).argmax())
+        sides = np.delete(tissue, most, 0) if dims == 3 else tissue
+        through = most if dims == 3 and tissue[most].min() > _TISSUE else -1
+        ends_outside = sides.mean() <= _TISSUE and sides.max() <= _ONE_SIDE
+        found.append({"background": values, "through": through} if ends_outside else None)
     return found

@@ -12,6 +12,7 @@ torch in two. 2D images are volumes of one plane.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -22,13 +23,14 @@ from torch.nn.functional import grid_sample, interpolate
 
 from monai_medaug.functional.acceleration import loops, over_rows
 from monai_medaug.functional.geometry.deformation import determinant, node_positions, sample_lattice
+from monai_medaug.functional.geometry.outside import Background
 from monai_medaug.functional.geometry.padded import padding_levels
 from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.functional.precision import computing_dtype
 
 MODES = ("bilinear", "nearest")
 PADDING_MODES = ("border", "zeros", "reflection", "darkest", "brightest")
-Padding = str | float | list[Any]
+Padding = str | float | Background | list[Any]
 _PADDING_CODES = {"border": 0, "zeros": 1, "reflection": 2}  # as in _numba_warp; a number is code 1
 _ROUNDED = 1e-5  # weights of eight neighbours sum to 1 up to this
 _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
@@ -61,6 +63,13 @@ class PullBack:
         """The map of one sample."""
         own = slice(index, index + 1)
         return PullBack(self.lattice[own], self.source[own], self.mix[own], self.displacement[own])
+
+    def without_axis(self, axis: int, size: Sequence[int]) -> PullBack:
+        """The map that stays in the middle of an axis of the source, a volume of this size."""
+        source, mix = self.source.clone(), self.mix.clone()
+        source[:, axis], mix[:, axis] = 0, 0
+        source[:, axis, 3] = (size[axis] - 1) // 2
+        return PullBack(self.lattice, source, mix, self.displacement)
 
     def _computed(self, size: tuple[int, int, int], dtype: torch.dtype) -> torch.Tensor:
         u = self.displacement.to(dtype)
@@ -101,8 +110,8 @@ def warp(
         mode: ``"bilinear"`` (trilinear in 3D) or ``"nearest"`` (values are copied, never computed).
         padding_mode: what lies outside: ``"border"``, ``"zeros"``, ``"reflection"`` about the outer voxel edges, a
             number, -1000 for air in HU, or ``"darkest"`` or ``"brightest"``, the least or greatest value of the sample.
-            A list has one for each sample. A list in it has a number for each channel, which ends at the faces of the
-            outer voxels, as masks do, without interpolation between it and the image.
+            A list has one for each sample. A `Background` ends at the faces of the outer voxels, as masks do, without
+            interpolation between it and the image, which goes on along the axis ``through``.
 
     Between the padding of a CT (see `padding_levels`) and other values nothing is interpolated: the nearest is taken.
 
@@ -124,9 +133,12 @@ def warp(
         each = (warp(image[i : i + 1], pull_back.of_sample(i), mode, [fill]) for i, fill in enumerate(fills))
         return torch.cat([*each])
     fill = fills[0]
-    if isinstance(fill, list):
-        inside = warp(torch.ones_like(image[:, :1], dtype=torch.uint8), pull_back, "nearest", "zeros") > 0
-        values = torch.tensor(fill, dtype=image.dtype, device=image.device).reshape(1, -1, *[1] * (image.ndim - 2))
+    if isinstance(fill, dict):
+        across = pull_back if fill["through"] < 0 else pull_back.without_axis(fill["through"], image.shape[2:])
+        inside = warp(torch.ones_like(image[:, :1], dtype=torch.uint8), across, "nearest", "zeros") > 0
+        values = torch.tensor(fill["background"], dtype=image.dtype, device=image.device).reshape(
+            1, -1, *[1] * (image.ndim - 2)
+        )
         return torch.where(inside, warp(image, pull_back, mode), values)
     volume = image.unsqueeze(2) if image.ndim == 4 else image
     if (compiled := loops("geometry._numba_warp", image, pull_back.displacement)) is not None:

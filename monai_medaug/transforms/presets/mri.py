@@ -6,6 +6,7 @@ from typing import Any
 
 from monai.config import KeysCollection
 
+from monai_medaug.core.arguments import flag
 from monai_medaug.transforms.mri.coil import RandMRIBiasFieldd, RandMRINoised
 from monai_medaug.transforms.mri.kspace import (
     RandMRIGhostingd,
@@ -63,6 +64,13 @@ _MRI_STEPS: dict[str, Steps] = {
 }
 
 
+def _of_brain(step: type, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What changes for a skull-stripped brain."""
+    if step is RandAffineElasticd:
+        return {"elastic_mm": (0, min(2, arguments["elastic_mm"][1]))}
+    return {} if step is RandMRIBiasFieldd else {"keep_zeros": True}  # a factor keeps 0 anyway
+
+
 def mri_augmentation(
     keys: KeysCollection = "image",
     mask_keys: KeysCollection | None = (),
@@ -74,6 +82,7 @@ def mri_augmentation(
     padding_mode: str | float = "automatic",
     ignore: float | None = None,
     allow_missing_keys: bool = False,
+    skull_stripped: bool = False,
 ) -> AugmentationPreset:
     """Augmentation of MR magnitude images, in physical order: patient, coil, slice, k-space, receiver.
 
@@ -114,6 +123,9 @@ def mri_augmentation(
             masks alike. ``"border"`` does so always. A number (0) fills the images, and masks get 0.
         ignore: value of the masks there, such as 255, for a loss that ignores it; None for none.
         allow_missing_keys: skip missing keys instead of raising a KeyError.
+        skull_stripped: a brain whose background was set to 0, for ``"light"``, ``"standard"`` and ``"strong"``: their
+            steps, but the 0 stay in each without a notice, and the elastic part is at most 2 mm RMS, as between brains
+            in one space. Without it such a background is noticed and kept too.
 
     Returns:
         A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
@@ -132,7 +144,12 @@ def mri_augmentation(
         ['RandAffineElasticd', 'RandMRIBiasFieldd', 'RandMRINoised']
     """
     steps = chosen_strength(_MRI_STEPS, strength)
-    settings = {"strength": strength, "prob": prob}
+    settings: dict[str, Any] = {"strength": strength, "prob": prob}
+    if flag("skull_stripped", skull_stripped):
+        if strength == "source":
+            raise ValueError("skull_stripped must be False with strength 'source', got True")
+        steps = [(step, share, arguments | _of_brain(step, arguments)) for step, share, arguments in steps]
+        settings["skull_stripped"] = True
     return build_preset(
         "mri_augmentation",
         steps,

@@ -129,7 +129,7 @@ def _passage(before: MetaTensor, after: MetaTensor) -> _Passage | None:
 def _padding(record: Record) -> str | float:
     """What a step filled in from outside: a number, ``"border"`` or ``"reflection"``."""
     padding = record["extra_info"].get("padding", "border")
-    return 0.0 if padding in ("zeros", "darkest", "brightest") else padding
+    return 0.0 if isinstance(padding, dict) or padding in ("zeros", "darkest", "brightest") else padding
 
 
 def _unlike_padding(passage: _Passage, image: Any) -> float | None:

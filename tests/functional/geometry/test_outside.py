@@ -23,9 +23,9 @@ def body(shape=(40, 40, 20), air=-1000.0, tissue=40.0, noise=10.0) -> torch.Tens
 
 def test_a_scan_is_filled_with_air_and_a_crop_within_the_body_is_not():
     scan = body()
-    assert background_values(scan, "air")[0] == [pytest.approx(-1000, abs=2)]
+    assert background_values(scan, "air")[0]["background"] == [pytest.approx(-1000, abs=2)]
     assert background_values(scan[..., 14:26, 14:26, :], "air") == [None]
-    assert background_values(scan[..., 10], "air")[0] == [pytest.approx(-1000, abs=2)]
+    assert background_values(scan[..., 10], "air")[0]["background"] == [pytest.approx(-1000, abs=2)]
     assert background_values(scan[..., 14:26, 14:26, 10], "air") == [None]
     assert background_values(scan[..., :, :20, :], "air") == [None]  # cut in halves: the body's side would end in air
 
@@ -33,9 +33,9 @@ def test_a_scan_is_filled_with_air_and_a_crop_within_the_body_is_not():
 def test_samples_and_channels_are_judged_on_their_own():
     scan = body(air=0, tissue=300, noise=0)
     both = torch.cat([(scan - 50) / 100, scan * 0.1 + 7], 1)
-    assert background_values(both, "background") == [[-0.5, 7.0]]
+    assert background_values(both, "background") == [{"background": [-0.5, 7.0], "through": 2}]
     pair = torch.cat([scan, scan.roll((20, 20), (2, 3))])
-    assert background_values(pair, "background") == [[0.0], None]
+    assert background_values(pair, "background") == [{"background": [0.0], "through": 2}, None]
 
 
 @pytest.mark.parametrize("padding", [-3024.0, -2048.0, -1500.0])
@@ -45,13 +45,15 @@ def test_padding_is_the_outside_of_a_ct_that_has_it(padding):
     scan[..., torch.from_numpy(circle), :] = padding
     found = background_values(scan, "air")[0]
     assert found is not None
-    assert found[0] < -900
+    assert found["background"][0] < -900
     wide = torch.nn.functional.pad(scan, (0, 0, 3, 3, 3, 3), value=padding)
-    assert background_values(wide, "air") == [[padding]]
+    assert background_values(wide, "air") == [{"background": [padding], "through": 2}]
+    closed = torch.nn.functional.pad(wide, (0, 3), value=padding)
+    assert background_values(closed, "air") == [{"background": [padding], "through": -1}]
 
 
 def test_air_that_was_clipped():
-    assert background_values(body().clamp(-160, 240), "air") == [[-160.0]]
+    assert background_values(body().clamp(-160, 240), "air")[0]["background"] == [-160.0]
     assert background_values(body()[..., 14:26, 14:26, :].clamp(-160, 240), "air") == [None]
 
 
@@ -80,7 +82,7 @@ def test_real_scans(name, kind, value):
     """The scans of the abdomen and the thigh are crops, cut at their sides."""
     scan = torch.from_numpy(np.asarray(nib.load(real_scan(f"{name}.nii.gz")).dataobj, np.float32))[None, None]
     found = background_values(scan, kind)[0]
-    assert found == (None if value is None else [pytest.approx(value, abs=5)])
+    assert (found and found["background"]) == (None if value is None else [pytest.approx(value, abs=5)])
 
 
 def test_nothing_is_interpolated_between_the_image_and_its_background():
@@ -92,7 +94,10 @@ def test_nothing_is_interpolated_between_the_image_and_its_background():
         moved = eye.clone()
         moved[0, 0, 3] = shift
         step = PullBack(eye, moved, torch.eye(3, dtype=torch.float64)[None], torch.zeros(1, 3, 2, 2, 2))
-        out = warp(image, step, padding_mode=[[-5.0, 3.0]])
+        out = warp(image, step, padding_mode={"background": [-5.0, 3.0], "through": -1})
         assert set(out[0, 0].unique().tolist()) <= {100, -5}
         assert set(out[0, 1].unique().tolist()) <= {7, 3}
         assert int((out[0, 0] == -5).sum()) == int((out[0, 1] == 3).sum()) == outside
+        assert bool((warp(image, step, padding_mode={"background": [-5.0, 3.0], "through": 0}) == image).all())
+        across = warp(image, step, padding_mode={"background": [-5.0, 3.0], "through": 1})
+        assert torch.equal(across, out)

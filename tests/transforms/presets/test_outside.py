@@ -155,15 +155,28 @@ def records_of(image: MetaTensor) -> dict:
 @pytest.mark.parametrize(("modality", "value"), [("ct", -1000), ("mri", 0)])
 def test_scans_are_filled_with_their_background_and_masks_with_0(modality, value):
     data = scan(modality)
-    data["image"][:, 40, 10:38] = 60  # a table
+    data["image"][:, 42, 10:38] = 60  # a table
+    data["image"][..., 11] = value
     preset = PRESETS[modality]("image", "mask", strength="strong", prob=1.0)
     out = geometry_of(preset).set_random_state(3)(data)
-    assert records_of(out["image"])["padding"] == [value]
-    assert records_of(out["mask"])["padding"] == 0.0
+    assert records_of(out["image"])["padding"] == {"background": [value], "through": -1}
+    assert records_of(out["mask"])["padding"] == {"background": [0.0], "through": -1}
     ones = {"image": data["image"], "mask": MetaTensor(data["mask"].as_tensor() * 0 + 1)}
     outside = geometry_of(preset).set_random_state(3)(ones)["mask"].as_tensor() == 0
     assert outside.float().mean() > 0.02
     assert bool((out["image"].as_tensor()[outside] == value).all())
+
+
+def test_a_body_goes_on_through_the_ends_of_a_slab():
+    """Tilted by 15°, a slab shows background beside the body and no cut through it."""
+    data = scan("mri")
+    arguments = {"rotate_degrees": (15, 15), "scale_fraction": 0, "translate_fraction": 0, "elastic_alpha": 0}
+    deform = RandAffineElasticd(("image", "mask"), 1.0, mode=(1, 0), padding_mode="background", **arguments)
+    for seed in range(5):
+        out = deform.set_random_state(seed)(data)
+        assert records_of(out["mask"])["padding"] == {"background": [0.0], "through": 2}
+        assert bool((out["image"].as_tensor()[:, 20:28, 20:28] > 200).all())
+        assert bool((out["image"].as_tensor()[out["mask"].as_tensor() > 0] > 200).all())
 
 
 @pytest.mark.parametrize("modality", ["ct", "mri"])
@@ -203,7 +216,7 @@ def test_contrasts_of_one_patient_are_filled_each_with_its_own():
     joined = {"image": MetaTensor(torch.cat([data["image"], data["other"]]).as_tensor())}
     one = RandAffineElasticd("image", 1.0, padding_mode="background", rotate_degrees=15)
     both = one.set_random_state(0)(joined)
-    assert records_of(both["image"])["padding"] == [0.0, -1.5]
+    assert records_of(both["image"])["padding"] == {"background": [0.0, -1.5], "through": 2}
     torch.testing.assert_close(both["image"][1].as_tensor(), out["other"][0].as_tensor(), rtol=0, atol=1e-4)
 
 
