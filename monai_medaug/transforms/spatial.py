@@ -48,7 +48,8 @@ class RandAffineElastic(RandomOperation):
         padding_mode: ``"border"``, ``"zeros"``, ``"reflection"``, a number, such as -1000 for HU, or ``"darkest"`` or
             ``"brightest"``, the least or greatest value of the image; masks then get 0. ``"air"`` for a CT in HU and
             ``"background"`` for any other image take what the image has on its border, and masks get 0, unless the
-            border of the first image cuts the body: then all repeat it. A one-hot mask gets its first
+            border of the first image cuts the body: then all repeat it, as they do along an axis where the body leaves
+            both faces. A one-hot mask gets its first
             class outside, which is the background, where others get 0. An inverse fills with such a value only the
             image that was filled with it; predictions and masks get 0.
         rotate_axis: None: a random axis. ``"slice"``: the normal of the slices, which lie across the axis of the widest

@@ -19,7 +19,7 @@ _BACKGROUND = 0.12
 """The background of an image lies in this lowest part of the range of its values, but for their top twentieth."""
 _CLOTHES_HU, _CLIPPED = 100.0, 0.02
 """Air lies up to this above -1000 HU; or it is the least value where that is frequent, as after clipping."""
-_TISSUE, _ONE_SIDE = 0.2, 0.5
+_TISSUE, _ONE_SIDE = {"air": 0.3, "background": 0.2}, 0.5
 """An image lies in its background if no more of its faces is tissue, and of any one, but for two opposite ones."""
 
 
@@ -73,7 +73,7 @@ def background_values(images: torch.Tensor, kind: str) -> list[Background | None
         tissue = np.mean(shares, 0).reshape(dims, 2)
         most = int(tissue.mean(1).argmax())
         sides = np.delete(tissue, most, 0) if dims == 3 else tissue
-        through = most if dims == 3 and tissue[most].min() > _TISSUE else -1
-        ends_outside = sides.mean() <= _TISSUE and sides.max() <= _ONE_SIDE
+        through = most if dims == 3 and tissue[most].min() > _TISSUE[kind] else -1
+        ends_outside = sides.mean() <= _TISSUE[kind] and sides.max() <= _ONE_SIDE
         found.append({"background": values, "through": through} if ends_outside else None)
     return found

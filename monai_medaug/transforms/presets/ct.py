@@ -153,6 +153,10 @@ def ct_augmentation(
     needs that, append ``HUWindowd(keys, center=0, width=2000, out_range=(-1000, 1000))``, or `RandHUWindowd` for a
     random display window, whose defaults are the source's.
 
+    Of 32 draws (8 on each of four scans) of "light" 4 changed nothing visible, less than 2 % RMS of the display range
+    within the body; of "standard" 1; of each strength of ``low_dose_screening`` 4. None of the 32 of "standard" and of
+    the screening's looked wrong to the authors, who are no radiologists, at the size of a contact sheet.
+
     In a pipeline the preset stands after spacing and cropping and before intensity scaling. One that scales first, by
     ``ScaleIntensityRanged(keys, a_min=low, a_max=high, b_min=0, b_max=1)``, may keep its order: the preset then goes to
     the end with ``window=(low, high)``, works in HU inside (`HUFromWindow`, `HUWindow`) and returns the same scale.
@@ -170,9 +174,9 @@ def ct_augmentation(
             workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
         padding_mode: what the geometry fills in from outside the image. ``"automatic"``: its own air or padding, and 0
-            in masks, where at most a fifth of its border is tissue, but for the two faces through which a body leaves a
-            volume; other images, such as crops within a body, repeat the edge, in images and masks alike. ``"border"``
-            does so always. A number in the images' unit (-1000 for air) fills the images, and masks get 0.
+            in masks, where at most three tenths of its border is tissue; it goes on through two opposite faces where
+            the body leaves both. Other images, such as crops within a body, repeat the edge, in images and masks alike;
+            ``"border"`` does so always. A number in the images' unit (-1000 for air) fills the images, and masks get 0.
         ignore: value of the masks there, such as 255, for a loss that ignores it; None for none.
         window: (low, high), the HU of the values 0 and 1 of scaled images; for another scale see `HUFromWindow`.
         allow_missing_keys: skip missing keys instead of raising a KeyError.

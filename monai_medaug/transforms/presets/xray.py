@@ -99,6 +99,10 @@ def xray_augmentation(
     display alone, except in "source"; black shutters and saturated air stay black. Put the preset before
     `NormalizeIntensityd` or `ScaleIntensityd`: noise and scatter follow from the display scale.
 
+    Of 32 draws (8 on each of four chests) 4 of each strength changed nothing visible, less than 2 % RMS of the display
+    range within the body, and none of the portable's. None of "standard", "strong" and the portable "standard" looked
+    wrong by eye on contact sheets to the authors, who are no radiologists.
+
     Args:
         keys: display images of the attenuation (C, rows, columns), of any bit depth; a stack along a third axis is
             moved as a volume.

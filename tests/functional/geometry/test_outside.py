@@ -70,6 +70,7 @@ def test_soft_tissue_beside_bone_is_no_background():
         ("ct_head_ge_512", "air", -1500),
         ("lidc_0001_ct", "air", -1024),
         ("lungdx_A0001_ct_kernelL", "air", -993),
+        ("lidc_0003_ct", "air", -1024),
         ("msd_spleen2_ct_image", "air", None),
         ("sts_001_ct_image", "air", None),
         ("stroke_flair", "background", 0),
