@@ -34,8 +34,10 @@ _TAKEN = 0.1
 """Share of the new place that may have been lesion."""
 _DARK, _AIR_HU, _SURELY_HU, _FEW = 0.06, 50.0, -500.0, 0.02
 """The body's outside is in this lowest part of the images' range, in HU up to 50 above air; but for a few voxels."""
+_ISLAND = 0.2
+"""Size of an island, of the body's."""
 OWN, PASTED = 1, 2
-"""Marks of voxels that hold a lesion of the target, and a pasted one."""
+"""Marks of voxels that hold a lesion of the target, and of those that hold a pasted one or are no place for any."""
 
 
 class LesionPatch(NamedTuple):
@@ -137,6 +139,29 @@ def dark_levels(images: Sequence[np.ndarray]) -> np.ndarray:
         low, high = np.quantile(measured if len(measured) else values, (0.005, 0.995))
         levels.append(AIR_HU + _AIR_HU if low < _SURELY_HU else low + _DARK * (high - low))
     return np.array(levels)
+
+
+def islands(smooth: np.ndarray, dark: np.ndarray) -> np.ndarray:
+    """Voxels (*spatial) that no way through the body joins to its greatest part, such as a table of foam.
+
+    Args:
+        smooth: the image (C, *spatial), smoothed.
+        dark: of `dark_levels`.
+
+    Example:
+        >>> islands(np.array([[9.0, 9, 9, 9, 9, 9, 0, 9]]), np.array([1.0])).astype(int).tolist()
+        [0, 0, 0, 0, 0, 0, 0, 1]
+    """
+    from scipy.ndimage import label
+
+    numbers, count = label((smooth > dark.reshape(-1, *[1] * (smooth.ndim - 1))).any(0))
+    if count < 2:
+        return np.zeros(smooth.shape[1:], dtype=bool)
+    sizes = np.bincount(numbers.reshape(-1))
+    sizes[0] = 0
+    small = sizes < _ISLAND * sizes.max()
+    small[0] = False
+    return small[numbers]
 
 
 def fitting_place(

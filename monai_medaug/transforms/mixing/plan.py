@@ -19,6 +19,7 @@ from monai_medaug.functional.mixing.lesion_place import (
     LesionPatch,
     dark_levels,
     fitting_place,
+    islands,
     lesion_patches,
     paste_of_patch,
     smoothed_against_noise,
@@ -106,6 +107,7 @@ class BatchLesions:
         marks = self.masks[sample].cpu().numpy() * np.uint8(OWN)
         random = np.random.RandomState(drawn["seed"])
         source, smooth = self.values(plan.partner), [self._smooth(i) for i in (plan.partner, sample)]
+        marks[islands(smooth[1], self.dark) & (marks == 0)] = PASTED
         for patch in patches:
             draws = random.uniform(size=(_PLACES, marks.ndim))
             shift = fitting_place(patch, source, smooth[0], smooth[1], marks, self.dark, draws)
