@@ -34,8 +34,6 @@ _TAKEN = 0.1
 """Share of the new place that may have been lesion."""
 _DARK, _AIR_HU, _SURELY_HU, _FEW = 0.06, 50.0, -500.0, 0.02
 """The body's outside is in this lowest part of the images' range, in HU up to 50 above air; but for a few voxels."""
-_MOST_DARK = 0.2
-"""Share of a ring that may lie outside the body, if as much of the source's does."""
 _ISLAND = 0.2
 """Size of an island, of the body's."""
 OWN, PASTED = 1, 2
@@ -236,7 +234,7 @@ def fitting_place(
         fits &= (far @ sectors <= _WORST * (clear @ sectors)).all(1)
         few = np.quantile(around, (_FEW, 1 - _FEW)) + np.array([-tolerance, tolerance])
         most = np.quantile(around, (0.1, 0.9)) + np.array([-mean_tolerance, mean_tolerance])
-        darkest = min((around < dark[c]).mean(), _MOST_DARK) + _FEW
+        darkest = (around < dark[c]).mean() + _FEW
         for values, count, (low, high) in ((seen, clear.sum(1), few), (there[region + moves], len(region), most)):
             strange = (values - offset < low) | (values - offset > high)
             fits &= (strange.sum(1) / count <= _STRANGE) & ((values < dark[c]).sum(1) / count <= darkest)
