@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_medaug.commands.command import Command
 from monai_medaug.commands.reading import add_input_arguments, read_input, read_labels, whole_number_from
-from monai_medaug.commands.sample import MODALITIES, modality_preset, require_modality, write_sample
+from monai_medaug.commands.sample import MODALITIES, SETTINGS, modality_preset, require_modality, write_sample
 
 
 def _add_augment_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,12 @@ def _add_augment_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inverted", action="store_true", help="xray: bright means little attenuation; DICOM tells (MONOCHROME1)"
     )
+    for name, what in (
+        ("--portable", "xray: a chest at the bedside: no grid, few photons, a field set by hand"),
+        ("--low-dose-screening", "ct: a chest scanned for lung cancer screening"),
+        ("--skull-stripped", "mri: a brain whose background was set to 0"),
+    ):
+        parser.add_argument(name, action="store_true", help=what)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="for the results, NIfTI; made where it is missing"
     )
@@ -51,6 +57,7 @@ def _run_augment(arguments: argparse.Namespace) -> None:
             scans[key] = read_labels(arguments, key, scans["image"])
     seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
     print(f"seed {seed}")
+    settings = [name for name in SETTINGS if getattr(arguments, name)]
     inputs = [path for path in (arguments.input, arguments.mask, arguments.lesion) if path is not None]
     for number in tqdm(range(1, arguments.count + 1), desc="augmenting", unit="sample"):
         stem = f"augmented_{number:03d}"
@@ -65,7 +72,7 @@ def _run_augment(arguments: argparse.Namespace) -> None:
         if any(target.exists() and target.samefile(path) for target in targets for path in inputs):
             raise ValueError("a result would overwrite an input: choose another folder for --out")
         inverted = arguments.inverted or scans["image"].inverted
-        preset = modality_preset(arguments.modality, scans, arguments.strength, inverted)
+        preset = modality_preset(arguments.modality, scans, arguments.strength, inverted, settings)
         preset.set_random_state(_seed_of_sample(seed, number))
         report = write_sample(scans, preset, arguments.modality, inverted, arguments.out, names)
         tqdm.write(f"\n{stem}\n{report}", file=sys.stdout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,10 +52,24 @@ def require_modality(scan: Scan, modality: str) -> None:
         raise ValueError(f"the input file holds only one value, {lowest:g}")
 
 
+SETTINGS = {"low_dose_screening": "ct", "skull_stripped": "mri", "portable": "xray"}
+"""Flags of the presets, with the modality that knows them."""
+
+
 def modality_preset(
-    modality: str, scans: Mapping[str, Scan], strength: str, inverted: bool = False
+    modality: str, scans: Mapping[str, Scan], strength: str, inverted: bool = False, settings: Sequence[str] = ()
 ) -> AugmentationPreset:
     """The preset of a modality for the keys ``image``, and ``mask`` and ``lesion`` where they are given.
+
+    Args:
+        modality: one of `MODALITIES`.
+        scans: the image and the masks.
+        strength: of the preset.
+        inverted: of a radiograph.
+        settings: those of `SETTINGS` to set.
+
+    Raises:
+        ValueError: a setting is another modality's.
 
     Example:
         >>> modality_preset("ct", {}, "light").keys
@@ -63,10 +77,15 @@ def modality_preset(
     """
     from monai_medaug.transforms import ct_augmentation, mri_augmentation, xray_augmentation
 
+    for name in settings:
+        if SETTINGS[name] != modality:
+            raise ValueError(f"--{name.replace('_', '-')} goes with --modality {SETTINGS[name]}, got {modality}")
+    chosen: dict[str, Any] = dict.fromkeys(settings, True)
     masks, lesion = [k for k in scans if k == "mask"], "lesion" if "lesion" in scans else None
     if modality == "xray":
-        return xray_augmentation("image", masks, lesion, strength, inverted=inverted)
-    return (ct_augmentation if modality == "ct" else mri_augmentation)("image", masks, lesion, strength)
+        return xray_augmentation("image", masks, lesion, strength, inverted=inverted, **chosen)
+    preset = ct_augmentation if modality == "ct" else mri_augmentation
+    return preset("image", masks, lesion, strength, **chosen)
 
 
 def write_sample(

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from monai_medaug.functional.geometry.outside import BACKGROUNDS
 from monai_medaug.functional.geometry.warp import MODES, PADDING_MODES
 
 T = TypeVar("T")
@@ -195,6 +196,7 @@ def padding(name: str, value: Any) -> str | float:
     """
     if not isinstance(value, str):
         return number(name, value)
-    if value not in PADDING_MODES:
-        raise ValueError(f"{name} must be one of {PADDING_MODES} or a number, got {value!r}")
-    return choice(name, value, PADDING_MODES)
+    names = (*PADDING_MODES, *BACKGROUNDS)
+    if value not in names:
+        raise ValueError(f"{name} must be one of {names} or a number, got {value!r}")
+    return choice(name, value, names)

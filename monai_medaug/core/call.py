@@ -21,6 +21,7 @@ from monai_medaug.core.entry import (
     require_one_batch,
     require_one_shape,
     say_if_labels,
+    settle_padding,
     share_affines,
 )
 from monai_medaug.core.tensors import (
@@ -89,6 +90,8 @@ def run_operation(
         if not (cls.geometric or cls.takes_batches):
             say_if_labels(cls.__name__, entry)
     share_affines(entries, cls.geometric)
+    if cls.geometric:
+        settle_padding(entries, samples)
     first = entries[0]
     call = Call(
         first.tensor,
@@ -226,8 +229,9 @@ def _finished(
         info = {"uid": uid, **records.get(s, {}), "key": entry.index}
         info |= {n: g.key for n, g in entry.given.items() if cls.inputs[n].kind != "any"}
         if cls.geometric:
-            info |= {"mode": entry.mode, "padding": entry.padding}
-            if s in records and _is_value(entry.padding) and entry.mode != "nearest":
+            filled = entry.padding_of(s) if s in records else entry.padding
+            info |= {"mode": entry.mode, "padding": filled}
+            if s in records and _is_value(filled) and entry.mode != "nearest":
                 info["looks"] = _looks(out[s] if entry.batched else out)
         if cls.changes_grid and s in records:
             info["own_grid"] = plain_grid(entry.grid(s))
@@ -242,12 +246,12 @@ def _looks(image: torch.Tensor) -> list[float]:
     return [float(v) for v in values[:: max(1, len(values) // _LOOKS)].double()]
 
 
-def _is_value(padding: str | float) -> bool:
-    """Whether a padding is a value of the image it was meant for: a number, or its darkest or brightest."""
+def _is_value(padding: Any) -> bool:
+    """Whether a padding is a value of the image it was meant for: numbers, or its darkest or brightest."""
     return padding not in ("border", "reflection", "zeros")
 
 
-def _padding_of(extra: Params, mode: str, tensor: torch.Tensor, inverse: bool) -> str | float:
+def _padding_of(extra: Params, mode: str, tensor: torch.Tensor, inverse: bool) -> Any:
     """What a record's operation fills in. An inverse fills with a number only the image that was filled with it.
 
     `Invertd` hands over the record of an image with a prediction in its place: of labels, then the mode is nearest, or
@@ -256,13 +260,14 @@ def _padding_of(extra: Params, mode: str, tensor: torch.Tensor, inverse: bool) -
     padding = extra.get("padding", "border")
     if not inverse or not _is_value(padding):
         return padding
+    none = {**padding, "background": [0.0]} if isinstance(padding, dict) else 0.0
     if mode == "nearest":
-        return 0.0
+        return none
     known, found = np.array(extra.get("looks", [])), np.array(_looks(tensor))
     if len(known) == 0:
         return padding
     spread = np.abs(known - np.median(known)).mean()
-    return padding if len(known) == len(found) and np.abs(found - known).mean() <= _UNLIKE * spread else 0.0
+    return padding if len(known) == len(found) and np.abs(found - known).mean() <= _UNLIKE * spread else none
 
 
 def apply_record(
@@ -300,5 +305,5 @@ def apply_record(
     call.resources, call.keys = resources or {}, [call]
     call.plan = cls.plan(call)
     call.grids, call.index, call.mode = [grid], extra.get("key", 0), mode
-    call.padding = changes["padding"] if "padding" in changes else _padding_of(extra, mode, tensor, inverse)
+    call.padding = [changes["padding"] if "padding" in changes else _padding_of(extra, mode, tensor, inverse)]
     return cls.apply(x, call)[0].to(dtype)

@@ -59,7 +59,7 @@ class Call:
         name: of the key, for error messages.
         index: position among the transform's keys; noise seeds derive from it, so that each key gets its own noise.
         mode: interpolation; ``"nearest"`` marks a mask.
-        padding: values outside the image, see `functional.geometry.warp.warp`.
+        padding: values outside the image, see `functional.geometry.warp.warp`; a list has one for each sample.
         plan: the result of `OperationContract.plan`.
         samples: the places of these samples in the batch, for inputs of kind ``"any"``, which are of the whole batch.
         inputs: further images or masks by their declared names, as far as given.
@@ -78,7 +78,7 @@ class Call:
     name: str = "image"
     index: int = 0
     mode: str = "bilinear"
-    padding: str | float = "border"
+    padding: Any = "border"
     plan: Any = None
     samples: Sequence[int] = (0,)
     inputs: Mapping[str, Any] = field(default_factory=dict)

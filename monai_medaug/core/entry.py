@@ -12,6 +12,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai_medaug.core.contract import Call, Input, OperationContract, Params
 from monai_medaug.core.tensors import affine_of, image_dtype, plain_tensor, require_finite, say_once
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.geometry.outside import BACKGROUNDS, background_values
 from monai_medaug.functional.labels import near_whole
 from monai_medaug.functional.precision import computing_dtype, samples_at
 
@@ -58,10 +59,12 @@ class Entry:
     loose: bool = False
     tensor: torch.Tensor = field(init=False)
     affine: list | None = None
+    backgrounds: dict[int, Any] = field(default_factory=dict)
+    """What `settle_padding` found to fill in, by sample."""
 
     def __post_init__(self) -> None:
         self.tensor = plain_tensor(self.data, self.name, self.batched, self.accepts_complex)
-        if self.mode == "nearest" and not isinstance(self.padding, str):
+        if self.mode == "nearest" and isinstance(self.padding, (int, float)):
             fits = torch.tensor(self.padding, dtype=torch.float64).to(self.tensor.dtype).double().item()
             if fits != self.padding:
                 raise ValueError(
@@ -87,6 +90,10 @@ class Entry:
             x = samples_at(x, list(samples))
         return x if self.mode == "nearest" else x.to(computing_dtype(x.dtype)).contiguous()
 
+    def padding_of(self, sample: int) -> Any:
+        """What is filled in from outside a sample: a mode, a number, or one for each channel."""
+        return self.backgrounds.get(sample, self.padding)
+
     def grid(self, sample: int) -> VoxelGrid:
         affine = self.affine
         if affine is not None and self.batched and isinstance(affine[0][0], list):  # one per sample
@@ -104,11 +111,30 @@ def key_call(entry: Entry, samples: Sequence[int], call: Call) -> Call:
         entry.name,
         entry.index,
         entry.mode or "bilinear",
-        entry.padding,
+        [entry.padding_of(s) for s in samples],
         resources=call.resources,
         samples=samples,
         out_dtype=entry.out_dtype,
     )
+
+
+def settle_padding(entries: Sequence[Entry], samples: Sequence[int]) -> None:
+    """Find what lies outside each sample where the padding is its background, see `background_values`.
+
+    The first image decides for all keys whether they are filled: images with their own background, masks with 0. Else
+    all repeat their borders.
+    """
+    chosen = [e for e in entries if e.padding in BACKGROUNDS]
+    images = [e for e in chosen if e.mode != "nearest"]
+    found = [background_values(e.batch(samples), str(e.padding)) for e in images]
+    for place, sample in enumerate(samples):
+        first = found[0][place] if images else None
+        for entry in chosen:
+            entry.backgrounds[sample] = "border" if first is None else {**first, "background": [0.0]}
+        for entry, outside in zip(images, found, strict=True):
+            own = outside[place]
+            if first is not None and own is not None:
+                entry.backgrounds[sample] = {**first, "background": own["background"]}
 
 
 def further_inputs(

@@ -46,7 +46,10 @@ class RandAffineElastic(RandomOperation):
         mode: ``"bilinear"`` (trilinear in 3D) for images, ``"nearest"`` marks a mask, whose labels are only copied.
             MONAI's enums, its other names such as ``"trilinear"`` and the orders 1 and 0 mean the same.
         padding_mode: ``"border"``, ``"zeros"``, ``"reflection"``, a number, such as -1000 for HU, or ``"darkest"`` or
-            ``"brightest"``, the least or greatest value of the image; masks then get 0. A one-hot mask gets its first
+            ``"brightest"``, the least or greatest value of the image; masks then get 0. ``"air"`` for a CT in HU and
+            ``"background"`` for any other image take what the image has on its border, and masks get 0, unless the
+            border of the first image cuts the body: then all repeat it, as they do along an axis where the body leaves
+            both faces. A one-hot mask gets its first
             class outside, which is the background, where others get 0. An inverse fills with such a value only the
             image that was filled with it; predictions and masks get 0.
         rotate_axis: None: a random axis. ``"slice"``: the normal of the slices, which lie across the axis of the widest
@@ -185,9 +188,11 @@ class RandAffineElastic(RandomOperation):
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         mask = call.mode == "nearest"
-        padding = "zeros" if mask and call.padding in ("darkest", "brightest") else call.padding  # values of an image
-        out = call.plan.warp(image, call.grids, call.mode, padding)
-        if mask and padding in ("zeros", 0) and _is_one_hot(image):
+        of_images = ("darkest", "brightest")
+        each = call.padding if isinstance(call.padding, list) else [call.padding] * len(image)
+        paddings = ["zeros" if mask and p in of_images else p for p in each]
+        out = call.plan.warp(image, call.grids, call.mode, paddings)
+        if mask and any(p in ("zeros", 0) or isinstance(p, dict) for p in paddings) and _is_one_hot(image):
             out[:, 0].masked_fill_((out == 0).all(1), 1)  # outside is background
         return out
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.benchmarks import (
     adversarial,
     batch,
+    contact_sheets,
     ct,
     denoise_classical,
     denoise_collaborative,
@@ -48,6 +49,7 @@ TABLES = {
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
     "restore": lambda _: restore_memory.restore_table(),
     "verdict": lambda options: verdict.verdict_table(options.scan, options.attack, options.draws),
+    "contact_sheets": lambda options: contact_sheets.contact_sheets(options.out, options.sheet),
 }
 
 
@@ -60,6 +62,8 @@ def main() -> None:
     parser.add_argument("--attack", metavar="NAME", help="the same of its attacks and harmless steps, each explained")
     parser.add_argument("--draws", type=int, default=30, help="draws of each preset that the verdict judges")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument("--out", type=Path, default=Path("contact_sheets"), metavar="FOLDER", help="for contact sheets")
+    parser.add_argument("--sheet", action="append", default=[], choices=contact_sheets.SHEETS, help="only these sheets")
     options = parser.parse_args()
     suites = [*TIMED, *TABLES] if "all" in options.suite else list(dict.fromkeys(options.suite))
     facts = environment()

@@ -331,6 +331,16 @@ def test_radiographs_of_any_depth(tmp_path, bits, photometric):
     assert 0.2 < np.ptp(values) / (2**bits - 1) < 2
 
 
+def test_settings_of_the_presets(tmp_path, capfd):
+    path = radiograph(tmp_path, 12, PhotometricInterpretation="MONOCHROME2", PixelSpacing=[0, 0])
+    wanted = ("augment", path, "--modality", "xray", "--out", tmp_path / "out", "--seed", 3)
+    assert run(*wanted, "--portable") == 0
+    report = json.loads((tmp_path / "out" / "augmented_001_report.json").read_text())
+    assert report["settings"]["portable"] is True
+    assert run(*wanted, "--low-dose-screening") != 0
+    assert "--low-dose-screening goes with --modality ct" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["RG1_UNCR.dcm", "RG3_UNCR.dcm"])
 def test_real_radiographs(tmp_path, name):
     path = get_testdata_file(name, download=False)

@@ -21,7 +21,7 @@ from monai_medaug.functional.geometry.lattice import (
     similarity,
     velocity_amplitude,
 )
-from monai_medaug.functional.geometry.warp import PullBack, sampled_determinants, warp
+from monai_medaug.functional.geometry.warp import Padding, PullBack, sampled_determinants, warp
 from monai_medaug.functional.precision import put_samples, samples_at
 
 _BACK_OFF, _LEAST_TIME = 0.96, 1 / 512
@@ -59,15 +59,16 @@ class AnatomyMaps:
         self.known = [(displacement, list(grids), found)]
         return found
 
-    def warp(self, image: torch.Tensor, grids: Sequence[VoxelGrid], mode: str, padding: str | float) -> torch.Tensor:
-        """Pull back a batch (B, C, *spatial) whose samples lie on these grids."""
+    def warp(self, image: torch.Tensor, grids: Sequence[VoxelGrid], mode: str, padding: Padding) -> torch.Tensor:
+        """Pull back a batch (B, C, *spatial) whose samples lie on these grids, with one padding or a list of theirs."""
         if len(self.groups) == 1:
             return warp(image, self.of_group(self.groups[0], grids), mode, padding)
         out = torch.empty_like(image)
         for group in self.groups:
             members = group[0]
             part = samples_at(image, members)
-            part = warp(part, self.of_group(group, [grids[i] for i in members]), mode, padding)
+            own = [padding[i] for i in members] if isinstance(padding, list) else padding
+            part = warp(part, self.of_group(group, [grids[i] for i in members]), mode, own)
             put_samples(out, members, part)
         return out
 

@@ -12,6 +12,7 @@ torch in two. 2D images are volumes of one plane.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -22,12 +23,14 @@ from torch.nn.functional import grid_sample, interpolate
 
 from monai_medaug.functional.acceleration import loops, over_rows
 from monai_medaug.functional.geometry.deformation import determinant, node_positions, sample_lattice
+from monai_medaug.functional.geometry.outside import Background
 from monai_medaug.functional.geometry.padded import padding_levels
 from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.functional.precision import computing_dtype
 
 MODES = ("bilinear", "nearest")
 PADDING_MODES = ("border", "zeros", "reflection", "darkest", "brightest")
+Padding = str | float | Background | list[Any]
 _PADDING_CODES = {"border": 0, "zeros": 1, "reflection": 2}  # as in _numba_warp; a number is code 1
 _ROUNDED = 1e-5  # weights of eight neighbours sum to 1 up to this
 _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
@@ -61,6 +64,13 @@ class PullBack:
         own = slice(index, index + 1)
         return PullBack(self.lattice[own], self.source[own], self.mix[own], self.displacement[own])
 
+    def without_axis(self, axis: int, size: Sequence[int]) -> PullBack:
+        """The map that stays in the middle of an axis of the source, a volume of this size."""
+        source, mix = self.source.clone(), self.mix.clone()
+        source[:, axis], mix[:, axis] = 0, 0
+        source[:, axis, 3] = (size[axis] - 1) // 2
+        return PullBack(self.lattice, source, mix, self.displacement)
+
     def _computed(self, size: tuple[int, int, int], dtype: torch.dtype) -> torch.Tensor:
         u = self.displacement.to(dtype)
         device, batch = u.device, len(u)
@@ -90,7 +100,7 @@ class PullBack:
 
 
 def warp(
-    image: torch.Tensor, pull_back: PullBack, mode: str = "bilinear", padding_mode: str | float = "border"
+    image: torch.Tensor, pull_back: PullBack, mode: str = "bilinear", padding_mode: Padding = "border"
 ) -> torch.Tensor:
     """Pull an image back: out(i) = image(source(i)).
 
@@ -100,6 +110,8 @@ def warp(
         mode: ``"bilinear"`` (trilinear in 3D) or ``"nearest"`` (values are copied, never computed).
         padding_mode: what lies outside: ``"border"``, ``"zeros"``, ``"reflection"`` about the outer voxel edges, a
             number, -1000 for air in HU, or ``"darkest"`` or ``"brightest"``, the least or greatest value of the sample.
+            A list has one for each sample. A `Background` ends at the faces of the outer voxels, as masks do, without
+            interpolation between it and the image, which goes on along the axis ``through``.
 
     Between the padding of a CT (see `padding_levels`) and other values nothing is interpolated: the nearest is taken.
 
@@ -116,19 +128,35 @@ def warp(
         tensor([[    1.,     2., -1000.],
                 [    4.,     5., -1000.]])
     """
-    if padding_mode in ("darkest", "brightest"):
-        values = image if image.is_floating_point() else image.double()
-        fills = [float(s.amin() if padding_mode == "darkest" else s.amax()) for s in values]
-        if len(set(fills)) > 1:
-            each = (warp(image[i : i + 1], pull_back.of_sample(i), mode, fill) for i, fill in enumerate(fills))
-            return torch.cat([*each])
-        padding_mode = fills[0]
+    fills = _of_each(image, padding_mode)
+    if any(f != fills[0] for f in fills):
+        each = (warp(image[i : i + 1], pull_back.of_sample(i), mode, [fill]) for i, fill in enumerate(fills))
+        return torch.cat([*each])
+    fill = fills[0]
+    if isinstance(fill, dict):
+        across = pull_back if fill["through"] < 0 else pull_back.without_axis(fill["through"], image.shape[2:])
+        inside = warp(torch.ones_like(image[:, :1], dtype=torch.uint8), across, "nearest", "zeros") > 0
+        values = torch.tensor(fill["background"], dtype=image.dtype, device=image.device).reshape(
+            1, -1, *[1] * (image.ndim - 2)
+        )
+        return torch.where(inside, warp(image, pull_back, mode), values)
     volume = image.unsqueeze(2) if image.ndim == 4 else image
     if (compiled := loops("geometry._numba_warp", image, pull_back.displacement)) is not None:
-        out = _warp_compiled(compiled, volume.contiguous(), pull_back, mode, padding_mode)
+        out = _warp_compiled(compiled, volume.contiguous(), pull_back, mode, fill)
     else:
-        out = _warp_torch(volume, pull_back, mode, padding_mode)
+        out = _warp_torch(volume, pull_back, mode, fill)
     return out.reshape(image.shape)
+
+
+def _of_each(image: torch.Tensor, padding: Padding) -> list[Any]:
+    """The padding of each sample, its darkest or brightest value as a number."""
+    paddings = padding if isinstance(padding, list) else [padding] * len(image)
+    extremes = {"darkest": torch.amin, "brightest": torch.amax}
+    if not any(isinstance(p, str) and p in extremes for p in paddings):
+        return paddings
+    values = image if image.is_floating_point() else image.double()
+    samples = zip(paddings, values, strict=True)
+    return [float(extremes[p](v)) if isinstance(p, str) and p in extremes else p for p, v in samples]
 
 
 def _warp_compiled(

@@ -10,16 +10,22 @@ import torch
 
 from monai_medaug.functional.acceleration import one_thread
 from monai_medaug.functional.labels import near_whole, whole_labels
+from monai_medaug.functional.mixing.lesion_blend import SoftSeam, joined
 from monai_medaug.functional.precision import computing_dtype
 
 Corner = tuple[float, ...]
 
 
 class Paste(NamedTuple):
-    """Where a sample takes its partner's voxels: a box, or the voxels of ``region`` in it."""
+    """Where a sample takes its partner's voxels: a box, or the voxels of ``region`` in it.
+
+    Those of the partner's box ``origin`` where it isn't the same; an image joins them by a ``seam``.
+    """
 
     box: tuple[slice, ...]
     region: torch.Tensor | None = None
+    origin: tuple[slice, ...] | None = None
+    seam: SoftSeam | None = None
 
     def voxels(self) -> int:
         """Number of voxels that are pasted."""
@@ -52,24 +58,6 @@ def box_on_grid(low: Sequence[float], high: Sequence[float], shape: Sequence[int
     return tuple(slice(math.floor(a * n + 0.5), math.floor(b * n + 0.5)) for a, b, n in ends)
 
 
-def paste_of_region(region: torch.Tensor, shape: Sequence[int]) -> Paste:
-    """A region (*spatial) as a paste on a grid of the same or another shape, by the nearest voxel.
-
-    Example:
-        >>> paste_of_region(torch.tensor([[0, 1, 1], [0, 0, 1]]).bool(), (2, 3)).box
-        (slice(0, 2, None), slice(1, 3, None))
-    """
-    if tuple(region.shape) != tuple(shape):
-        region = torch.nn.functional.interpolate(region[None, None].float(), tuple(shape), mode="nearest-exact")[0, 0]
-        region = region > 0.5
-    places = region.nonzero()
-    if not len(places):
-        return Paste(tuple(slice(0, 0) for _ in shape))
-    low, high = places.amin(0).tolist(), places.amax(0).tolist()
-    box = tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))
-    return Paste(box, region[box])
-
-
 def blended(x: torch.Tensor, permutation: torch.Tensor, weights: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """λ x + (1 - λ) x[permutation], with one λ per sample; exactly x where λ is 1.
 
@@ -93,7 +81,7 @@ def mixed(
     x: torch.Tensor,
     permutation: torch.Tensor,
     weights: torch.Tensor | None,
-    pastes: Sequence[Paste | None],
+    pastes: Sequence[Sequence[Paste]],
     dtype: torch.dtype,
 ) -> torch.Tensor:
     """Blend the samples with their partners, then paste the partners' voxels; never writes to ``x``.
@@ -102,24 +90,30 @@ def mixed(
         x: (B, C, *spatial).
         permutation: (B,) indices of the partners.
         weights: (B,) λ of the blend, 1 for the samples that are not blended; None to blend none, which keeps labels.
-        pastes: one per sample, None to paste nothing.
+        pastes: those of each sample, carried out in turn.
         dtype: of the result.
 
     Example:
         >>> x = torch.arange(8).reshape(2, 1, 2, 2)
-        >>> mixed(x, torch.tensor([1, 0]), None, [Paste((slice(0, 1), slice(0, 2))), None], x.dtype)[0, 0].tolist()
+        >>> mixed(x, torch.tensor([1, 0]), None, [[Paste((slice(0, 1), slice(0, 2)))], []], x.dtype)[0, 0].tolist()
         [[4, 5], [2, 3]]
     """
     out = x.to(dtype, copy=True) if weights is None else blended(x, permutation, weights, dtype)
     with one_thread():
-        for sample, (partner, paste) in enumerate(zip(permutation.tolist(), pastes, strict=True)):
-            if paste is None or not paste.voxels():
-                continue
-            at = (slice(None), *paste.box)
-            given = x[partner][at].to(dtype)
-            if paste.region is not None:
-                given = torch.where(paste.region.to(x.device), given, out[sample][at])
-            out[sample][at] = given
+        for sample, (partner, own) in enumerate(zip(permutation.tolist(), pastes, strict=True)):
+            floor: torch.Tensor | None = None
+            for paste in own:
+                if not paste.voxels():
+                    continue
+                at, there = (slice(None), *paste.box), (slice(None), *(paste.origin or paste.box))
+                given = x[partner][there].to(dtype)
+                if paste.seam is not None:
+                    if floor is None:
+                        floor = torch.minimum(x[sample].flatten(1).amin(1), x[partner].flatten(1).amin(1)).to(dtype)
+                    given = joined(out[sample][at], given, paste.seam, floor)
+                elif paste.region is not None:
+                    given = torch.where(paste.region.to(x.device), given, out[sample][at])
+                out[sample][at] = given
     return out
 
 

@@ -7,7 +7,8 @@ less noise than the others, and σ is too small.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -140,3 +141,37 @@ def masked_mad(band: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
             if chosen.numel():
                 out[b, c] = chosen.median() / MAD_OF_NORMAL
     return out
+
+
+def every_nth(image: torch.Tensor, steps: Sequence[int]) -> torch.Tensor:
+    """Every n-th voxel of (B, C, *spatial) along each axis.
+
+    Example:
+        >>> every_nth(torch.arange(6.0).reshape(1, 1, 2, 3), (1, 2)).tolist()
+        [[[[0.0, 2.0], [3.0, 5.0]]]]
+    """
+    return image[(slice(None), slice(None), *(slice(None, None, s) for s in steps))]
+
+
+def window_sides(image: torch.Tensor) -> tuple[list[int], int]:
+    """Sides of the windows of an image (1, 1, *spatial), and the voxels in them.
+
+    Example:
+        >>> window_sides(torch.zeros(1, 1, 9, 9))
+        ([5, 5], 25)
+    """
+    wide = [n for n in image.shape[2:] if n > 1]
+    side = 3 if len(wide) > 2 else 5
+    sides = [min(side, n) for n in image.shape[2:]]
+    return sides, math.prod(sides)
+
+
+def window_means(image: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
+    """Means over windows of an image (1, 1, *spatial), every second one along each axis.
+
+    Example:
+        >>> window_means(torch.ones(1, 1, 9, 9), [5, 5]).shape
+        torch.Size([1, 1, 3, 3])
+    """
+    pool = F.avg_pool3d if image.ndim == 5 else F.avg_pool2d
+    return pool(image, tuple(sides), stride=tuple(min(2, s) for s in sides))

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from monai_medaug.functional.noise.level import diagonal_details, mad_sigma, masked_mad, noisy_parts
+from monai_medaug.functional.noise.level import (
+    diagonal_details,
+    every_nth,
+    masked_mad,
+    noisy_parts,
+    window_means,
+    window_sides,
+)
+from monai_medaug.functional.noise.level_coils import coils_background_sigma, holds_less_in_details
 from monai_medaug.functional.precision import computing_dtype
 
 RAYLEIGH_RATIO = math.pi / 4
@@ -19,7 +26,6 @@ RAYLEIGH_RATIO = math.pi / 4
 _LEAST_BACKGROUND = 0.01  # share of the windows
 _LEAST_WINDOWS = 30
 _DARKER = 0.03  # greatest share of darker windows; noise alone makes 0.001
-_CORRELATED = 1.4  # from this ratio on the details of every second voxel hold more noise than the finest
 _STEPS, _LEAST_SIDE = (1, 2, 3), 24
 """Every so manieth voxel in a search for the background, and the least side of such an image."""
 
@@ -76,7 +82,7 @@ def rician_sigma(image: torch.Tensor) -> torch.Tensor:
 
     Args:
         image: (B, C, *spatial), 2D or 3D, no values below 0. Combined coils have another distribution: their background
-            is refused, and the foreground's σ is right.
+            serves where they were zero-filled (`coils_background_sigma`), else the foreground's σ is right.
 
     Returns:
         (B, C) in image units.
@@ -93,9 +99,20 @@ def rician_sigma(image: torch.Tensor) -> torch.Tensor:
     for b in range(work.shape[0]):
         for c in range(work.shape[1]):
             one = work[b : b + 1, c : c + 1]
-            found = spaced_background_sigma(one)
+            found = any_background_sigma(one)
             out[b, c] = foreground_sigma(one) if found is None else found
     return out
+
+
+def any_background_sigma(image: torch.Tensor) -> torch.Tensor | None:
+    """σ from the background of (1, 1, *spatial): of one coil, or of several where zero filling leaves nothing better.
+
+    Example:
+        >>> any_background_sigma(torch.full((1, 1, 32, 32), 7.0)) is None
+        True
+    """
+    found = spaced_background_sigma(image)
+    return coils_background_sigma(image) if found is None and holds_less_in_details(image) else found
 
 
 def spaced_background_sigma(image: torch.Tensor) -> torch.Tensor | None:
@@ -112,15 +129,10 @@ def spaced_background_sigma(image: torch.Tensor) -> torch.Tensor | None:
         steps = [step if n >= step * _LEAST_SIDE else 1 for n in image.shape[2:]]
         if step > 1 and set(steps) == {1}:
             break
-        found = background_sigma(_strided(image, steps))
+        found = background_sigma(every_nth(image, steps))
         if found is not None:
             return found
     return None
-
-
-def _strided(image: torch.Tensor, steps: Sequence[int]) -> torch.Tensor:
-    """Every n-th voxel along each spatial axis."""
-    return image[(slice(None), slice(None), *(slice(None, None, s) for s in steps))]
 
 
 def background_beyond_details(image: torch.Tensor, level: torch.Tensor) -> torch.Tensor | None:
@@ -138,26 +150,10 @@ def background_beyond_details(image: torch.Tensor, level: torch.Tensor) -> torch
         >>> background_beyond_details(torch.complex(*white)[None, None].abs(), torch.tensor(0.65)) is None
         True
     """
-    if bool(image.amin() < 0):
+    if bool(image.amin() < 0) or not holds_less_in_details(image):
         return None
-    spaced = _strided(image, [2 if n >= 2 * _LEAST_SIDE else 1 for n in image.shape[2:]])
-    if not bool(mad_sigma(spaced) > _CORRELATED * level):
-        return None
-    found = spaced_background_sigma(image)
+    found = any_background_sigma(image)
     return None if found is None or not bool(found > 2 * level) else found
-
-
-def _windows(image: torch.Tensor) -> tuple[list[int], int]:
-    """Sides of the windows and the voxels in them."""
-    wide = [n for n in image.shape[2:] if n > 1]
-    side = 3 if len(wide) > 2 else 5
-    sides = [min(side, n) for n in image.shape[2:]]
-    return sides, math.prod(sides)
-
-
-def _window_means(image: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
-    pool = F.avg_pool3d if image.ndim == 5 else F.avg_pool2d
-    return pool(image, tuple(sides), stride=tuple(min(2, s) for s in sides))
 
 
 def background_sigma(image: torch.Tensor) -> torch.Tensor | None:
@@ -169,14 +165,14 @@ def background_sigma(image: torch.Tensor) -> torch.Tensor | None:
         >>> background_sigma(torch.full((1, 1, 32, 32), 7.0)) is None
         True
     """
-    sides, voxels = _windows(image)
+    sides, voxels = window_sides(image)
     peak = image.amax()
     if not bool(peak > 0) or voxels < 9:
         return None
     scaled = image / peak
-    square = _window_means(scaled.square(), sides).flatten().double()
-    mean = _window_means(scaled, sides).flatten().double()
-    fourth = _window_means(scaled.pow(4), sides).flatten().double()
+    square = window_means(scaled.square(), sides).flatten().double()
+    mean = window_means(scaled, sides).flatten().double()
+    fourth = window_means(scaled.pow(4), sides).flatten().double()
     ratio = mean.square() / square.clamp_min(1e-30)
     expected = RAYLEIGH_RATIO + (1 - RAYLEIGH_RATIO) / voxels
     suits = (square > 0) & ((ratio - expected).abs() < 0.65 / voxels**0.5)

@@ -20,7 +20,8 @@ from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.mri.signal import zero_point
 from monai_medaug.functional.noise.correlation import correlated_noise, slice_levels
 from monai_medaug.functional.noise.level import mad_sigma
-from monai_medaug.functional.noise.level_rician import background_beyond_details, rician_sigma
+from monai_medaug.functional.noise.level_coils import holds_less_in_details
+from monai_medaug.functional.noise.level_rician import any_background_sigma, background_beyond_details, rician_sigma
 from monai_medaug.functional.noise.rician import rician_bias_removed, rician_stabilised, rician_unstabilised
 from monai_medaug.functional.precision import computing_dtype
 from monai_medaug.transforms.ct.units import require_hu
@@ -264,7 +265,14 @@ def _noise_of(
                     )
     elif estimated:
         rician = is_rician(params["noise"])
-        level = (rician_sigma(single - zero_point(single)) if rician else mad_sigma(single))[:, 0].to(flat)
+        magnitude = single - zero_point(single) if rician else single
+        level = (rician_sigma(magnitude) if rician else mad_sigma(single))[:, 0].to(flat)
+        for image in magnitude if rician else ():
+            if holds_less_in_details(image[None]) and any_background_sigma(image[None]) is None:
+                say_once(
+                    "the finest details of an image hold less noise than the rest, as after zero-filling, and it has "
+                    "no background to measure, as after masking: the estimate is doubtful and too small; give sigma"
+                )
         if params["noise"] == "gaussian":
             for n, image in enumerate(single):
                 background = background_beyond_details(image[None], level[n])

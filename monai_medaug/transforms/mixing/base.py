@@ -120,7 +120,7 @@ class BatchMixing(RandomOperation):
         shape, found = tuple(first.image.shape[2:]), None
         if call.settings["spares_lesions"]:
             lesion = next((key for key in call.keys if key.settings.get("shows_lesions")), None)
-            found = BatchLesions(call.settings, lesion)
+            found = BatchLesions(call.settings, lesion, [key for key in call.keys if key.mode != "nearest"])
         samples = []
         with one_thread():  # small operations for each sample
             for index, drawn in enumerate(call.draws):
@@ -133,9 +133,8 @@ class BatchMixing(RandomOperation):
                         sample.method, sample.box = "cutmix", box
                     else:
                         found.plan(sample, index, drawn)
-                    paste = sample.paste(shape)
-                    if paste is not None:
-                        sample.weight = 1 - paste.voxels() / int(np.prod(shape))
+                    if pastes := sample.pastes(shape):
+                        sample.weight = 1 - sum(p.voxels() for p in pastes) / int(np.prod(shape))
                 samples.append(sample)
         blend = None
         if any(s.method == "mixup" for s in samples):
@@ -150,7 +149,7 @@ class BatchMixing(RandomOperation):
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         plan: MixPlan = call.plan
-        pastes = pastes_on(plan.samples, tuple(image.shape[2:]), call.name)
+        pastes = pastes_on(plan.samples, tuple(image.shape[2:]), call.name, call.mode == "nearest")
         if call.mode != "nearest":
             return mixed(image, plan.permutation, plan.blend, pastes, image.dtype)
         if plan.soft:  # whatever is drawn

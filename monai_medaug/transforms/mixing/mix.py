@@ -84,13 +84,19 @@ class BatchCutMix(BatchMixing):
     - ``lesions="whole"``: each connected lesion of either sample lies wholly inside or outside the box. Up to ``tries``
       centres are drawn until a box cuts no lesion; otherwise the box that has to grow least to contain its cut lesions
       is enlarged. If that needs the whole image, the sample stays unchanged with λ = 1.
-    - ``lesions="carve"`` (CarveMix): instead of a box, the region of the partner's lesions is pasted at its place: all
-      voxels with a signed distance to the lesions, in mm, of at most t. With d the greatest depth inside, t is uniform
-      in (-d/2, 0) or in (0, d), with equal probability. alpha has no effect.
+    - ``lesions="carve"`` (CarveMix): instead of a box, the regions of the partner's lesions are pasted: all voxels with
+      a signed distance to the lesions, in mm, of at most t. With d the greatest depth inside, t is uniform in (-d/2, 0)
+      or in (0, d), with equal probability. alpha has no effect.
     - ``lesions="copy"`` (TumorCP without its augmentations): the same with t = 0, the lesions alone.
 
-    ``"carve"`` and ``"copy"`` leave a sample unchanged if its partner has no lesion. Use them for segmentation: λ stays
-    the share of own voxels, which is a poor weight for a class that depends on a small lesion.
+    A lesion is pasted at its place if its surroundings there (a ring 2.5 voxels away, 3 mm wide) are like its own, else
+    at the best of 400 places, else not: never outside the body, across the border of bone, gas or the skin, or over
+    another kind of tissue. It keeps its contrast to the ring, takes on the level and noise of the new surroundings and
+    fades into them over 2.5 voxels; masks stay exact. All images of a batch must be in one unit: HU, or normalised.
+    Own lesions stay, but for up to a tenth of a region.
+
+    ``"carve"`` and ``"copy"`` leave a sample unchanged if its partner has no lesion or none finds a place. Use them for
+    segmentation: λ stays the share of own voxels, which is a poor weight for a class that depends on a small lesion.
 
     Args:
         alpha: of the Beta distribution, at least 0.001; 1 as in the paper.

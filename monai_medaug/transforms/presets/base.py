@@ -18,6 +18,7 @@ from monai_medaug.core.sample_seed import SampleSeeds
 from monai_medaug.core.seeded import SeededContainer, in_kinds_of, seed_children, untraced_steps
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.core.trace import push_batch_records, with_new_trace
+from monai_medaug.functional.geometry.outside import BACKGROUNDS
 from monai_medaug.transforms.safety.preserving import PreservingCompose
 from monai_medaug.transforms.spatial import RandAffineElasticd
 
@@ -232,8 +233,8 @@ def build_preset(
     built: list[Any] = []
     for step, share, arguments in steps:
         if step is RandAffineElasticd:
-            values = not isinstance(padding_mode, str) or padding_mode in ("zeros", "darkest", "brightest")
-            outside = 0.0 if values else padding_mode
+            repeated = ("border", "reflection", *BACKGROUNDS)  # the images' background decides for masks too
+            outside = padding_mode if padding_mode in repeated else 0.0
             arguments = {
                 "mode": ["bilinear"] * len(images) + ["nearest"] * flat,
                 "padding_mode": [padding_mode] * len(images) + [outside if ignore is None else ignore] * flat,

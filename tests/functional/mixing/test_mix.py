@@ -14,7 +14,6 @@ from monai_medaug.functional.mixing.mix import (
     box_of_share,
     box_on_grid,
     mixed,
-    paste_of_region,
     soft_labels,
     soft_masks,
 )
@@ -54,7 +53,7 @@ def test_a_blend_of_large_float16_values_does_not_overflow():
 def test_gradients_flow_to_both():
     x = torch.ones(2, 1, 2, 2, requires_grad=True)
     paste = Paste((slice(0, 1), slice(0, 2)))
-    mixed(x, torch.tensor([1, 0]), torch.tensor([0.25, 1.0]), [None, paste], x.dtype).sum().backward()
+    mixed(x, torch.tensor([1, 0]), torch.tensor([0.25, 1.0]), [[], [paste]], x.dtype).sum().backward()
     assert x.grad is not None
     assert x.grad[0].tolist() == [[[1.25, 1.25], [0.25, 0.25]]]
     assert x.grad[1].tolist() == [[[0.75, 0.75], [1.75, 1.75]]]
@@ -91,7 +90,7 @@ def test_pasting_writes_where_it_says_and_nowhere_else():
     x = torch.arange(3 * 2 * 5 * 8).reshape(3, 2, 5, 8)
     before = x.clone()
     region = torch.tensor([[1, 0], [1, 1]]).bool()
-    pastes = [Paste((slice(1, 3), slice(4, 7))), Paste((slice(3, 5), slice(0, 2)), region), None]
+    pastes = [[Paste((slice(1, 3), slice(4, 7)))], [Paste((slice(3, 5), slice(0, 2)), region)], []]
     out = mixed(x, torch.tensor([2, 0, 1]), None, pastes, x.dtype)
     expected = before.clone()
     expected[0, :, 1:3, 4:7] = before[2, :, 1:3, 4:7]
@@ -101,18 +100,12 @@ def test_pasting_writes_where_it_says_and_nowhere_else():
     assert torch.equal(x, before)
 
 
-def test_a_region_on_its_own_grid_and_on_a_finer_one():
-    region = blobs((12, 10, 8), 4, 0)
-    for shape in ((12, 10, 8), (24, 20, 16)):
-        paste = paste_of_region(region, shape)
-        there = torch.zeros(shape, dtype=torch.bool)
-        there[paste.box] = paste.region
-        fine = region
-        for axis in range(3):
-            fine = fine.repeat_interleave(shape[axis] // region.shape[axis], axis)
-        assert torch.equal(there, fine)
-        assert paste.voxels() == int(fine.sum())
-    assert paste_of_region(torch.zeros(4, 4, dtype=torch.bool), (4, 4)).voxels() == 0
+def test_a_paste_from_another_place():
+    x = torch.arange(2 * 4 * 6).reshape(2, 1, 4, 6)
+    region = torch.tensor([[1, 0], [1, 1]]).bool()
+    paste = Paste((slice(0, 2), slice(0, 2)), region, (slice(2, 4), slice(3, 5)))
+    out = mixed(x, torch.tensor([1, 0]), None, [[paste], []], x.dtype)
+    assert out[0, 0, :2, :2].tolist() == [[39, 1], [45, 46]]
 
 
 def test_labels_of_every_kind_become_soft():

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, list_data_collate
 
 from monai_medaug.transforms import (
+    Batched,
     PreservingCompose,
     RandAffineElasticd,
     augmentation_report,
     ct_augmentation,
     mri_augmentation,
+    replay,
     xray_augmentation,
 )
 
@@ -131,3 +133,97 @@ def test_masks_get_0_where_images_get_a_value_of_their_own(padding, one_hot):
     out = deform.set_random_state(0)({"image": MetaTensor(torch.rand(1, 40, 40)), "mask": MetaTensor(mask)})
     assert out["mask"][-1].unique().tolist() == [0, 1]
     assert not one_hot or (out["mask"].as_tensor().sum(0) == 1).all()
+
+
+# ---- the images' own background ----------------------------------------------------------------------------------
+
+
+def scan(modality: str) -> dict[str, MetaTensor]:
+    """A body in its background, which it leaves through the first and last slice, with an organ."""
+    at = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (48, 48, 12)], indexing="ij")
+    inside = at[0] ** 2 + at[1] ** 2 < 0.55
+    low, high = (-1000.0, 50.0) if modality == "ct" else (0.0, 300.0)
+    noise = torch.rand(inside.shape, generator=torch.Generator().manual_seed(0))
+    image = torch.where(inside, high + 20 * noise, low)[None]
+    organ = ((at[0] ** 2 + at[1] ** 2 < 0.2) & (at[2].abs() < 0.8))[None]
+    return {"image": MetaTensor(image), "mask": MetaTensor(organ.to(torch.uint8))}
+
+
+def records_of(image: MetaTensor) -> dict:
+    return next(r for r in image.applied_operations if "padding" in r["extra_info"])["extra_info"]
+
+
+@pytest.mark.parametrize(("modality", "value"), [("ct", -1000), ("mri", 0)])
+def test_scans_are_filled_with_their_background_and_masks_with_0(modality, value):
+    data = scan(modality)
+    data["image"][:, 42, 10:38] = 60  # a table
+    data["image"][..., 11] = value
+    preset = PRESETS[modality]("image", "mask", strength="strong", prob=1.0)
+    out = geometry_of(preset).set_random_state(3)(data)
+    assert records_of(out["image"])["padding"] == {"background": [value], "through": -1}
+    assert records_of(out["mask"])["padding"] == {"background": [0.0], "through": -1}
+    ones = {"image": data["image"], "mask": MetaTensor(data["mask"].as_tensor() * 0 + 1)}
+    outside = geometry_of(preset).set_random_state(3)(ones)["mask"].as_tensor() == 0
+    assert outside.float().mean() > 0.02
+    assert bool((out["image"].as_tensor()[outside] == value).all())
+
+
+def test_a_body_goes_on_through_the_ends_of_a_slab():
+    """Tilted by 15°, a slab shows background beside the body and no cut through it."""
+    data = scan("mri")
+    arguments = {"rotate_degrees": (15, 15), "scale_fraction": 0, "translate_fraction": 0, "elastic_alpha": 0}
+    deform = RandAffineElasticd(("image", "mask"), 1.0, mode=(1, 0), padding_mode="background", **arguments)
+    for seed in range(5):
+        out = deform.set_random_state(seed)(data)
+        assert records_of(out["mask"])["padding"] == {"background": [0.0], "through": 2}
+        assert bool((out["image"].as_tensor()[:, 20:28, 20:28] > 200).all())
+        assert bool((out["image"].as_tensor()[out["mask"].as_tensor() > 0] > 200).all())
+
+
+@pytest.mark.parametrize("modality", ["ct", "mri"])
+def test_crops_repeat_their_border(modality):
+    out = geometry_of(PRESETS[modality]("image", "mask", prob=1.0)).set_random_state(3)(crop(modality))
+    assert records_of(out["image"])["padding"] == records_of(out["mask"])["padding"] == "border"
+
+
+def test_replay_inverse_and_batches_take_what_was_found():
+    whole, part = scan("mri"), crop("mri")
+    part = {k: MetaTensor(v[:, :48, :48, :12].clone()) for k, v in part.items()}
+    deform = RandAffineElasticd(("image", "mask"), 1.0, mode=("bilinear", "nearest"), padding_mode="background")
+    singles = [deform.set_random_state(1)(whole), deform(part)]
+    batch = list_data_collate([{k: MetaTensor(v.as_tensor()) for k, v in d.items()} for d in (whole, part)])
+    together = Batched(deform).set_random_state(1)(batch)
+    for i, single in enumerate(singles):
+        for key in ("image", "mask"):
+            torch.testing.assert_close(together[key][i].as_tensor(), single[key].as_tensor(), rtol=0, atol=2e-3)
+        source = (whole, part)[i]
+        again = replay(source, augmentation_report(single).to_json())
+        assert all(torch.equal(again[k].as_tensor(), single[k].as_tensor()) for k in single)
+        assert records_of(again["image"])["padding"] == records_of(single["image"])["padding"]
+    back = deform.inverse(singles[0])
+    assert float(back["image"].as_tensor().min()) == 0
+    turned = RandAffineElasticd("image", 1.0, padding_mode="background", elastic_alpha=0, translate_fraction=(0.2, 0.2))
+    shifted = turned.set_random_state(0)({"image": MetaTensor((whole["image"].as_tensor() - 100) / 50)})
+    assert float(turned.inverse(shifted)["image"].as_tensor().min()) >= -2.0001
+
+
+def test_contrasts_of_one_patient_are_filled_each_with_its_own():
+    data = scan("mri")
+    data["other"] = MetaTensor(data["image"].as_tensor() * 0.01 - 1.5)
+    arguments = {"padding_mode": "background", "rotate_degrees": 15}
+    deform = RandAffineElasticd(("image", "other", "mask"), 1.0, mode=("bilinear", 1, 0), **arguments)
+    out = deform.set_random_state(0)(data)
+    torch.testing.assert_close(out["other"].as_tensor(), out["image"].as_tensor() * 0.01 - 1.5, rtol=0, atol=1e-4)
+    joined = {"image": MetaTensor(torch.cat([data["image"], data["other"]]).as_tensor())}
+    one = RandAffineElasticd("image", 1.0, padding_mode="background", rotate_degrees=15)
+    both = one.set_random_state(0)(joined)
+    assert records_of(both["image"])["padding"] == {"background": [0.0, -1.5], "through": 2}
+    torch.testing.assert_close(both["image"][1].as_tensor(), out["other"][0].as_tensor(), rtol=0, atol=1e-4)
+
+
+def test_scaled_images_in_a_window():
+    data = scan("ct")
+    data["image"] = (data["image"] + 1000) / 1400
+    out = ct_augmentation("image", "mask", window=(-1000, 400), strength="light").set_random_state(1)(data)
+    assert float(out["image"].as_tensor()[:, 0].mean()) == pytest.approx(0, abs=0.02)
+    assert augmentation_report(out)["settings"]["padding_mode"] == "air"
