@@ -17,6 +17,7 @@ from tests.benchmarks import (
     denoise_quality,
     denoise_wavelet,
     dose,
+    loader,
     mixing,
     mri,
     overhead,
@@ -45,6 +46,7 @@ TIMED = {
 TABLES = {
     "quality": lambda options: quality.fold_table(options.seeds),
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
+    "loader": lambda options: loader.loader_table(options.repeats),
     "restore": lambda _: restore_memory.restore_table(),
 }
 
