@@ -24,6 +24,7 @@ from tests.benchmarks import (
     projection,
     quality,
     restore_memory,
+    slices,
     spatial,
     xray,
 )
@@ -47,6 +48,7 @@ TABLES = {
     "quality": lambda options: quality.fold_table(options.seeds),
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
     "loader": lambda options: loader.loader_table(options.repeats),
+    "slices": lambda options: slices.slice_table(options.repeats),
     "restore": lambda _: restore_memory.restore_table(),
 }
 
