@@ -23,14 +23,14 @@ def count_equal(image, step, values, counts):
         total = last_row = last_column = along_rows = along_columns = 0
         for p in range(0, planes, step):
             for r in range(rows):
-                own, below = image[k, p, r], image[k, p, min(r + 1, rows - 1)]
+                own, below, right = image[k, p, r], image[k, p, min(r + 1, rows - 1)], image[k, p, r, 1:]
                 count = pairs = under = np.int32(0)
                 for c in range(columns):
                     same = own[c] == value
                     count += np.int32(same)
                     under += np.int32(same & (below[c] == value))
                 for c in range(columns - 1):
-                    pairs += np.int32((own[c] == value) & (own[c + 1] == value))
+                    pairs += np.int32((own[c] == value) & (right[c] == value))
                 total += count
                 along_columns += pairs
                 last_column += np.int32(own[columns - 1] == value)
@@ -54,8 +54,8 @@ def sum_above(image, level, zero, sums):
         number = total = 0.0
         for start in range(0, voxels, _BLOCK):
             count = part = np.float32(0)
-            for i in range(start, min(start + _BLOCK, voxels)):
-                x = image[k, i]
+            block = image[k, start : start + _BLOCK]
+            for x in block:
                 above = x > level[k]
                 count += np.float32(1) if above else np.float32(0)
                 part += x - zero[k] if above else np.float32(0)
@@ -64,11 +64,12 @@ def sum_above(image, level, zero, sums):
         sums[k, 0], sums[k, 1] = number, total
 
 
-@njit(fastmath=True)
+@njit(fastmath=True, error_model="numpy")
 def magnitude_noise(image, sigma, real, rest, first, last):
     """``sqrt((image + sigma real)² + sigma² rest)`` for the voxels first..last, into ``real``; (channels, voxels)."""
     for k in range(len(image)):
         s = sigma[k]
-        for i in range(first, last):
-            a = image[k, i] + s * real[k, i]
-            real[k, i] = np.sqrt(a * a + s * s * rest[k, i])
+        x, n, c = image[k, first:last], real[k, first:last], rest[k, first:last]
+        for i in range(last - first):
+            a = x[i] + s * n[i]
+            n[i] = np.sqrt(a * a + s * s * c[i])
