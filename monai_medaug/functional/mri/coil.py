@@ -146,9 +146,10 @@ def peak_scale(
         >>> [round(float(v), 4) for v in (scale, peak)]
         [0.1246, 0.4]
     """
-    pairs = [_peak_scale(*e, w, shrink_only) for e, w in zip(ends.tolist(), wanted.tolist(), strict=True)]
-    scale, peak = torch.tensor(pairs, dtype=ends.dtype).unbind(1)
-    return scale, peak
+    rows = torch.cat([ends, wanted[:, None]], 1).tolist()
+    pairs = [_peak_scale(low, high, peak, shrink_only) for low, high, peak in rows]
+    scale, difference = torch.tensor(pairs, dtype=ends.dtype).unbind(1)
+    return scale, difference
 
 
 def _peak_scale(low: float, high: float, wanted: float, shrink_only: bool) -> tuple[float, float]:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from monai_medaug.functional.geometry.resolution import along_axis
-from monai_medaug.functional.mri.kspace import central_lines, line_matrix
+from monai_medaug.functional.mri.kspace import central_lines, weighted_parts
 
 _LINES = 24  # columns along each other axis that are looked at
 _FEWEST = 32
@@ -70,8 +69,7 @@ def band_limited(noise: torch.Tensor, supports: Sequence[float]) -> torch.Tensor
     for axis, support in enumerate(supports):
         if support < 1:
             weights = central_lines(noise.shape[axis + 1], support)
-            real, _ = line_matrix(weights / np.sqrt(weights.mean()))
-            noise = along_axis(noise[None], real, axis)[0]
+            noise = weighted_parts(noise[None], weights / np.sqrt(weights.mean()), axis)[0][0]
     return noise
 
 

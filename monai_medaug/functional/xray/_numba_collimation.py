@@ -51,9 +51,9 @@ def _beyond(at, slope, distance, columns):
     begin, end = 0.0, float(columns)
     for k in range(4):
         if slope[k] > 0:
-            begin = max(begin, math.ceil((distance - at[k]) / slope[k]))
+            begin = max(begin, np.ceil((distance - at[k]) / slope[k]))
         elif slope[k] < 0:
-            end = min(end, math.floor((distance - at[k]) / slope[k]) + 1)
+            end = min(end, np.floor((distance - at[k]) / slope[k]) + 1)
         elif at[k] < distance:
             end = 0.0
     begin = min(begin, float(columns))

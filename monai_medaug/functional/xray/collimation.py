@@ -36,7 +36,7 @@ def collimation_change(
         depth: greatest attenuation that the detector resolves.
     """
     if (compiled := loops("xray._numba_collimation", attenuation, spacing, dtypes=[torch.float32])) is not None:
-        return _compiled_change(compiled, attenuation, shares, angle, edge, leakage, spacing, depth)
+        return _behind_blades(compiled, attenuation, shares, angle, edge, leakage, spacing, depth)
     middles = [torch.arange(n).to(spacing) - (n - 1) / 2 for n in attenuation.shape[2:4]]
     y, x = middles[0][None, :, None] * spacing[:, :1, None], middles[1][None, None] * spacing[:, 1:, None]
     cos, sin = (f(torch.deg2rad(angle))[:, None, None] for f in (torch.cos, torch.sin))
@@ -55,7 +55,7 @@ def collimation_change(
     return torch.minimum(change, (depth - attenuation).clamp_min(0)), field
 
 
-def _compiled_change(
+def _behind_blades(
     compiled: ModuleType,
     attenuation: torch.Tensor,
     shares: torch.Tensor,

@@ -43,7 +43,7 @@ def exposure_change(
     if white is None:
         return -torch.log(factor / level).expand_as(attenuation)
     if (compiled := loops("xray._numba_photons", attenuation, white, dtypes=[torch.float32])) is not None:
-        return _compiled_change(compiled, attenuation, white, (factor, quantum_noise, read_noise, level))
+        return _change_of_pixels(compiled, attenuation, white, (factor, quantum_noise, read_noise, level))
     thickness = torch.exp(attenuation)
     deviation = quantum_noise * torch.sqrt(thickness * (factor + (read_noise * quantum_noise) ** 2 * thickness))
     skewness = (white * white - 1) * (quantum_noise**2 / 6) * thickness
@@ -51,7 +51,7 @@ def exposure_change(
     return -torch.log(share / level)
 
 
-def _compiled_change(
+def _change_of_pixels(
     compiled: ModuleType, attenuation: torch.Tensor, white: torch.Tensor, numbers: Sequence[torch.Tensor]
 ) -> torch.Tensor:
     """By compiled loops, for float32 and one of each number a sample."""
