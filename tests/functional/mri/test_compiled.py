@@ -47,7 +47,8 @@ def test_foreground_mean(shape, zero):
     with torch_only():
         wanted = foreground_mean(x.double(), None if start is None else start.double())
     found = foreground_mean(x, start)
-    assert found.dtype == torch.float32 and found.shape == wanted.shape
+    assert found.dtype == torch.float32
+    assert found.shape == wanted.shape
     assert (found - wanted).abs().max() < 1e-6
 
 
