@@ -210,7 +210,7 @@ def magnitude_noise(image: torch.Tensor, sigma: torch.Tensor, real: torch.Tensor
         rest: the sum of the squares of the 2 L - 1 other components for L coils; overwritten.
     """
     if (compiled := loops("mri._numba_signal", image, real, rest, dtypes=[torch.float32])) is not None:
-        voxels = image[0, 0].numel()
+        voxels, real = image[0, 0].numel(), real.contiguous()
         flat = [x.reshape(-1, voxels).numpy() for x in (image, real, rest)]
         each = sigma.expand(*image.shape[:2], *[1] * (image.ndim - 2)).reshape(-1).to(image).numpy()
         over_rows(functools.partial(compiled.magnitude_noise, flat[0], each, *flat[1:]), voxels, 1 << 16)

@@ -55,7 +55,7 @@ def _change_of_pixels(
     compiled: ModuleType, attenuation: torch.Tensor, white: torch.Tensor, numbers: Sequence[torch.Tensor]
 ) -> torch.Tensor:
     """By compiled loops, for float32 and one of each number a sample."""
-    out = torch.empty_like(attenuation)
+    out = torch.empty_like(attenuation, memory_format=torch.contiguous_format)
     each = [n.flatten().expand(len(attenuation)).numpy().astype(np.float32) for n in numbers]
     for p, z, target, *own in zip(attenuation, white, out, *each, strict=True):
         fixed = (p.reshape(-1).numpy(), z.reshape(-1).numpy(), *own, target.reshape(-1).numpy())

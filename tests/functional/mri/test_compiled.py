@@ -66,6 +66,8 @@ def test_magnitude_noise(shape):
     kept = x.clone()
     assert (magnitude_noise(x, sigma, n.clone(), c.clone()) - wanted).abs().max() < 1e-6
     assert torch.equal(x, kept)
+    turned = magnitude_noise(*(v.mT for v in (x, sigma, n.clone(), c.clone())))  # another memory layout
+    assert (turned - wanted.mT).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
