@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import contextlib
 import os
 import sys
@@ -132,11 +133,9 @@ def require_finite(tensor: torch.Tensor, name: str) -> None:
     """Raise if a tensor holds NaN or Inf. Its sum is tested first, in one pass; only if that fails, each value."""
     if not tensor.is_floating_point() and not tensor.is_complex():
         return
-    with torch.no_grad():
-        total = tensor.sum(dtype=computing_dtype(tensor.dtype))
-        if torch.isfinite(total):
-            return
-        bad = ~torch.isfinite(tensor)
+    if cmath.isfinite(tensor.detach().sum(dtype=computing_dtype(tensor.dtype)).item()):
+        return
+    bad = ~torch.isfinite(tensor.detach())
     count = int(bad.sum())
     if count:
         first = tuple(int(i) for i in bad.nonzero()[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -62,3 +63,10 @@ def medaugmentx(image: torch.Tensor, **steps: dict[str, Any]) -> Call:
         [getattr(medaugmentx.transforms, name)(**arguments) for name, arguments in steps.items()], seed=0
     )
     return lambda: transform(volume)
+
+
+def batchgenerators(path: str, image: torch.Tensor, *arguments: Any) -> Call:
+    """A transform of batchgeneratorsv2 by its path below ``transforms``, on a copy: it may write into the image."""
+    module, name = path.rsplit(".", 1)
+    transform = getattr(import_module(f"batchgeneratorsv2.transforms.{module}"), name)(*arguments)
+    return lambda: transform(image=image.clone())

@@ -46,65 +46,90 @@ def _cell(c, n):
 
 
 @njit(fastmath=True)
-def node_table(lattice, nodes, coords):
-    """Lower node and fraction along a row for each voxel of it, for a lattice parallel to the rows."""
-    width = coords.shape[1]
+def row_buffers(lattice, u, coords):
+    """What `row_coordinates` keeps from row to row.
+
+    For a lattice parallel to the rows: lower node and fraction for each voxel of a row; the displacement (times
+    ``mix``) on a plane of voxels, at those of each row but the nodes of each column; a line of nodes; a few numbers in
+    the type of the coordinates.
+    """
+    width, nodes = coords.shape[1], u.shape[3]
     index = np.empty(width, np.uint32)
     fraction = np.empty(width, coords.dtype)
     for x in range(width):
         i, _, f = _cell(lattice[2, 3] + lattice[2, 2] * x, nodes)
         index[x] = min(i, max(nodes - 2, 0))
         fraction[x] = f if nodes > 1 else 0.0
-    return index, fraction
+    plane = np.empty((3, u.shape[2] if parallel(lattice) else 0, width), coords.dtype)
+    return index, fraction, plane, np.empty(nodes + 1, coords.dtype), np.empty(7, coords.dtype)
 
 
 @njit(inline="always")
 def parallel(lattice):
-    """Whether rows run along lattice lines, each at the same fractions between nodes."""
-    return lattice[0, 2] == 0.0 and lattice[1, 2] == 0.0 and lattice[2, 0] == 0.0 and lattice[2, 1] == 0.0
+    """Whether rows and planes of voxels run along those of the lattice, each at the same fractions between nodes."""
+    return (
+        lattice[0, 1] == 0.0
+        and lattice[0, 2] == 0.0
+        and lattice[1, 2] == 0.0
+        and lattice[2, 0] == 0.0
+        and lattice[2, 1] == 0.0
+    )
 
 
 @njit(fastmath=True)
-def row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, coords):
-    """Source coordinates (3, width) of one output row.
+def enter_plane(z, lattice, mix, u, buffers):
+    """Interpolate the lattice to plane z of voxels and along its rows, before `row_coordinates` for each of them."""
+    if not parallel(lattice):
+        return
+    index, fraction, plane, line, numbers = buffers
+    nodes = u.shape[3]
+    z0, z1, fz = _cell(lattice[0, 0] * z + lattice[0, 3], u.shape[1])
+    numbers[0], numbers[1] = 1 - fz, fz
+    w0, w1 = numbers[0], numbers[1]
+    for k in range(3):
+        numbers[0], numbers[1], numbers[2] = mix[k, 0], mix[k, 1], mix[k, 2]
+        m0, m1, m2 = numbers[0], numbers[1], numbers[2]
+        for y in range(u.shape[2]):
+            a, b, c = u[0, z0, y], u[1, z0, y], u[2, z0, y]
+            d, e, f = u[0, z1, y], u[1, z1, y], u[2, z1, y]
+            for n in range(nodes):
+                line[n] = w0 * (m0 * a[n] + m1 * b[n] + m2 * c[n]) + w1 * (m0 * d[n] + m1 * e[n] + m2 * f[n])
+            line[nodes] = line[nodes - 1]  # so that the upper node is always the next
+            out = plane[k, y]
+            for x in range(len(out)):
+                i = index[x]
+                out[x] = line[i] + fraction[x] * (line[i + np.uint32(1)] - line[i])
 
-    For a lattice parallel to the row, ``u`` is first interpolated (times ``mix``) to a line of nodes on the row: two
-    loads per component and voxel instead of eight.
+
+@njit(fastmath=True)
+def row_coordinates(z, y, lattice, source, mix, u, buffers, coords):
+    """Source coordinates (3, width) of one output row of the plane entered last.
+
+    For a lattice parallel to the row, one interpolation in the plane, without looking up nodes.
     """
     width = coords.shape[1]
-    base = np.empty(3, coords.dtype)
-    slope = np.empty(3, coords.dtype)
+    plane, numbers = buffers[2], buffers[4]
     for k in range(3):
-        base[k] = source[k, 0] * z + source[k, 1] * y + source[k, 3]
-        slope[k] = source[k, 2]
-    lz = lattice[0, 0] * z + lattice[0, 1] * y + lattice[0, 3]
+        numbers[k] = source[k, 0] * z + source[k, 1] * y + source[k, 3]
+        numbers[3 + k] = source[k, 2]
     ly = lattice[1, 0] * z + lattice[1, 1] * y + lattice[1, 3]
     if parallel(lattice):
-        nodes = u.shape[3]
-        z0, z1, fz = _cell(lz, u.shape[1])
         y0, y1, fy = _cell(ly, u.shape[2])
-        w00, w01, w10, w11 = (1 - fz) * (1 - fy), (1 - fz) * fy, fz * (1 - fy), fz * fy
-        for n in range(nodes):
-            a = w00 * u[0, z0, y0, n] + w01 * u[0, z0, y1, n] + w10 * u[0, z1, y0, n] + w11 * u[0, z1, y1, n]
-            b = w00 * u[1, z0, y0, n] + w01 * u[1, z0, y1, n] + w10 * u[1, z1, y0, n] + w11 * u[1, z1, y1, n]
-            c = w00 * u[2, z0, y0, n] + w01 * u[2, z0, y1, n] + w10 * u[2, z1, y0, n] + w11 * u[2, z1, y1, n]
-            for k in range(3):
-                line[k, n] = mix[k, 0] * a + mix[k, 1] * b + mix[k, 2] * c
+        numbers[6] = fy
+        share = numbers[6]
         for k in range(3):
-            line[k, nodes] = line[k, nodes - 1]  # so that the upper node is always the next
-            start, step, values, out = base[k], slope[k], line[k], coords[k]
+            start, step, low, high, out = numbers[k], numbers[3 + k], plane[k, y0], plane[k, y1], coords[k]
             for x in range(width):
-                i = index[x]
-                low = values[i]
-                out[x] = start + step * np.float32(x) + low + fraction[x] * (values[i + np.uint32(1)] - low)
+                out[x] = start + step * np.float32(x) + low[x] + share * (high[x] - low[x])
     else:
+        lz = lattice[0, 0] * z + lattice[0, 1] * y + lattice[0, 3]
         lx = lattice[2, 0] * z + lattice[2, 1] * y + lattice[2, 3]
         d = np.empty(3, np.float64)
         for x in range(width):
             _displacement(u, lz + lattice[0, 2] * x, ly + lattice[1, 2] * x, lx + lattice[2, 2] * x, d)
             for k in range(3):
                 moved = mix[k, 0] * d[0] + mix[k, 1] * d[1] + mix[k, 2] * d[2]
-                coords[k, x] = base[k] + slope[k] * np.float32(x) + moved
+                coords[k, x] = numbers[k] + numbers[3 + k] * np.float32(x) + moved
 
 
 @njit(fastmath=True)
@@ -241,11 +266,12 @@ def warp_linear(img, out, lattice, source, mix, u, padding, value, levels, first
     channels, nz, ny, nx = img.shape
     height, width = out.shape[2], out.shape[3]
     coords = np.empty((3, width), img.dtype)
-    index, fraction = node_table(lattice, u.shape[3], coords)
-    line = np.empty((3, u.shape[3] + 1), img.dtype)
+    buffers = row_buffers(lattice, u, coords)
     for row in range(first, last):
         z, y = row // height, row % height
-        row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, coords)
+        if y == 0 or row == first:
+            enter_plane(z, lattice, mix, u, buffers)
+        row_coordinates(z, y, lattice, source, mix, u, buffers, coords)
         if padding == REFLECTION:
             _reflect_row(coords, nz, ny, nx)
         for c in range(channels):
@@ -268,11 +294,12 @@ def warp_nearest(img, out, lattice, source, mix, u, padding, value, first, last)
     channels, nz, ny, nx = img.shape
     height, width = out.shape[2], out.shape[3]
     coords = np.empty((3, width), np.float32)
-    index, fraction = node_table(lattice, u.shape[3], coords)
-    line = np.empty((3, u.shape[3] + 1), np.float32)
+    buffers = row_buffers(lattice, u, coords)
     for row in range(first, last):
         z, y = row // height, row % height
-        row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, coords)
+        if y == 0 or row == first:
+            enter_plane(z, lattice, mix, u, buffers)
+        row_coordinates(z, y, lattice, source, mix, u, buffers, coords)
         if padding == REFLECTION:
             _reflect_row(coords, nz, ny, nx)
         for c in range(channels):
@@ -379,15 +406,15 @@ def sampled_determinants(lattice, source, mix, u, shape, first, last, extrema):
     nz, ny, nx = shape
     low, high = np.float32(np.inf), np.float32(-np.inf)
     still = np.zeros((3, nx), np.float32)
-    index, fraction = node_table(lattice, u.shape[3], still)
-    line = np.empty((3, u.shape[3] + 1), np.float32)
+    buffers = row_buffers(lattice, u, still)
     one_z, one_y = np.zeros((3, nx), np.float32), np.zeros((3, nx), np.float32)
     one_z[0], one_y[1] = 2.0, 2.0
     planes = np.empty((3, ny, 3, nx), np.float32)
     deep, wide = nz > 2, ny > 2
     for z in range(max(first - 1, 0) if deep else first, min(last + 1, nz) if deep else last):
+        enter_plane(z, lattice, mix, u, buffers)
         for y in range(ny):
-            row_coordinates(z, y, lattice, source, mix, u, index, fraction, line, planes[z % 3, y])
+            row_coordinates(z, y, lattice, source, mix, u, buffers, planes[z % 3, y])
         middle = z - 1 if deep else z
         if deep and (middle < max(first, 1) or middle > min(last, nz - 1) - 1):
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 
 import numpy as np
@@ -36,23 +36,7 @@ class VoxelGrid:
     @cached_property
     def matrix(self) -> np.ndarray:
         """Index (z, y, x) of the embedded volume to world, (4, 4)."""
-        given = np.eye(4) if self.affine is None else np.asarray(self.affine, dtype=np.float64)
-        # in 2D only the plane counts: the third column, made up by readers, lies in it for sagittal slices
-        needed = given if len(self.shape) == 3 else given[:-1, :2]
-        if not np.isfinite(given).all() or np.linalg.matrix_rank(needed) < needed.shape[1]:
-            raise ValueError(f"affine must be finite and invertible, got {given.tolist()}")
-        if len(self.shape) == 3:
-            if given.shape != (4, 4):
-                raise ValueError(f"affine of a 3D image must be (4, 4), got {given.shape}")
-            return given
-        columns = np.zeros((3, 2))
-        columns[: len(given) - 1] = given[:-1, :2]
-        normal = np.cross(columns[:, 0], columns[:, 1])
-        matrix = np.eye(4)
-        matrix[:3, 0] = normal / np.linalg.norm(normal)
-        matrix[:3, 1:3] = columns
-        matrix[: len(given) - 1, 3] = given[:-1, -1]
-        return matrix
+        return _embedded(len(self.shape), None if self.affine is None else tuple(map(tuple, self.affine)))
 
     @cached_property
     def size(self) -> tuple[int, int, int]:
@@ -67,7 +51,7 @@ class VoxelGrid:
     @cached_property
     def embedded_spacing(self) -> tuple[float, ...]:
         """Voxel spacing in mm along the three axes of the embedded volume."""
-        return tuple(float(s) for s in np.linalg.norm(self.matrix[:3, :3], axis=0))
+        return tuple(np.sqrt(np.square(self.matrix[:3, :3]).sum(0)).tolist())
 
     @cached_property
     def finest_spacing(self) -> float:
@@ -143,3 +127,27 @@ class VoxelGrid:
         for axis, step in enumerate(steps):
             affine[:, axis] *= step
         return VoxelGrid(tuple(int(n) for n in shape), affine.tolist())
+
+
+@lru_cache(maxsize=64)
+def _embedded(axes: int, affine: tuple[tuple[float, ...], ...] | None) -> np.ndarray:
+    """`VoxelGrid.matrix`, read-only, since the steps of a pipeline share it."""
+    given = np.eye(4) if affine is None else np.asarray(affine, dtype=np.float64)
+    # in 2D only the plane counts: the third column, made up by readers, lies in it for sagittal slices
+    needed = given if axes == 3 else given[:-1, :2]
+    if not np.isfinite(given).all() or np.linalg.matrix_rank(needed) < needed.shape[1]:
+        raise ValueError(f"affine must be finite and invertible, got {given.tolist()}")
+    if axes == 3:
+        if given.shape != (4, 4):
+            raise ValueError(f"affine of a 3D image must be (4, 4), got {given.shape}")
+        matrix = given
+    else:
+        columns = np.zeros((3, 2))
+        columns[: len(given) - 1] = given[:-1, :2]
+        normal = np.cross(columns[:, 0], columns[:, 1])
+        matrix = np.eye(4)
+        matrix[:3, 0] = normal / np.linalg.norm(normal)
+        matrix[:3, 1:3] = columns
+        matrix[: len(given) - 1, 3] = given[:-1, -1]
+    matrix.flags.writeable = False
+    return matrix

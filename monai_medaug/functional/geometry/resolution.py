@@ -67,12 +67,11 @@ def thick_slice_matrices(voxels: int, width: float, phase: float, profile: str) 
     middle = (voxels - 1) / 2 + phase * width
     first, last = math.floor(-middle / width), math.ceil((voxels - 1 - middle) / width)
     centres = middle + np.arange(first, last + 1) * width
-    index = np.arange(
-        math.floor(centres[0] - _REACH[profile] * width) - 1, math.ceil(centres[-1] + _REACH[profile] * width) + 2
-    )
-    weights = profile_weights(index[None] - centres[:, None], width, profile)
+    reach = _REACH[profile] * width
+    index = np.floor(centres - reach).astype(int)[:, None] + np.arange(math.ceil(2 * reach) + 2)
+    weights = profile_weights(index - centres[:, None], width, profile)
     sampling = np.zeros((len(centres), voxels))
-    np.add.at(sampling.T, index.clip(0, voxels - 1), weights.T)
+    np.add.at(sampling, (np.arange(len(centres))[:, None], index.clip(0, voxels - 1)), weights)
     distance = np.abs(np.arange(voxels)[:, None] - centres[None]) / width
     return sampling, np.clip(1 - distance, 0, None)
 

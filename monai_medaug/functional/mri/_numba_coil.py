@@ -11,18 +11,33 @@ _ONE = np.float32(1)
 _FAR = np.float32(3e38)
 
 
+@njit(fastmath=True, inline="always")
+def _row_cubic(coefficients, z, y, cubic):
+    """The field along a row at z and y as a cubic of x, in float32."""
+    for k in range(4):
+        total = 0.0
+        for a in range(3, -1, -1):
+            inner = 0.0
+            for b in range(3, -1, -1):
+                inner = inner * y + coefficients[a, b, k]
+            total = total * z + inner
+        cubic[k] = total
+
+
 @njit(fastmath=True)
-def field_statistics(image, level, rows, x, table, first, last):
+def field_statistics(image, level, coefficients, z, y, x, table, first, last):
     """Count, sum, min and max of the field over the foreground of the rows first..last.
 
-    image: (channels, rows, n); level: (channels,); rows: (rows, 4) coefficients of the field's cubic along each row, as
-    powers of x (n,). Counts and sums go to each row of the table (rows, 4); min and max are taken at each place of
+    image: (channels, rows, n), rows being those of all z, y; level: (channels,); coefficients: (4, 4, 4) of the powers
+    of z, y and x. Counts and sums go to each row of the table (rows, 4); min and max are taken at each place of
     a row, which vectorises, and go to row ``first`` only.
     """
     channels, _, n = image.shape
     low, high, above = np.full(n, _FAR), np.full(n, -_FAR), np.empty(n, np.float32)
+    cubic = np.empty(4, np.float32)
     for r in range(first, last):
-        a, b, c, d = rows[r, 0], rows[r, 1], rows[r, 2], rows[r, 3]
+        _row_cubic(coefficients, z[r // len(y)], y[r % len(y)], cubic)
+        a, b, c, d = cubic
         for i in range(n):
             above[i] = image[0, r, i] - level[0]
         for k in range(1, channels):
@@ -42,15 +57,17 @@ def field_statistics(image, level, rows, x, table, first, last):
 
 
 @njit(fastmath=True)
-def multiply_field(image, rows, x, out, first, last):
+def multiply_field(image, coefficients, z, y, x, out, first, last):
     """``image exp(field)`` for the rows first..last.
 
     ``e = exp(f) - 1`` is the Taylor series at f / 16, then four times ``e (e + 2)``: no library call, and exactly 0
     where the field is.
     """
     channels, _, n = image.shape
+    cubic = np.empty(4, np.float32)
     for r in range(first, last):
-        a, b, c, d = rows[r] / np.float32(16)
+        _row_cubic(coefficients, z[r // len(y)], y[r % len(y)], cubic)
+        a, b, c, d = cubic / np.float32(16)
         for k in range(channels):
             source, target = image[k, r], out[k, r]
             for i in range(n):

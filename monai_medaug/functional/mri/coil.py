@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,10 @@ EXPONENTS = tuple(e for e in itertools.product(range(4), repeat=3) if 1 <= sum(e
 """Degrees along the three world axes of the terms of a cubic polynomial without its constant, 19 of them."""
 
 _FLAT = 1e-6  # a field that varies less is constant
+_DARK = -1e38  # a level that every voxel exceeds
+_TERMS = tuple(np.array(EXPONENTS).T)
+_NODES = np.array(list(itertools.product(np.linspace(-1, 1, 4), repeat=3)))  # of a cubic's interpolation, (64, 3)
+_SOLVE = np.linalg.inv(np.vander(np.linspace(-1, 1, 4), 4, increasing=True))
 
 
 def index_polynomial(coefficients: Sequence[float], grid: VoxelGrid) -> np.ndarray:
@@ -29,18 +34,19 @@ def index_polynomial(coefficients: Sequence[float], grid: VoxelGrid) -> np.ndarr
         coefficients: of products of Legendre polynomials, in the order of `EXPONENTS`.
         grid: the grid, embedded as a volume.
     """
-    size, spacing = np.asarray(grid.size), np.asarray(grid.embedded_spacing)
-    radius = float((size * spacing)[size > 1].max(initial=1e-6)) / 2
-    to_world = grid.matrix[:3, :3] * ((size - 1) / 2) / radius
-    nodes = np.linspace(-1, 1, 4)
-    where = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1) @ to_world.T
-    powers = np.polynomial.legendre.legvander(where, 3)
-    values = sum(
-        c * powers[..., 0, i] * powers[..., 1, j] * powers[..., 2, k]
-        for c, (i, j, k) in zip(coefficients, EXPONENTS, strict=True)
+    lengths = [n * spacing for n, spacing in zip(grid.size, grid.embedded_spacing, strict=True) if n > 1]
+    radius = max(lengths, default=1e-6) / 2
+    x = _NODES @ (grid.matrix[:3, :3] * [(n - 1) / 2 / radius for n in grid.size]).T
+    square = x * x
+    first, second, third = np.moveaxis(
+        np.array([np.ones_like(x), x, 1.5 * square - 0.5, (2.5 * square - 1.5) * x]), 2, 0
     )
-    solve = np.linalg.inv(np.vander(nodes, 4, increasing=True))
-    return np.einsum("ai,bj,ck,ijk->abc", solve, solve, solve, values)
+    cube = np.zeros((4, 4, 4))
+    cube[_TERMS] = coefficients
+    values = (first.T @ cube.reshape(4, 16)).reshape(64, 4, 4)
+    values = (second.T[:, None] @ values)[:, 0]
+    values = (values * third.T).sum(1).reshape(4, 16)
+    return _SOLVE @ (_SOLVE @ values).reshape(4, 4, 4) @ _SOLVE.T
 
 
 def polynomial_field(coefficients: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
@@ -56,6 +62,12 @@ def _row_cubics(coefficients: torch.Tensor, shape: Sequence[int]) -> tuple[torch
     z, y, x = (torch.linspace(-1, 1, n, dtype=torch.float64, device=device).mul(n > 1) for n in size)
     planes = (_monomials(y) @ coefficients.double()).flatten(2)
     return (_monomials(z) @ planes).reshape(len(coefficients), -1, 4), x
+
+
+@functools.lru_cache(maxsize=64)
+def _positions(n: int) -> np.ndarray:
+    """Of the voxels along an axis, in [-1, 1]; 0 for a single one."""
+    return np.linspace(-1, 1, n) * (n > 1)
 
 
 def _monomials(positions: torch.Tensor) -> torch.Tensor:
@@ -74,21 +86,49 @@ def bias(image: torch.Tensor, coefficients: torch.Tensor, peak_to_peak: torch.Te
     """
     batch, channels = image.shape[:2]
     lines = image.reshape(batch, channels, -1, image.shape[-1]).contiguous()
-    level = foreground_level(image).flatten(1)
+    level, wanted = foreground_level(image).flatten(1), peak_to_peak.flatten().expand(batch).double().cpu()
+    if loops("mri._numba_coil", lines, coefficients, dtypes=[torch.float32]) is not None:
+        return _compiled_bias(lines, level, coefficients, wanted.tolist(), image.shape).reshape(image.shape)
     with one_thread():
         cubics, x = _row_cubics(coefficients, image.shape[2:])
         fields = cubics.to(image)
     table = _field_statistics(lines, level, fields, x.to(image))
     if bool((empty := table[:, 0] == 0).any()):
-        level = torch.where(empty[:, None].to(level.device), -1e38, level)
+        level = torch.where(empty[:, None].to(level.device), _DARK, level)
         table = _field_statistics(lines, level, fields, x.to(image))
     with one_thread():
         mean = table[:, 1:2] / table[:, :1]
-        scale, _ = peak_scale(table[:, 2:] - mean, peak_to_peak.flatten().expand(batch).double().cpu())
+        scale, _ = peak_scale(table[:, 2:] - mean, wanted)
         cubics[..., 0] -= mean.to(cubics)
         cubics *= scale.to(cubics)[:, None, None]
         fields = cubics.to(image)
     return _multiplied(lines, fields, x.to(image)).reshape(image.shape)
+
+
+def _compiled_bias(
+    lines: torch.Tensor, level: torch.Tensor, coefficients: torch.Tensor, wanted: list[float], shape: Sequence[int]
+) -> torch.Tensor:
+    """`bias` of float32 images (B, C, rows, n) by compiled loops."""
+    compiled = loops("mri._numba_coil", lines)
+    assert compiled is not None
+    z, y, x = (_positions(n) for n in (*[1] * (5 - len(shape)), *shape[2:]))
+    out = torch.empty_like(lines)
+    for sample, (image, above, cubic) in enumerate(
+        zip(lines.numpy(), level.numpy(), coefficients.numpy(), strict=True)
+    ):
+        field = (cubic.astype(np.float64), z, y, x.astype(np.float32))
+        count = 0
+        while count == 0:  # without foreground again, with the whole image
+            each = np.empty((image.shape[1], 4))
+            over_rows(functools.partial(compiled.field_statistics, image, above, *field, each), len(each))
+            count, total = each[:, :2].sum(0).tolist()
+            above = np.full_like(above, _DARK)
+        mean = total / count
+        ends = (float(each[:, 2].min()) - mean, float(each[:, 3].max()) - mean)
+        field[0][0, 0, 0] -= mean
+        field[0][:] *= _peak_scale(*ends, wanted[sample], False)[0]
+        over_rows(functools.partial(compiled.multiply_field, image, *field, out[sample].numpy()), len(each))
+    return out
 
 
 def peak_scale(
@@ -106,37 +146,38 @@ def peak_scale(
         >>> [round(float(v), 4) for v in (scale, peak)]
         [0.1246, 0.4]
     """
-    low, high = ends.unbind(1)
-    width = high - low
-    flat = width <= _FLAT
-    scale = wanted / torch.where(flat, 1.0, width)
-    for _ in range(20):
-        up, down = torch.exp(scale * high), torch.exp(scale * low)
-        scale = scale - (up - down - wanted) / torch.where(flat, 1.0, high * up - low * down)
-    scale = torch.where(flat, 0.0, scale)
+    rows = torch.cat([ends, wanted[:, None]], 1).tolist()
+    pairs = [_peak_scale(low, high, peak, shrink_only) for low, high, peak in rows]
+    scale, difference = torch.tensor(pairs, dtype=ends.dtype).unbind(1)
+    return scale, difference
+
+
+def _peak_scale(low: float, high: float, wanted: float, shrink_only: bool) -> tuple[float, float]:
+    if high - low <= _FLAT:
+        return 0.0, 0.0
+    scale = wanted / (high - low)
+    for _ in range(20):  # Newton's method, from a scale that is too great
+        up, down = math.exp(scale * high), math.exp(scale * low)
+        step = (up - down - wanted) / (high * up - low * down)
+        scale -= step
+        if abs(step) <= 1e-15 * scale:
+            break
     if shrink_only:
-        scale = scale.clamp_max(1.0)
-    return scale, torch.exp(scale * high) - torch.exp(scale * low)
+        scale = min(scale, 1.0)
+    return scale, math.exp(scale * high) - math.exp(scale * low)
 
 
 def _field_statistics(lines: torch.Tensor, level: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Count, sum, min and max of the field where any channel exceeds its level, float64 (B, 4) on the CPU."""
     table = []
-    compiled = loops("mri._numba_coil", lines, cubics, dtypes=[torch.float32])
     for image, above, cubic in zip(lines, level, cubics, strict=True):
-        if compiled is not None:
-            each = np.empty((len(cubic), 4))
-            fixed = (image.numpy(), above.numpy(), cubic.numpy(), x.numpy(), each)
-            over_rows(functools.partial(compiled.field_statistics, *fixed), len(cubic))
-            figures = torch.from_numpy(each)
-        else:
-            parts = []
-            for rows in _slabs(lines):
-                field = cubic[rows] @ _monomials(x).T
-                mask = (image[:, rows] > above[:, None, None]).any(0)
-                extrema = [torch.where(mask, field, torch.inf).amin(), torch.where(mask, field, -torch.inf).amax()]
-                parts.append(torch.stack([mask.sum().double(), (field * mask).sum().double(), *extrema]))
-            figures = torch.stack(parts).cpu()
+        parts = []
+        for rows in _slabs(lines):
+            field = cubic[rows] @ _monomials(x).T
+            mask = (image[:, rows] > above[:, None, None]).any(0)
+            extrema = [torch.where(mask, field, torch.inf).amin(), torch.where(mask, field, -torch.inf).amax()]
+            parts.append(torch.stack([mask.sum().double(), (field * mask).sum().double(), *extrema]))
+        figures = torch.stack(parts).cpu()
         table.append(torch.cat([figures[:, :2].sum(0), figures[:, 2].amin(0)[None], figures[:, 3].amax(0)[None]]))
     return torch.stack(table)
 
@@ -144,12 +185,7 @@ def _field_statistics(lines: torch.Tensor, level: torch.Tensor, cubics: torch.Te
 def _multiplied(lines: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """``lines exp(field)``, exactly ``lines`` where the field is 0."""
     out = torch.empty_like(lines)
-    compiled = loops("mri._numba_coil", lines, cubics, dtypes=[torch.float32])
     for sample, (image, cubic) in enumerate(zip(lines, cubics, strict=True)):
-        if compiled is not None:
-            fixed = (image.numpy(), cubic.numpy(), x.numpy(), out[sample].numpy())
-            over_rows(functools.partial(compiled.multiply_field, *fixed), len(cubic))
-            continue
         for rows in _slabs(lines):
             part, gain = image[:, rows], torch.expm1(cubic[rows] @ _monomials(x).T)
             out[sample, :, rows] = torch.addcmul(part, part, gain)
@@ -173,5 +209,11 @@ def magnitude_noise(image: torch.Tensor, sigma: torch.Tensor, real: torch.Tensor
         real: standard normal n of the image's shape; overwritten.
         rest: the sum of the squares of the 2 L - 1 other components for L coils; overwritten.
     """
+    if (compiled := loops("mri._numba_signal", image, real, rest, dtypes=[torch.float32])) is not None:
+        voxels, real = image[0, 0].numel(), real.contiguous()
+        flat = [x.reshape(-1, voxels).numpy() for x in (image, real, rest)]
+        each = sigma.expand(*image.shape[:2], *[1] * (image.ndim - 2)).reshape(-1).to(image).numpy()
+        over_rows(functools.partial(compiled.magnitude_noise, flat[0], each, *flat[1:]), voxels, 1 << 16)
+        return real
     real.mul_(sigma).add_(image)
     return real.square_().add_(rest.mul_(sigma**2)).sqrt_()

@@ -55,14 +55,38 @@ def weight_lines(image: torch.Tensor, weights: Sequence[np.ndarray], axes: Seque
         weights: of the lines, in the order of `line_positions`, one array per sample.
         axes: phase-encoding axis of each sample, 0 the first spatial one.
     """
-    out = torch.empty_like(image)
-    for x, w, axis, target in zip(image.split(1), weights, axes, out.split(1), strict=True):
-        real, imaginary = line_matrix(w - 1)  # of the change, so that weights of 1 change nothing
-        y = x + along_axis(x, real, axis)
-        if imaginary is not None:
-            y = torch.hypot(y, along_axis(x, imaginary, axis))
-        target.copy_(y.abs_())
-    return out
+    out = []
+    for x, w, axis in zip(image.split(1), weights, axes, strict=True):
+        change, imaginary = weighted_parts(x, w - 1, axis)  # of the change, so that weights of 1 change nothing
+        y = change.add_(x)
+        out.append(y.abs_() if imaginary is None else torch.hypot(y, imaginary))
+    return out[0] if len(out) == 1 else torch.cat(out)
+
+
+def weighted_parts(image: torch.Tensor, weights: np.ndarray, axis: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Real and imaginary part of images (B, C, *spatial) whose k-space lines along an axis are weighted.
+
+    On the CPU by a real Fourier transform: weights that are even about the centre give the real part, odd ones the
+    imaginary part, None if there are none. On other devices one product with `line_matrix`.
+
+    Example:
+        >>> real, imaginary = weighted_parts(torch.tensor([[[[1.0], [3.0]]]]), np.array([0.0, 1.0]), 0)
+        >>> real.flatten().tolist(), imaginary
+        ([2.0, 2.0], None)
+    """
+    if image.device.type != "cpu":
+        whole, rest = line_matrix(weights)
+        return along_axis(image, whole, axis), None if rest is None else along_axis(image, rest, axis)
+    n, dim = len(weights), axis + 2
+    w = np.fft.ifftshift(weights)
+    mirrored = np.roll(w[::-1], 1)
+    spectrum = torch.fft.rfft(image, dim=dim)
+    even, odd = (
+        torch.from_numpy(part[: n // 2 + 1] / 2).to(image).reshape(-1, *[1] * (image.ndim - dim - 1))
+        for part in (w + mirrored, w - mirrored)
+    )
+    rest = None if np.abs(w - mirrored).max() < 1e-9 else torch.fft.irfft(spectrum * (-1j * odd), n, dim)
+    return torch.fft.irfft(spectrum.mul_(even), n, dim), rest
 
 
 def central_lines(lines: int, kept: float) -> np.ndarray:

@@ -9,9 +9,8 @@ import torch
 
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.lattice import rotation_matrix
-from monai_medaug.functional.geometry.resolution import along_axis
 from monai_medaug.functional.geometry.warp import PullBack, warp
-from monai_medaug.functional.mri.kspace import line_matrix, line_positions
+from monai_medaug.functional.mri.kspace import line_positions, weighted_parts
 
 SEGMENTS = 8
 """Number of poses that approximate a continuous movement."""
@@ -103,10 +102,9 @@ def motion(
     real, imaginary = first.clone(), None
     for k in used[1:]:
         change = _moved(image, placed[k] @ back, grid)[None] - first
-        a, b = line_matrix((pose_of_line == k).astype(float))
-        real += along_axis(change, a, axis)
-        if b is not None:
-            part = along_axis(change, b, axis)
+        whole, part = weighted_parts(change, (pose_of_line == k).astype(float), axis)
+        real += whole
+        if part is not None:
             imaginary = part if imaginary is None else imaginary.add_(part)
     magnitude = real.abs_() if imaginary is None else torch.hypot(real, imaginary)
     return magnitude[0]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+
+from monai_medaug.functional.acceleration import loops
+from monai_medaug.functional.order import order_statistics
 
 FOREGROUND = 0.1
 """Where foreground begins, as a share of the 99th percentile above the zero point."""
@@ -27,8 +31,7 @@ def zero_point(image: torch.Tensor) -> torch.Tensor:
         >>> zero_point(image).item()
         -49.0
     """
-    few = _subgrid(image)
-    return few.kthvalue(1 + round(_LOW * (few.shape[-1] - 1))).values.reshape(_per_channel(image)).clamp_max(0)
+    return _quantile(image, _LOW).clamp_max(0)
 
 
 def foreground(image: torch.Tensor, zero: torch.Tensor | None = None) -> torch.Tensor:
@@ -48,15 +51,20 @@ def foreground_level(image: torch.Tensor, zero: torch.Tensor | None = None) -> t
     The percentile is taken over an even subgrid of 32 to 63 voxels along each axis, 180 to 359 in 2D; a shorter axis
     counts in full.
     """
-    few = _subgrid(image)
-    high = few.kthvalue(1 + round(0.99 * (few.shape[-1] - 1))).values.reshape(_per_channel(image))
+    high = _quantile(image, 0.99)
     return FOREGROUND * high if zero is None else zero + FOREGROUND * (high - zero)
 
 
 def foreground_mean(image: torch.Tensor, zero: torch.Tensor | None = None) -> torch.Tensor:
     """Mean signal above the zero point over the foreground, (B, C, 1, ...); 0 without foreground."""
-    mask = foreground(image, zero)
-    axes = tuple(range(2, image.ndim))
+    level = foreground_level(image, zero)
+    if (compiled := loops("mri._numba_signal", image, dtypes=[torch.float32])) is not None:
+        flat = image.reshape(-1, image[0, 0].numel()).numpy()
+        start = np.zeros(len(flat), np.float32) if zero is None else zero.flatten().numpy()
+        sums = np.empty((len(flat), 2))
+        compiled.sum_above(flat, level.flatten().numpy(), start, sums)
+        return torch.from_numpy(sums[:, 1] / np.maximum(sums[:, 0], 1)).to(image).reshape(level.shape)
+    mask, axes = image > level, tuple(range(2, image.ndim))
     count = mask.sum(axes, keepdim=True).to(image.dtype)
     signal = torch.where(mask, image, 0) if zero is None else torch.where(mask, image, zero).sub_(zero)
     return signal.sum(axes, keepdim=True) / count.clamp_min(1)
@@ -107,12 +115,11 @@ def masked_background(image: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor
         >>> masked_background(striped, least_values(striped)) is None
         True
     """
-    planes = image[:, :, :: max(1, image.shape[2] // 16)] if image.ndim == 5 else image
     found = None
     for value in (torch.zeros_like(lowest), *([lowest] if bool((lowest < 0).any()) else [])):
-        chosen = _has_many_coherent(planes == value)
+        chosen = _has_many_coherent(image, value)
         if bool(chosen.any()):
-            same = (image == value) & chosen
+            same = image == value if bool(chosen.all()) else (image == value) & chosen
             found = same if found is None else found | same
     return found
 
@@ -122,18 +129,37 @@ def exact_background(image: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor:
     return (image == 0) | ((image == lowest) & (lowest < 0))
 
 
-def _has_many_coherent(same: torch.Tensor) -> torch.Tensor:
-    """Whether a mask (B, C, *spatial) is at least 1 % of a channel and not scattered, (B, C, 1, ...)."""
-    axes = tuple(range(2, same.ndim))
-    many = same.sum(axes, keepdim=True) >= max(1, _MANY * same[0, 0].numel())
-    if not bool(many.any()):
-        return many
-    chosen = torch.zeros_like(many)
+def _has_many_coherent(image: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Whether the voxels of a value are at least 1 % of a channel and not scattered, (B, C, 1, ...)."""
+    step = max(1, image.shape[2] // 16) if image.ndim == 5 else 1
+    if (compiled := loops("mri._numba_signal", image, dtypes=[torch.float32])) is not None:
+        flat = image.reshape(-1, *([1] if image.ndim == 4 else []), *image.shape[2:]).numpy()
+        figures = np.empty((len(flat), 5), np.int64)
+        compiled.count_equal(flat, step, value.flatten().numpy(), figures)
+        counts = torch.from_numpy(figures.T.copy()).reshape(5, *value.shape)
+    else:
+        counts = _count_equal(image[:, :, ::step] if step > 1 else image, value)
+    total, *pairs = counts
+    voxels = image[0, 0].numel() // image.shape[2] * len(range(0, image.shape[2], step))
+    coherent = [both > _COHERENT * first for first, both in (pairs[:2], pairs[2:])]
+    return (coherent[0] | coherent[1]) & (total >= max(1, _MANY * voxels))
+
+
+def _count_equal(planes: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Voxels of a value; along the last axes but one and the last, those with a next neighbour, and equal pairs."""
+    same, axes = planes == value, tuple(range(2, planes.ndim))
+    counts = [same.sum(axes, keepdim=True)]
     for axis in axes[-2:]:  # padding may be one voxel thick along one of them
         first, second = (same.narrow(axis, i, same.shape[axis] - 1) for i in (0, 1))
-        pairs = (first & second).sum(axes, keepdim=True)
-        chosen |= pairs > _COHERENT * first.sum(axes, keepdim=True)
-    return chosen & many
+        counts += [first.sum(axes, keepdim=True), (first & second).sum(axes, keepdim=True)]
+    return torch.stack(counts)
+
+
+def _quantile(image: torch.Tensor, share: float) -> torch.Tensor:
+    """A quantile of the subgrid's voxels, (B, C, 1, ...)."""
+    few = _subgrid(image)
+    (value,) = order_statistics(few, [1 + round(share * (few.shape[-1] - 1))])
+    return value.reshape(_per_channel(image))
 
 
 def _subgrid(image: torch.Tensor) -> torch.Tensor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from monai_medaug.functional.geometry.resolution import along_axis
-from monai_medaug.functional.mri.kspace import central_lines, line_matrix
+from monai_medaug.functional.mri.kspace import central_lines, weighted_parts
 
 _LINES = 24  # columns along each other axis that are looked at
 _FEWEST = 32
@@ -41,12 +41,12 @@ def line_support(image: torch.Tensor, axis: int) -> float:
     columns = torch.movedim(image, axis + 1, -1)
     for other in range(1, columns.ndim - 1):
         columns = columns[(slice(None),) * other + (slice(None, None, max(1, columns.shape[other] // _LINES)),)]
-    columns = columns.detach().reshape(-1, lines).double()
-    columns = (columns - columns.mean(1, keepdim=True)) * torch.hann_window(lines, dtype=torch.float64).to(
-        columns.device
-    )
-    power = torch.fft.rfft(columns).abs().square().mean(0).cpu().numpy()
-    power = np.convolve(np.pad(power, 2, mode="edge"), np.full(5, 0.2), mode="valid")
+    array = columns.detach().reshape(-1, lines).cpu().numpy().astype(np.float64)
+    array -= array.mean(1, keepdims=True)
+    spectrum = np.fft.rfft(array * _hann(lines))
+    power = (np.square(spectrum.real) + np.square(spectrum.imag)).mean(0)
+    power = np.concatenate([power[:1], power[:1], power, power[-1:], power[-1:]])
+    power = np.convolve(power, np.full(5, 0.2), mode="valid")
     beyond = np.maximum.accumulate(power[::-1])[::-1]  # the greatest power from each frequency on
     width = max(2, round(_CLIFF_WIDTH * lines / 2))
     falls = np.flatnonzero(beyond[2 * width :] < _CLIFF * power[: -2 * width])
@@ -69,9 +69,13 @@ def band_limited(noise: torch.Tensor, supports: Sequence[float]) -> torch.Tensor
     for axis, support in enumerate(supports):
         if support < 1:
             weights = central_lines(noise.shape[axis + 1], support)
-            real, _ = line_matrix(weights / np.sqrt(weights.mean()))
-            noise = along_axis(noise[None], real, axis)[0]
+            noise = weighted_parts(noise[None], weights / np.sqrt(weights.mean()), axis)[0][0]
     return noise
+
+
+@functools.lru_cache(maxsize=64)
+def _hann(lines: int) -> np.ndarray:
+    return 0.5 - 0.5 * np.cos(2 * np.pi / lines * np.arange(lines))
 
 
 def _lowest(lines: int) -> int:

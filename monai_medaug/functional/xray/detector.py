@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from types import ModuleType
 
+import numpy as np
 import torch
+
+from monai_medaug.functional.acceleration import loops, over_rows
 
 _TABLE = 64  # frequencies along an axis; the blur is far narrower than this many pixels
 _ALIASES = range(-2, 3)
@@ -60,11 +64,28 @@ def detector_noise(white: torch.Tensor, spacings: Sequence[tuple[float, float]],
 
     Of unit variance as before; opposite borders count as neighbours.
     """
+    if (compiled := loops("xray._numba_photons", white, dtypes=[torch.float32])) is not None:
+        return _compiled_noise(compiled, white, spacings, mtf50)
     out = torch.zeros_like(white)
     for total, sample, spacing in zip(out, white, spacings, strict=True):
         columns, rows, _ = detector_blur(spacing, mtf50)
         for column, row in zip(columns.tolist(), rows.tolist(), strict=True):
             total += _rolled(_rolled(sample, column, 1), row, 2)
+    return out
+
+
+def _compiled_noise(
+    compiled: ModuleType, white: torch.Tensor, spacings: Sequence[tuple[float, float]], mtf50: float
+) -> torch.Tensor:
+    white = white.contiguous()
+    out = torch.empty_like(white)
+    height, step = white.shape[2], white[0, 0, 0, 0].numel()
+    for target, sample, spacing in zip(out, white, spacings, strict=True):
+        columns, rows, _ = detector_blur(spacing, mtf50)
+        taps = [side.numpy().astype(np.float32) for side in (columns, rows)]
+        for plane, blurred in zip(sample.reshape(-1, height, sample[0, 0].numel()), target, strict=True):
+            fixed = (plane.numpy(), *taps, step, blurred.reshape(height, -1).numpy())
+            over_rows(functools.partial(compiled.correlate, *fixed), height, 256)
     return out
 
 

@@ -12,6 +12,9 @@ from typing import Any
 
 import torch
 
+from monai_medaug.functional.acceleration import loops
+from monai_medaug.functional.order import order_statistics
+
 _RANGE_PIXELS, _TAIL = 1 << 15, 1e-3
 
 
@@ -45,7 +48,7 @@ class DisplayScale:
         """Attenuation in [0, depth]; 0 everywhere in a constant image."""
         extent = self.high - self.low
         share = ((image - self.low) / torch.where(extent > 0, extent, torch.ones_like(extent))).clamp(0, 1)
-        p = torch.where(self.inverted > 0, 1 - share, share) * self.depth
+        p = torch.addcmul(self.inverted, share, 1 - 2 * self.inverted) * self.depth
         if not bool((self.linear > 0).any()):
             return p
         photons = torch.maximum(share, torch.exp(-self.depth)).log().neg() * (extent > 0)
@@ -72,6 +75,12 @@ def flat_black(attenuation: torch.Tensor) -> torch.Tensor:
         >>> flat_black(p)[0, 0, 2].tolist()
         [True, True, True, True, False, False]
     """
+    if (compiled := loops("xray._numba_photons", attenuation, dtypes=[torch.float32])) is not None:
+        out = torch.empty(attenuation.shape, dtype=torch.uint8)
+        rows, width = attenuation.shape[2], attenuation[0, 0, 0].numel()
+        planes = (x.reshape(-1, rows, width).numpy() for x in (attenuation, out))
+        compiled.flat_black(next(planes), attenuation[0, 0, 0, 0].numel(), next(planes))
+        return out.view(torch.bool)
     dark = attenuation <= 0
     inner = dark.clone()
     for axis in (2, 3):
@@ -102,10 +111,10 @@ def robust_range(image: torch.Tensor) -> torch.Tensor:
         [[10.0, 9999.0]]
     """
     values = image.flatten(1)
-    low, high = torch.aminmax(values, dim=1)
+    low, high = values.amin(1), values.amax(1)  # aminmax along an axis is twenty times as slow
     values = values[:, :: max(1, values.shape[1] // _RANGE_PIXELS)]
-    places = (1 + round(share * (values.shape[1] - 1)) for share in (_TAIL, 1 - _TAIL))
-    least, greatest = (values.kthvalue(k, dim=1).values for k in places)
+    places = [1 + round(share * (values.shape[1] - 1)) for share in (_TAIL, 1 - _TAIL)]
+    least, greatest = order_statistics(values, places)
     slack = 0.1 * (greatest - least)
     return torch.stack(
         [torch.where(low < least - slack, least, low), torch.where(high > greatest + slack, greatest, high)], 1

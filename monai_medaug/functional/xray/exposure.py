@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+from types import ModuleType
+
+import numpy as np
 import torch
+
+from monai_medaug.functional.acceleration import loops, over_rows
 
 
 def exposure_change(
@@ -35,8 +42,22 @@ def exposure_change(
     """
     if white is None:
         return -torch.log(factor / level).expand_as(attenuation)
+    if (compiled := loops("xray._numba_photons", attenuation, white, dtypes=[torch.float32])) is not None:
+        return _change_of_pixels(compiled, attenuation, white, (factor, quantum_noise, read_noise, level))
     thickness = torch.exp(attenuation)
     deviation = quantum_noise * torch.sqrt(thickness * (factor + (read_noise * quantum_noise) ** 2 * thickness))
     skewness = (white * white - 1) * (quantum_noise**2 / 6) * thickness
     share = torch.maximum(factor + deviation * white + skewness, quantum_noise**2 / 2 * thickness)
     return -torch.log(share / level)
+
+
+def _change_of_pixels(
+    compiled: ModuleType, attenuation: torch.Tensor, white: torch.Tensor, numbers: Sequence[torch.Tensor]
+) -> torch.Tensor:
+    """By compiled loops, for float32 and one of each number a sample."""
+    out = torch.empty_like(attenuation, memory_format=torch.contiguous_format)
+    each = [n.flatten().expand(len(attenuation)).numpy().astype(np.float32) for n in numbers]
+    for p, z, target, *own in zip(attenuation, white, out, *each, strict=True):
+        fixed = (p.reshape(-1).numpy(), z.reshape(-1).numpy(), *own, target.reshape(-1).numpy())
+        over_rows(functools.partial(compiled.change_exposure, *fixed), p.numel(), 1 << 16)
+    return out

@@ -244,8 +244,10 @@ class RandMRIGibbs(MagnitudeOperation):
 
     @classmethod
     def example(cls, spatial_dims: int = 3) -> torch.Tensor:
-        """The common example with more lines, so that few draws round to the same ones."""
-        return super().example(spatial_dims).repeat_interleave(2, 1).repeat_interleave(2, 2)
+        """The common example with more lines, so that few draws round to the same ones, and power in the last."""
+        image = super().example(spatial_dims).repeat_interleave(2, 1).repeat_interleave(2, 2)
+        chequered = sum(torch.meshgrid(*[torch.arange(n) for n in image.shape[1:]], indexing="ij")) % 2
+        return image + 4 * chequered
 
 
 RandMRIGibbsd = dictionary_twin(RandMRIGibbs)

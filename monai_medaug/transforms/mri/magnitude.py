@@ -83,7 +83,7 @@ class MagnitudeOperation(MRImage, RandomOperation):
         out = cls.changed(magnitude, call)
         if rest is not None:
             out += rest
-        return out if background is None else torch.where(background, image, out)
+        return out if background is None else torch.where(background, image, out, out=out)
 
 
 def recorded_choice(keep_zeros: bool | None) -> bool | str:

@@ -97,7 +97,7 @@ class RandXRayCollimation(Radiograph, RandomOperation):
         change, field = collimation_change(p, *blades, scale.depth)
         if not call.settings.get("shutter", False) or call.settings["linear"]:
             return scale.changed(image, change)
-        out = scale.changed(image, change.masked_fill(flat_black(p), 0))  # no rim on an archive's own shutter
+        out = scale.changed(image, torch.where(flat_black(p), 0.0, change))  # no rim on an archive's own shutter
         black = torch.where(scale.inverted > 0, scale.high, scale.low)
         return torch.where((field < 0.5) & (call.column("leakage") < 1), black, out)
 

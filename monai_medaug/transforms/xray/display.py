@@ -123,7 +123,7 @@ def photon_noise(image: torch.Tensor, call: Call) -> tuple[torch.Tensor | None, 
 
 def black_kept(attenuation: torch.Tensor, change: torch.Tensor, call: Call) -> torch.Tensor:
     """The change of the attenuation, none where the image is flatly black, see `flat_black`."""
-    return change if of_earlier_version(call) else change.masked_fill(flat_black(attenuation), 0)
+    return change if of_earlier_version(call) else torch.where(flat_black(attenuation), 0.0, change)
 
 
 def detector_spacing(call: Call) -> torch.Tensor:
