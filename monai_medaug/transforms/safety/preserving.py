@@ -63,7 +63,7 @@ class PreservingCompose(SeededContainer, MapTransform):
             0.6, 0.35, 0.2, 0.1 and 0 until they pass, those of geometry or of the others as the violation says, and
             rejects otherwise; ``"reject"`` returns the input; ``"warn"`` keeps the result and warns.
         min_contrast_kept: least share of the lesion's contrast, detectability and steepness that remains; its parts'
-            contrast may grow by as much.
+            contrast may grow by as much. Ratios to the noise may fall further where they stay above 3, d' above 5.
 
     Raises:
         ValueError: an argument is out of its range.

@@ -20,7 +20,7 @@ _POINTS = 1500
 _RING = 4  # voxels
 _FEWEST_PLACES = 3
 _EDGES_KEPT = 0.6  # least share of the edges at the lesion's border
-_CERTAIN = 5.0  # nobody overlooks a lesion of this detectability (Rose 1948)
+_CERTAIN = {"border contrast": 3.0, "contrast to noise": 3.0, "detectability": 5.0}  # nobody overlooks that (Rose 1948)
 _MARGIN = 3  # voxels at the ends of lines across the border that may lie outside
 
 
@@ -127,7 +127,7 @@ def _wrong(contrast: LesionContrast, limits: Limits) -> list[str]:
     wrong = [
         f"the lesion's {what} fell from {was:.2f} to {is_now:.2f}"
         for what, (was, is_now) in contrast.compared.items()
-        if is_now / was < least and not (what == "detectability" and is_now * np.sign(was) >= _CERTAIN)
+        if is_now / was < least and is_now * np.sign(was) < _CERTAIN[what]
     ]
     off = {part: kept for part, kept in contrast.parts.items() if least and not least <= kept <= 1 / least}
     if off:
