@@ -237,7 +237,7 @@ def edges_kept(
         len(starts),
         int(strong.sum()),
         float(fits.mean()),
-        disturbed_places(place, before, after, curve, _FLOOR * size, trend=True),
+        disturbed_places(place, before, after, curve, _FLOOR * size),
         float((first * last).sum() / (first**2).sum()),
         size,
     )
@@ -263,7 +263,6 @@ def disturbed_places(
     after: np.ndarray,
     curve: TransferCurve,
     floor: float = 0.0,
-    trend: bool = False,
 ) -> tuple[float, float]:
     """The shares of places where the change has a structure stronger than the image's own texture, and than thrice it.
 
@@ -277,7 +276,6 @@ def disturbed_places(
         after: the same in the result.
         curve: from the image's values before to those after.
         floor: least texture.
-        trend: whether a change in proportion to the position along the line counts too.
     """
     starts = np.flatnonzero(np.diff(place, prepend=-1))
     lines = np.diff(starts, append=len(place))[:, None]
@@ -290,9 +288,8 @@ def disturbed_places(
 
     mean, variance = moments(found - expected)
     mean -= mean.mean(1, keepdims=True)
-    if not trend:
-        along = np.arange(-_HALF, _HALF + 1) / np.sqrt((np.arange(-_HALF, _HALF + 1) ** 2).sum())
-        mean -= (mean @ along)[:, None] * along
+    along = np.arange(-_HALF, _HALF + 1) / np.sqrt((np.arange(-_HALF, _HALF + 1) ** 2).sum())
+    mean -= (mean @ along)[:, None] * along  # a bias field's slope
     structure = (mean**2 - variance / np.maximum(lines - 1, 1)).mean(1)
     texture = max(float(np.median(moments(expected)[1].mean(1))), floor**2, 1e-12 * float(expected.var()))
     return float((structure > texture).mean()), float((structure > 9 * texture).mean())

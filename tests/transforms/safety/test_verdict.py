@@ -119,3 +119,30 @@ def test_several_images_on_other_grids_are_looked_at():
     checks = augmentation_report(out)["checks"]
     assert checks["label: edges kept in fine"] > 0.95
     assert checks["label: edges kept in image"] > 0.95
+
+
+@pytest.mark.filterwarnings("ignore:PreservingCompose")
+def test_labels_that_move_without_the_image_are_seen_whatever_the_keys():
+    """The image is in the sample, but no step takes it."""
+    for step in (
+        RandFlipd(("label", "lesion"), prob=1.0, spatial_axis=0),
+        RandAffineElasticd(("label", "lesion"), 1.0, mode="nearest"),
+    ):
+        report = judged(step)
+        assert report["anatomy_preserved"] == "no"
+        assert "moved otherwise than image" in " ".join(report["violations"])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int16])
+def test_images_of_any_type_are_looked_at(dtype):
+    data = body()
+    data["image"] = MetaTensor(((data["image"] + 1000) / 8).to(dtype))
+    out = PreservingCompose([Change(["image"], lambda x: x)], "label", "lesion")(data)
+    assert augmentation_report(out)["anatomy_preserved"] == "yes"
+
+
+def test_a_lesion_that_fills_the_image_is_not_checked():
+    data = body()
+    data["lesion"] = torch.ones_like(data["lesion"])
+    report = augmentation_report(PreservingCompose([RandCTDosed("image", prob=1.0)], "label", "lesion")(data))
+    assert report["pathology_preserved"] == "not checked"
