@@ -146,3 +146,24 @@ def test_a_lesion_that_fills_the_image_is_not_checked():
     data["lesion"] = torch.ones_like(data["lesion"])
     report = augmentation_report(PreservingCompose([RandCTDosed("image", prob=1.0)], "label", "lesion")(data))
     assert report["pathology_preserved"] == "not checked"
+
+
+@pytest.mark.filterwarnings("ignore:PreservingCompose")
+def test_every_channel_of_a_label_is_looked_at():
+    """Classes within one another, as of brain tumours: what the second holds is painted out of the image."""
+    data = body()
+    inner = data["label"] == 2
+    data["label"] = MetaTensor(torch.cat([(data["label"] > 0), inner]).to(torch.uint8))
+    data["image"] = data["image"] - 60 * data["lesion"] + 60 * inner
+    painted = Change(["image"], lambda x: torch.where(inner, x - 60, x))
+    report = augmentation_report(PreservingCompose([painted], "label", on_violation="warn")(data))
+    assert report["anatomy_preserved"] == "no"
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+@pytest.mark.parametrize("offset", [0, 1e3])
+def test_the_scale_of_an_image_does_not_count(scale, offset):
+    data = body()
+    data["image"] = (data["image"].double() + offset) * scale
+    report = augmentation_report(PreservingCompose([Change(["image"], lambda x: x)], "label", "lesion")(data))
+    assert report["anatomy_preserved"] == report["pathology_preserved"] == "yes"
