@@ -151,7 +151,7 @@ def test_a_lesion_that_fills_the_image_is_not_checked():
 @pytest.mark.filterwarnings("ignore:PreservingCompose")
 def test_every_channel_of_a_label_is_looked_at():
     """Classes within one another, as of brain tumours: what the second holds is painted out of the image."""
-    data = body()
+    data = body((64, 60, 56))
     inner = data["label"] == 2
     data["label"] = MetaTensor(torch.cat([(data["label"] > 0), inner]).to(torch.uint8))
     data["image"] = data["image"] - 60 * data["lesion"] + 60 * inner
