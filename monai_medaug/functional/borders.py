@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from monai_medaug.functional.transfer import TransferCurve
 from monai_medaug.functional.voxels import values_at
 
 _BLOCK = 8  # voxels of a place along each axis
-_BLOCKS, _PLACES, _INNER, _LINES, _FEWEST = 128, 96, 48, 12, 4
+_BLOCKS, _PLACES, _INNER, _LINES, _FEWEST, _OF_LABEL = 160, 96, 48, 12, 4, 4
 _HALF, _SHIFTS = 4, 4  # voxels of the compared profile on each side, and the greatest shift looked for
 REACH = _HALF + _SHIFTS
 _VISIBLE = 3.0  # an edge's mean profile stands out of its standard error by this factor
@@ -30,11 +30,13 @@ class BorderLines:
 
     Attributes:
         place: of each line, (N,), ascending: a piece of one label's border of about 8 voxels.
+        label: of each place.
         index: positions along the lines, one voxel apart, (N, 2 REACH + 1, 3) in voxels (z, y, x); the border's inner
             voxel is in the middle.
     """
 
     place: np.ndarray
+    label: np.ndarray
     index: np.ndarray
 
 
@@ -70,8 +72,8 @@ def label_blocks(labels: np.ndarray) -> LabelBlocks:
 def border_lines(labels: np.ndarray, grid: VoxelGrid, blocks: LabelBlocks | None = None) -> BorderLines | None:
     """Choose lines across the borders of a label map (*spatial), spread over the image; None without a border.
 
-    Up to 96 places with 12 lines each. A line runs along the border's normal in the world, from the voxels of the same
-    label among the 52 nearest of every direction.
+    Up to 96 places with 12 lines each, up to 192 of many labels, and about as many of each label. A line runs along the
+    border's normal in the world, from the voxels of the same label among the 52 nearest of every direction.
 
     Args:
         labels: label map.
@@ -100,13 +102,22 @@ def border_lines(labels: np.ndarray, grid: VoxelGrid, blocks: LabelBlocks | None
     starts = np.flatnonzero(new)
     sizes = np.diff(starts, append=len(order))
     large = np.flatnonzero(sizes >= min(_FEWEST, sizes.max()))
-    large = large[spread(len(large), _PLACES)]
+    large = _of_each_label(large, own[order[starts[large]]])
     members = [order[start + spread(size, _LINES)] for start, size in zip(starts[large], sizes[large], strict=True)]
     place = np.repeat(np.arange(len(members)), [len(m) for m in members])
     chosen = np.concatenate(members)
     normals = _outward(volume, points[chosen], own[chosen], grid)
     steps = np.arange(-REACH, REACH + 1)[:, None]
-    return BorderLines(place, points[chosen][:, None] + steps * normals[:, None])
+    return BorderLines(place, own[order[starts[large]]], points[chosen][:, None] + steps * normals[:, None])
+
+
+def _of_each_label(groups: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Some of the groups of border voxels, in their order, about as many of each label, and at least four."""
+    names = np.unique(label)
+    wanted = max(_OF_LABEL, -(-_PLACES // len(names)))
+    each = [groups[label == name] for name in names]
+    some = np.sort(np.concatenate([own[spread(len(own), wanted)] for own in each]))
+    return some[spread(len(some), max(_PLACES, 2 * _PLACES if wanted == _OF_LABEL else 0))]
 
 
 def inner_lines(labels: np.ndarray, blocks: LabelBlocks | None = None) -> BorderLines | None:
@@ -124,7 +135,8 @@ def inner_lines(labels: np.ndarray, blocks: LabelBlocks | None = None) -> Border
     steps = np.eye(3)[np.array(long)[place % len(long)]]
     starts = np.random.RandomState(0).uniform(0, 1, (len(place), 3)) * (np.array(size) - 1)
     points = np.repeat(inner, _LINES, axis=0) + np.where(steps > 0, np.array(size) / 2, starts)
-    return BorderLines(place, points[:, None] + np.arange(-REACH, REACH + 1)[:, None] * steps[:, None])
+    own = labels.reshape(shape)[tuple(inner.T)]
+    return BorderLines(place, own, points[:, None] + np.arange(-REACH, REACH + 1)[:, None] * steps[:, None])
 
 
 def _patches(volume: np.ndarray, blocks: np.ndarray) -> np.ndarray:
@@ -181,6 +193,8 @@ class EdgesKept:
         disturbed: shares of all places where structure appeared or vanished, see `disturbed_places`.
         steepness: slope of the edges' gradients on those before, over the border's 5 voxels; includes the image's gain.
         size: mean standard deviation of the visible edges' profiles, as expected after.
+        seen: the visible places, by number.
+        fits: whether the edge of each of these is still there.
     """
 
     places: int
@@ -189,6 +203,8 @@ class EdgesKept:
     disturbed: tuple[float, float] = (0.0, 0.0)
     steepness: float = 0.0
     size: float = 0.0
+    seen: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    fits: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     @property
     def least_texture(self) -> float:
@@ -245,6 +261,8 @@ def edges_kept(
         disturbed_places(place, before, after, curve, _FLOOR * size),
         float((first * last).sum() / (first**2).sum()),
         size,
+        place[starts][strong],
+        fits,
     )
 
 

@@ -33,6 +33,7 @@ _UNLIKE = 0.01  # greatest share of the labels that are padded unlike the image
 _BORDERS_IN_PLACE = 0.8  # the same of lines across their borders
 _FOLLOWS = 0.9  # least share of edges in place that shows an image where the labels are not
 _DISTURBED, _TORN = 0.15, 0.02  # greatest shares of places where structure appeared or vanished
+_OF_LABEL = 3  # visible places of one label that can't all be lost by chance
 _FEWEST_PLACES = 4  # visible places, below which the image says nothing
 
 
@@ -210,7 +211,7 @@ def _judge_images(
                     disturbed["inside"] = inside
             for where, shares in disturbed.items():
                 finding.checks[f"{key}: disturbed {where} in {name}"] = list(shares)
-            wrong = _misfits(edges, disturbed, limits)
+            wrong = _misfits(edges, lines, disturbed, limits)
             for sentence in wrong:
                 finding.violated(f"{key}: {sentence.format(name)}", *([INTENSITY] if ours else []))
             if wrong:
@@ -227,7 +228,9 @@ def _judge_images(
         finding.unchecked = "the images show no edges at the labels' borders"
 
 
-def _misfits(edges: EdgesKept, disturbed: Mapping[str, tuple[float, float]], limits: Limits) -> list[str]:
+def _misfits(
+    edges: EdgesKept, lines: BorderLines, disturbed: Mapping[str, tuple[float, float]], limits: Limits
+) -> list[str]:
     """Why an image, "{}" in the sentences, doesn't fit the labels any longer."""
     wrong = []
     if edges.kept < limits.min_edges_kept:
@@ -235,6 +238,10 @@ def _misfits(edges: EdgesKept, disturbed: Mapping[str, tuple[float, float]], lim
             f"only {edges.kept:.0%} of the {edges.visible} edges of {{}} at its borders are where they were, "
             f"{limits.min_edges_kept:.0%} required"
         )
+    own = lines.label[edges.seen]
+    lost = [v for v in np.unique(own) if (own == v).sum() >= _OF_LABEL and not edges.fits[own == v].any()]
+    if lost and not wrong:
+        wrong.append(f"{{}} shows no edge any longer at the borders of {len(lost)} labels")
     for where, (some, much) in disturbed.items():
         if some > _DISTURBED or much > _TORN:
             wrong.append(
@@ -251,7 +258,7 @@ def _lines(labels: _Labels, before: bool) -> tuple[BorderLines | None, LabelBloc
     lines = border_lines(labelled, passage.grids[0 if before else 1], blocks)
     if lines is not None and before:
         moved = passage.ahead(lines.index.reshape(-1, 3)).reshape(lines.index.shape)
-        lines = BorderLines(lines.place, moved)
+        lines = BorderLines(lines.place, lines.label, moved)
     return lines, blocks
 
 
