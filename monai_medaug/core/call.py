@@ -75,9 +75,9 @@ def run_operation(
     if entries and entries[0].batched:
         require_one_batch(entries)
     for entry in entries:
-        for s, draw in enumerate(draws):
-            if draw is not ABSENT:
-                cls.check_units(entry.tensor[s] if entry.batched else entry.tensor, entry.name, settings)
+        taking_part = [s for s, draw in enumerate(draws) if draw is not ABSENT]
+        if taking_part:
+            cls.check_batch_units(entry.samples(taking_part), entry.name, settings)
     samples = [s for s, p in enumerate(draws) if p is not None and p is not ABSENT]
     if not samples or not entries:
         return Outcome([_finished(cls, name, e, e.tensor, draws, {}, uid) for e in entries], None)

@@ -80,11 +80,14 @@ class Entry:
     def out_dtype(self) -> torch.dtype:
         return self.tensor.dtype if self.mode == "nearest" else image_dtype(self.tensor.dtype)
 
-    def batch(self, samples: Sequence[int]) -> torch.Tensor:
-        """The chosen samples (B, C, ...) in the computing type; masks keep theirs."""
+    def samples(self, chosen: Sequence[int]) -> torch.Tensor:
+        """The chosen samples (B, C, ...) in their own type."""
         x = self.tensor if self.batched else self.tensor[None]
-        if len(samples) < len(x):
-            x = samples_at(x, list(samples))
+        return samples_at(x, chosen) if len(chosen) < len(x) else x
+
+    def batch(self, chosen: Sequence[int]) -> torch.Tensor:
+        """The chosen samples (B, C, ...) in the computing type; masks keep theirs."""
+        x = self.samples(chosen)
         return x if self.mode == "nearest" else x.to(computing_dtype(x.dtype)).contiguous()
 
     def grid(self, sample: int) -> VoxelGrid:
@@ -211,15 +214,16 @@ def say_if_labels(operation: str, entry: Entry) -> None:
     values = entry.tensor.detach().reshape(-1)
     if len(values) < _ENOUGH:
         return
-    for count in (_ENOUGH // 16, 4 * _ENOUGH):
-        some = values[:: max(1, len(values) // count)].to(torch.float64)
+    looked = values[:: max(1, len(values) // (4 * _ENOUGH))].cpu()  # a GPU is awaited once
+    for step in (64, 1):
+        some = looked[::step].to(torch.float64)
         if not bool((some == some.round()).all()):
             return
         labels = len(some.unique())
         if labels > _MOST_LABELS:
             return
     rows = entry.tensor.detach().reshape(-1, entry.shape[-1])
-    rows = rows[:: max(1, len(rows) // 256)]
+    rows = rows[:: max(1, len(rows) // 256)].cpu()
     if labels > 1 and float((rows[:, 1:] == rows[:, :-1]).double().mean()) > _EQUAL_NEIGHBOURS:
         say_once(
             f"{entry.name} looks like a label map, with {labels} different whole numbers, and {operation} changes "
