@@ -123,28 +123,28 @@ def _strided(image: torch.Tensor, steps: Sequence[int]) -> torch.Tensor:
     return image[(slice(None), slice(None), *(slice(None, None, s) for s in steps))]
 
 
-def background_beyond_details(image: torch.Tensor, level: torch.Tensor) -> torch.Tensor | None:
-    """σ of a magnitude image's background if it is over twice a ``level`` from the finest details, else None.
+def background_beyond_details(images: torch.Tensor, levels: torch.Tensor) -> list[torch.Tensor | None]:
+    """σ of each magnitude image's background if it is over twice a ``level`` from the finest details, else None.
 
     So it is in zero-filled or smoothed images, whose finest details hold hardly any noise. It is only looked for if
     every second voxel shows more noise than all.
 
     Args:
-        image: (1, 1, *spatial).
-        level: its `mad_sigma`.
+        images: (N, 1, *spatial).
+        levels: their `mad_sigma`, (N,).
 
     Example:
         >>> white = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(0))
-        >>> background_beyond_details(torch.complex(*white)[None, None].abs(), torch.tensor(0.65)) is None
-        True
+        >>> background_beyond_details(torch.complex(*white)[None, None].abs(), torch.tensor([0.65]))
+        [None]
     """
-    if bool(image.amin() < 0):
-        return None
-    spaced = _strided(image, [2 if n >= 2 * _LEAST_SIDE else 1 for n in image.shape[2:]])
-    if not bool(mad_sigma(spaced) > _CORRELATED * level):
-        return None
-    found = spaced_background_sigma(image)
-    return None if found is None or not bool(found > 2 * level) else found
+    spaced = _strided(images, [2 if n >= 2 * _LEAST_SIDE else 1 for n in images.shape[2:]])
+    looked = (images.flatten(1).amin(1) >= 0) & (mad_sigma(spaced)[:, 0] > _CORRELATED * levels)
+    found: list[torch.Tensor | None] = [None] * len(images)
+    for n in looked.nonzero().flatten().tolist():
+        background = spaced_background_sigma(images[n : n + 1])
+        found[n] = background if background is not None and bool(background > 2 * levels[n]) else None
+    return found
 
 
 def _windows(image: torch.Tensor) -> tuple[list[int], int]:

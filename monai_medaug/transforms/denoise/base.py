@@ -170,6 +170,8 @@ class NoiseRemoval(Operation):
         def cleared(values: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
             """The filtered images; those of equal spacing and noise go together."""
             kinds = list(zip(spacing, correlations, strict=True))
+            if all(k == kinds[0] for k in kinds):
+                return cls.filtered(values, level, {**own, "correlation": kinds[0][1]}, kinds[0][0], guide)
             out = torch.empty_like(values)
             for n, (voxel, correlation) in enumerate(kinds):
                 some = [i for i, k in enumerate(kinds) if k == (voxel, correlation)]
@@ -266,8 +268,7 @@ def _noise_of(
         rician = is_rician(params["noise"])
         level = (rician_sigma(single - zero_point(single)) if rician else mad_sigma(single))[:, 0].to(flat)
         if params["noise"] == "gaussian":
-            for n, image in enumerate(single):
-                background = background_beyond_details(image[None], level[n])
+            for n, background in enumerate(background_beyond_details(single, level)):
                 if background is not None:
                     level[n] = background
                     say_once(
@@ -315,8 +316,9 @@ def _notes(
 ) -> list[Params]:
     """Figures for the record of each sample: noise level, its range over slices, correlation along each axis."""
     notes = []
+    every = sigma.tolist()
     for start in range(0, len(sigma), channels):
-        levels = sigma[start : start + channels].tolist()
+        levels = every[start : start + channels]
         note: Params = {"noise_level": levels[0] if channels == 1 else levels}
         first, own = correlations[start], slices[start]
         if own is not None:
