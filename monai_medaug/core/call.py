@@ -23,6 +23,7 @@ from monai_medaug.core.entry import (
     say_if_labels,
     share_affines,
 )
+from monai_medaug.core.surroundings import undisturbed
 from monai_medaug.core.tensors import (
     image_dtype,
     meta_is_tracked,
@@ -49,6 +50,7 @@ class Outcome(NamedTuple):
     plan: Any
 
 
+@undisturbed
 def run_operation(
     cls: type[OperationContract],
     name: str,
@@ -265,6 +267,7 @@ def _padding_of(extra: Params, mode: str, tensor: torch.Tensor, inverse: bool) -
     return padding if len(known) == len(found) and np.abs(found - known).mean() <= _UNLIKE * spread else 0.0
 
 
+@undisturbed
 def apply_record(
     record: dict[str, Any],
     tensor: torch.Tensor,

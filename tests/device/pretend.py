@@ -30,8 +30,8 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils._device import _device_constructors
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.utils._device import DeviceContext, _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -194,7 +194,10 @@ class PretendCuda(TorchFunctionMode):
 
     def _default_for(self, func: Any, args: Any, kwargs: Any) -> torch.device | None:
         """`as_tensor` of a tensor keeps its device, as do the ``_like`` and ``new_`` functions, which aren't listed."""
-        return None if func in (torch.as_tensor, torch.asarray) and isinstance(args[0], torch.Tensor) else CUDA
+        if func in (torch.as_tensor, torch.asarray) and isinstance(args[0], torch.Tensor):
+            return None
+        blocks = [mode.device for mode in _get_current_function_mode_stack() if isinstance(mode, DeviceContext)]
+        return blocks[-1] if blocks else CUDA
 
     def _check_generator(self, kwargs: dict, here: bool) -> None:
         generator, device = kwargs.get("generator"), kwargs.get("device")
@@ -368,7 +371,7 @@ def _refuse_not_hermitian(spectrum: torch.Tensor, axes: list[int], size: int) ->
 
 def _as_tf32(packet: Any, args: Any) -> Any:
     """The operands as tensor cores take them where that is allowed."""
-    products = packet in PRODUCTS and torch.get_float32_matmul_precision() != "highest"
+    products = packet in PRODUCTS and torch.backends.cuda.matmul.fp32_precision == "tf32"
     convolutions = packet in CONVOLUTIONS and torch.backends.cudnn.allow_tf32
     return tree_map_only(torch.Tensor, _ten_bits, args) if products or convolutions else args
 

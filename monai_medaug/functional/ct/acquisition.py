@@ -7,8 +7,11 @@ rows, columns), per-slice parameters broadcast as (N, 1, 1, 1).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.projection import WATER_PER_MM, ParallelBeam, hu_to_attenuation
 from monai_medaug.functional.ct.spectrum import (
     BONE,
@@ -91,7 +94,7 @@ def metal_artefact(
     hu: torch.Tensor,
     metal: torch.Tensor,
     white: torch.Tensor,
-    attenuation: tuple[float, ...],
+    attenuation: Sequence[float | torch.Tensor],
     photons: torch.Tensor,
     scatter: torch.Tensor,
     beam: ParallelBeam,
@@ -110,7 +113,7 @@ def metal_artefact(
         hu: slices.
         metal: share of each pixel that is metal, of the same shape.
         white: standard normal (N, 1, views, detectors).
-        attenuation: of the metal per mm at each energy, see `METALS`.
+        attenuation: of the metal per mm at each energy, see `METALS`; of all slices or (N, 1, 1, 1).
         photons: N0 per ray.
         scatter: scattered photons as a share of N0.
         beam: geometry.
@@ -171,7 +174,7 @@ def motion_artefact(
         window: apodisation of the reconstruction.
     """
     sinogram = line_integrals(hu, beam)
-    angles = torch.from_numpy(beam.angles).to(shift)
+    angles = sent(beam.angles, shift.device, shift.dtype)
     row = torch.arange(beam.views, device=hu.device, dtype=torch.float64) - turn.double() * (beam.views / 180)
     below = torch.floor(row).long()
     seen = torch.lerp(_views(sinogram, below), _views(sinogram, below + 1), (row - below).to(hu)[..., None])
@@ -203,6 +206,6 @@ def apparent_shift(shift: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
     A view measures the component along its detector direction n; least squares over V views gives (2 / V) sum n (n ·
     d).
     """
-    angles = torch.from_numpy(beam.angles).to(shift)
+    angles = sent(beam.angles, shift.device, shift.dtype)
     normal = torch.stack([torch.cos(angles), torch.sin(angles)], dim=-1)
     return 2 * (normal * (shift * normal).sum(-1, keepdim=True)).mean(1)

@@ -7,6 +7,7 @@ import math
 
 import torch
 
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.hounsfield import AIR_HU, PADDING_HU
 
 TISSUE_HU = -200.0
@@ -151,8 +152,15 @@ def coloured_slices(white: torch.Tensor, power: torch.Tensor, columns: int) -> t
     amplitude[:, 0] *= math.sqrt(2)
     if columns % 2 == 0:
         amplitude[:, -1] *= math.sqrt(2)
-    spectrum = torch.view_as_complex(white).mul_(amplitude.to(white))
-    return torch.fft.irfft2(spectrum, s=(rows, columns))
+    spectrum = torch.view_as_complex(white).mul_(sent(amplitude, white.device, white.dtype))
+    if spectrum.device.type == "cpu":
+        return torch.fft.irfft2(spectrum, s=(rows, columns))
+    # the same in two steps, as cuFFT leaves undefined what it makes of a spectrum that isn't Hermitian
+    lines = torch.fft.ifft(spectrum, dim=-2)
+    parts = torch.view_as_real(lines)
+    for column in (0, -1)[: 2 - columns % 2]:
+        parts[..., column, 1].zero_()
+    return torch.fft.irfft(lines, n=columns, dim=-1)
 
 
 def correlated_slices(noise: torch.Tensor, correlation: float) -> torch.Tensor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from monai_medaug.functional.acceleration import elements_at_once, sent
 from monai_medaug.functional.ct.hu import BODY_HU
 from monai_medaug.functional.ct.slices import slice_axis
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -21,7 +23,11 @@ _SUBSLICES = 8
 
 
 class Anatomy:
-    """Bone and tissue of an image (C, *spatial) in HU, in cells of 4 mm.
+    """Bone and tissue of an image in HU, in cells of 4 mm.
+
+    Args:
+        cells: shares of bone and of tissue in each cell, see `bone_and_tissue`.
+        grid: of the image.
 
     Attributes:
         bone: whether a cell holds bone or is enclosed by it, such as marrow.
@@ -30,15 +36,9 @@ class Anatomy:
             without tissue.
     """
 
-    def __init__(self, image: torch.Tensor, grid: VoxelGrid) -> None:
-        volume = image[0].detach().reshape(grid.size)
-        thin = [max(1, int(_SAMPLE_MM / s)) for s in grid.embedded_spacing]
-        volume = volume[:: thin[0], :: thin[1], :: thin[2]]
-        steps = [t * s for t, s in zip(thin, grid.embedded_spacing, strict=True)]
-        cell = [min(max(1, round(_CELL_MM / s)), n) for s, n in zip(steps, volume.shape, strict=True)]
-        bone, tissue = (
-            functional.avg_pool3d((volume > hu).float()[None, None], cell).cpu() for hu in (_BONE_HU, BODY_HU)
-        )
+    def __init__(self, cells: torch.Tensor, grid: VoxelGrid) -> None:
+        thin, cell = _layout(grid)
+        bone, tissue = cells[:, None, None]
         inside = tissue >= _TISSUE_SHARE
         grown = _greatest_around((bone >= _BONE_SHARE).float())
         closed = (bone >= _BONE_SHARE) | ((-_greatest_around(-grown) > 0) & inside)
@@ -67,6 +67,27 @@ class Anatomy:
         cell = np.floor((index - self._first) / self._stride + 0.5).astype(int)
         within = ((cell >= 0) & (cell < cells.shape)).all(1)
         return np.where(within, cells[tuple(np.where(within[:, None], cell, 0).T)], beyond)
+
+
+def bone_and_tissue(images: Sequence[torch.Tensor], grids: Sequence[VoxelGrid]) -> list[torch.Tensor]:
+    """Shares of bone and of tissue in the cells of images (C, *spatial), (2, *cells) each; read from a GPU at once."""
+    shares = []
+    for image, grid in zip(images, grids, strict=True):
+        thin, cell = _layout(grid)
+        volume = image[0].detach().reshape(grid.size)[:: thin[0], :: thin[1], :: thin[2]]
+        masks = torch.stack([volume > hu for hu in (_BONE_HU, BODY_HU)])
+        shares.append(functional.avg_pool3d(masks.float()[:, None], cell)[:, 0])
+    if not shares:
+        return []
+    flat = torch.cat([s.flatten() for s in shares]).cpu()
+    return [part.reshape(s.shape) for part, s in zip(flat.split([s.numel() for s in shares]), shares, strict=True)]
+
+
+def _layout(grid: VoxelGrid) -> tuple[list[int], list[int]]:
+    """Step of the voxels that are looked at along each axis, and how many of these make a cell."""
+    thin = [max(1, int(_SAMPLE_MM / s)) for s in grid.embedded_spacing]
+    steps = zip(thin, grid.embedded_spacing, grid.size, strict=True)
+    return thin, [min(max(1, round(_CELL_MM / (t * s))), -(-n // t)) for t, s, n in steps]
 
 
 def _mean_around(cells: torch.Tensor, width: int) -> torch.Tensor:
@@ -154,19 +175,23 @@ def _draw_rod(
     along = (end - start) / length if length else matrix[:, axis or 0] / spacing[axis or 0]
     parts = 1 if axis is None else min(_SUBSLICES, math.ceil(spacing[axis] / pixel))
     box = share[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    shifts = np.zeros((parts, 3))
+    shifts[:, axis or 0] = (np.arange(parts) + 0.5) / parts - 0.5
+    # mm in the world and along the rod, as sums of what each index axis adds: (parts, 4, n) for each of the three
+    mixed = np.concatenate([matrix, along[None] @ matrix])
+    terms = []
+    for a, first, last in zip(range(3), low, high, strict=True):
+        index = np.arange(first, last) + shifts[:, a, None] - marks[a, 0]
+        table = mixed[None, :, a, None] * index[:, None]
+        terms.append(sent(table, share.device).reshape(parts, 4, *[-1 if b == a else 1 for b in range(3)]))
     filled = torch.zeros_like(box)
-    for part in range(parts):
-        shift = np.zeros(3)
-        shift[axis or 0] = (part + 0.5) / parts - 0.5
-        index = [
-            torch.arange(a, b, device=share.device, dtype=torch.float64) + (s - m)
-            for a, b, s, m in zip(low, high, shift, marks[:, 0], strict=True)
-        ]
-        mesh = torch.stack(torch.meshgrid(*index, indexing="ij"), -1)
-        world = mesh @ torch.from_numpy(matrix.T).to(mesh)
-        reach = world @ torch.from_numpy(along).to(mesh)
-        square = world.square().sum(-1) - reach**2
-        distance = torch.sqrt(square.clamp_min(0))
+    step = max(1, elements_at_once(share.device) // (4 * box.numel()))
+    for first in range(0, parts, step):
+        z, y, x = (t[first : first + step] for t in terms)
+        place = z + y + x
+        reach = place[:, 3]
+        distance = torch.sqrt((place[:, :3].square().sum(1) - reach**2).clamp_min(0))
         disc = ((radius - distance) / pixel + 0.5).clamp(0, 1)
-        filled += (disc * (torch.minimum(reach, length - reach) / pixel + 1).clamp(0, 1)).float() / parts
+        ends = (torch.minimum(reach, length - reach) / pixel + 1).clamp(0, 1)
+        filled += (disc * ends).sum(0).float() / parts
     torch.maximum(box, filled, out=box)

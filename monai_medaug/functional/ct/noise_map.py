@@ -7,6 +7,7 @@ import math
 
 import torch
 
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.hu import BODY_HU
 from monai_medaug.functional.ct.projection import WATER_PER_MM
 from monai_medaug.functional.hounsfield import PADDING_HU
@@ -45,7 +46,7 @@ def noise_amplitudes(slices: torch.Tensor, spacing: tuple[float, float], samples
     coarse = torch.nn.functional.adaptive_avg_pool2d(clean, (few[0], few[1])).flatten(1)
     size = (rows * spacing[0] / few[0], columns * spacing[1] / few[1])
     weights, width = _view_weights((few[0], few[1]), size)
-    weights = weights.to(coarse)
+    weights = sent(weights, coarse.device, coarse.dtype)
     paths = torch.einsum("vpd,np->nvd", weights, (coarse + 1000) * (WATER_PER_MM / 1000 * size[0] * size[1] / width))
     variance = torch.exp(paths - paths.amax(2, keepdim=True) / 2)
     local = torch.einsum("vpd,nvd->vnp", weights, variance)

@@ -208,7 +208,7 @@ def _slabs(samples: int, plan: PatchStage, device: torch.device) -> Iterator[tup
     """Ranges of samples and of reference patches along each axis, whose keys stay within the bound."""
     counts = [samples, *(len(s) for s in plan.starts)]
     room = max(1, _elements(device) // (4 * plan.members))
-    steps = []
+    steps: list[int] = []
     for count in reversed(counts):  # whole rows first, then whole planes
         steps.insert(0, max(1, min(count, room)))
         room //= count

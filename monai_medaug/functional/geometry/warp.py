@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.nn.functional import grid_sample, interpolate
 
-from monai_medaug.functional.acceleration import loops, over_rows
+from monai_medaug.functional.acceleration import loops, over_rows, sent
 from monai_medaug.functional.geometry.deformation import determinant, node_positions, sample_lattice
 from monai_medaug.functional.geometry.padded import padding_levels
 from monai_medaug.functional.hounsfield import PADDING_HU
@@ -68,7 +68,7 @@ class PullBack:
         flat = index.reshape(3, -1)
 
         def affine(matrix: torch.Tensor) -> torch.Tensor:
-            m = matrix.to(device, dtype)
+            m = sent(matrix, device, dtype)
             return (m[:, :, :3] @ flat + m[:, :, 3:]).reshape(batch, 3, *size)
 
         if not bool(self.mix.any()):
@@ -77,7 +77,7 @@ class PullBack:
             dense = interpolate(u, size=size, mode="trilinear", align_corners=True)
         else:
             dense = sample_lattice(u, affine(self.lattice))
-        return affine(self.source) + (self.mix.to(device, dtype) @ dense.flatten(2)).reshape(batch, 3, *size)
+        return affine(self.source) + (sent(self.mix, device, dtype) @ dense.flatten(2)).reshape(batch, 3, *size)
 
     def _spans(self, size: tuple[int, int, int]) -> bool:
         """Whether along each axis the first and last node lie on the first and last output voxel."""
@@ -90,7 +90,11 @@ class PullBack:
 
 
 def warp(
-    image: torch.Tensor, pull_back: PullBack, mode: str = "bilinear", padding_mode: str | float = "border"
+    image: torch.Tensor,
+    pull_back: PullBack,
+    mode: str = "bilinear",
+    padding_mode: str | float = "border",
+    padded: bool = True,
 ) -> torch.Tensor:
     """Pull an image back: out(i) = image(source(i)).
 
@@ -100,6 +104,8 @@ def warp(
         mode: ``"bilinear"`` (trilinear in 3D) or ``"nearest"`` (values are copied, never computed).
         padding_mode: what lies outside: ``"border"``, ``"zeros"``, ``"reflection"`` about the outer voxel edges, a
             number, -1000 for air in HU, or ``"darkest"`` or ``"brightest"``, the least or greatest value of the sample.
+
+        padded: False where the image can't hold the padding of a CT, so that nobody looks for it.
 
     Between the padding of a CT (see `padding_levels`) and other values nothing is interpolated: the nearest is taken.
 
@@ -117,17 +123,17 @@ def warp(
                 [    4.,     5., -1000.]])
     """
     if padding_mode in ("darkest", "brightest"):
-        values = image if image.is_floating_point() else image.double()
-        fills = [float(s.amin() if padding_mode == "darkest" else s.amax()) for s in values]
+        values = (image if image.is_floating_point() else image.double()).flatten(1)
+        fills = (values.amin(1) if padding_mode == "darkest" else values.amax(1)).tolist()
         if len(set(fills)) > 1:
-            each = (warp(image[i : i + 1], pull_back.of_sample(i), mode, fill) for i, fill in enumerate(fills))
+            each = (warp(image[i : i + 1], pull_back.of_sample(i), mode, fill, padded) for i, fill in enumerate(fills))
             return torch.cat([*each])
         padding_mode = fills[0]
     volume = image.unsqueeze(2) if image.ndim == 4 else image
     if (compiled := loops("geometry._numba_warp", image, pull_back.displacement)) is not None:
         out = _warp_compiled(compiled, volume.contiguous(), pull_back, mode, padding_mode)
     else:
-        out = _warp_torch(volume, pull_back, mode, padding_mode)
+        out = _warp_torch(volume, pull_back, mode, padding_mode, padded)
     return out.reshape(image.shape)
 
 
@@ -158,16 +164,17 @@ def _as_bits(tensor: torch.Tensor, bits: type) -> np.ndarray:
     return tensor.view(torch.uint8).numpy().view(bits) if bits is not np.uint8 else tensor.view(torch.uint8).numpy()
 
 
-def _warp_torch(volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float) -> torch.Tensor:
+def _warp_torch(
+    volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float, padded: bool
+) -> torch.Tensor:
     size = volume.shape[2:]
     where = pull_back.coordinates((size[0], size[1], size[2]), computing_dtype(volume.dtype))
     if mode == "nearest":
         return _gather_nearest(volume, where, padding_mode)
-    extent = where.new_tensor(size).reshape(1, 3, 1, 1, 1)
+    extent = sent(size, where.device, where.dtype).reshape(1, 3, 1, 1, 1)
     normalised = torch.movedim((2 * where + 1) / extent - 1, 1, -1).flip(-1)
     out = _sampled(volume, normalised, padding_mode)
-    levels = _levels(volume, padding_mode)
-    if bool(torch.isinf(levels).all()):
+    if not padded or bool(torch.isinf(levels := _levels(volume, padding_mode)).all()):
         return out
     outside = padding_mode if isinstance(padding_mode, str) else float(padding_mode <= PADDING_HU)
     share = _sampled((volume <= levels).to(volume.dtype), normalised, outside)
@@ -248,4 +255,4 @@ def sampled_determinants(pull_back: PullBack, size: tuple[int, int, int]) -> tup
                 column = column.narrow(2 + other, 1, m - 2)
         columns.append(column.unbind(1))
     det = determinant(columns).flatten(1)
-    return det.amin(1).double().cpu(), det.amax(1).double().cpu()
+    return det.amin(1).double(), det.amax(1).double()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from monai_medaug.functional.order import order_statistics
+
 FOREGROUND = 0.1
 """Where foreground begins, as a share of the 99th percentile above the zero point."""
 
@@ -27,8 +29,7 @@ def zero_point(image: torch.Tensor) -> torch.Tensor:
         >>> zero_point(image).item()
         -49.0
     """
-    few = _subgrid(image)
-    return few.kthvalue(1 + round(_LOW * (few.shape[-1] - 1))).values.reshape(_per_channel(image)).clamp_max(0)
+    return _quantile(image, _LOW).clamp_max(0)
 
 
 def foreground(image: torch.Tensor, zero: torch.Tensor | None = None) -> torch.Tensor:
@@ -48,8 +49,7 @@ def foreground_level(image: torch.Tensor, zero: torch.Tensor | None = None) -> t
     The percentile is taken over an even subgrid of 32 to 63 voxels along each axis, 180 to 359 in 2D; a shorter axis
     counts in full.
     """
-    few = _subgrid(image)
-    high = few.kthvalue(1 + round(0.99 * (few.shape[-1] - 1))).values.reshape(_per_channel(image))
+    high = _quantile(image, 0.99)
     return FOREGROUND * high if zero is None else zero + FOREGROUND * (high - zero)
 
 
@@ -134,6 +134,13 @@ def _has_many_coherent(same: torch.Tensor) -> torch.Tensor:
         pairs = (first & second).sum(axes, keepdim=True)
         chosen |= pairs > _COHERENT * first.sum(axes, keepdim=True)
     return chosen & many
+
+
+def _quantile(image: torch.Tensor, share: float) -> torch.Tensor:
+    """A quantile of the subgrid's voxels, (B, C, 1, ...)."""
+    few = _subgrid(image)
+    (value,) = order_statistics(few, [1 + round(share * (few.shape[-1] - 1))])
+    return value.reshape(_per_channel(image))
 
 
 def _subgrid(image: torch.Tensor) -> torch.Tensor:

@@ -22,8 +22,8 @@ _FILTERED = 0.1
 average them to 0.25.)"""
 
 
-def line_support(image: torch.Tensor, axis: int) -> float:
-    """Share of the greatest frequency along an axis up to which an image (C, *spatial) holds power, in (0, 1].
+def line_supports(images: torch.Tensor, axis: int) -> list[float]:
+    """Share of the greatest frequency along an axis up to which images (B, C, *spatial) hold power, in (0, 1].
 
     From the power spectrum of the columns along the axis, under a Hann window against the border's jump: up to a cliff
     (zero filling), or to where it fell below a tenth of its value at half the frequency (a filter).
@@ -32,20 +32,25 @@ def line_support(image: torch.Tensor, axis: int) -> float:
         >>> noise = torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(0))
         >>> spectrum = torch.fft.fft(noise, dim=1)
         >>> spectrum[:, 20:45] = 0  # the lines beyond 0.6 of 32
-        >>> round(line_support(torch.fft.ifft(spectrum, dim=1).real, 0), 1), line_support(noise, 0)
-        (0.6, 1.0)
+        >>> cut = torch.fft.ifft(spectrum, dim=1).real
+        >>> [round(share, 1) for share in line_supports(torch.stack([cut, noise]), 0)]
+        [0.6, 1.0]
     """
-    lines = image.shape[axis + 1]
+    lines = images.shape[axis + 2]
     if lines < _FEWEST:
-        return 1.0
-    columns = torch.movedim(image, axis + 1, -1)
-    for other in range(1, columns.ndim - 1):
+        return [1.0] * len(images)
+    columns = torch.movedim(images, axis + 2, -1)
+    for other in range(2, columns.ndim - 1):
         columns = columns[(slice(None),) * other + (slice(None, None, max(1, columns.shape[other] // _LINES)),)]
-    columns = columns.detach().reshape(-1, lines).double()
-    columns = (columns - columns.mean(1, keepdim=True)) * torch.hann_window(lines, dtype=torch.float64).to(
-        columns.device
-    )
-    power = torch.fft.rfft(columns).abs().square().mean(0).cpu().numpy()
+    columns = columns.detach().flatten(1, -2).double()
+    window = torch.hann_window(lines, dtype=torch.float64, device=columns.device)
+    columns = (columns - columns.mean(2, keepdim=True)) * window
+    powers = torch.fft.rfft(columns).abs().square().mean(1).cpu().numpy()
+    return [_end_of_power(power, lines) for power in powers]
+
+
+def _end_of_power(power: np.ndarray, lines: int) -> float:
+    """Where a power spectrum of so many lines ends, as a share of its length."""
     power = np.convolve(np.pad(power, 2, mode="edge"), np.full(5, 0.2), mode="valid")
     beyond = np.maximum.accumulate(power[::-1])[::-1]  # the greatest power from each frequency on
     width = max(2, round(_CLIFF_WIDTH * lines / 2))

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from monai_medaug.functional.order import order_statistics
+
 _RANGE_PIXELS, _TAIL = 1 << 15, 1e-3
 
 
@@ -104,8 +106,8 @@ def robust_range(image: torch.Tensor) -> torch.Tensor:
     values = image.flatten(1)
     low, high = torch.aminmax(values, dim=1)
     values = values[:, :: max(1, values.shape[1] // _RANGE_PIXELS)]
-    places = (1 + round(share * (values.shape[1] - 1)) for share in (_TAIL, 1 - _TAIL))
-    least, greatest = (values.kthvalue(k, dim=1).values for k in places)
+    places = [1 + round(share * (values.shape[1] - 1)) for share in (_TAIL, 1 - _TAIL)]
+    least, greatest = order_statistics(values, places)
     slack = 0.1 * (greatest - least)
     return torch.stack(
         [torch.where(low < least - slack, least, low), torch.where(high > greatest + slack, greatest, high)], 1

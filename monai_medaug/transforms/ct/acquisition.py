@@ -13,6 +13,7 @@ from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import say_once
 from monai_medaug.core.twin import dictionary_twin
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.acquisition import apparent_shift, beam_hardening, motion_artefact, ring_artefact
 from monai_medaug.functional.ct.projection import ParallelBeam
 from monai_medaug.functional.ct.slices import SliceStack, change_slices, isocentre_offset
@@ -135,7 +136,7 @@ class RandCTMotion(SinogramOperation):
         shift = shift - apparent_shift(shift, beam)[:, None]
         turn = courses * torch.tensor([p["rotate_degrees"] for p in mine])[:, None]
         repeats = stack.whole[1] * stack.whole[2]
-        shift, turn = (x.to(stack.slices.device).repeat_interleave(repeats, 0) for x in (shift, turn))
+        shift, turn = (sent(x, stack.slices.device).repeat_interleave(repeats, 0) for x in (shift, turn))
         return lambda some: motion_artefact(stack.body(some), shift[some], turn[some], beam, WINDOW)
 
 
@@ -283,7 +284,7 @@ class RandCTRing(CTImage, RandomOperation):
             rings = []
             for i in stack.members:
                 beam = stack.beam_about(_rotation_axis(stack, call.settings, call.draws[i], call.grids[i]))
-                gain = _gain_errors(call.draws[i], call.settings, seeds[i], beam).to(stack.slices.device)
+                gain = sent(_gain_errors(call.draws[i], call.settings, seeds[i], beam), stack.slices.device)
                 rings.append(ring_artefact(gain[None, None], beam, WINDOW))
             each = torch.cat(rings).repeat_interleave(stack.whole[1] * stack.whole[2], 0)
             return lambda some: each[some]

@@ -25,6 +25,7 @@ from monai_medaug.functional.ct.hu import (
 from monai_medaug.functional.ct.noise_map import noise_amplitudes
 from monai_medaug.functional.ct.slices import SliceStack, slice_stacks
 from monai_medaug.functional.ct.truncation import BODY_MM
+from monai_medaug.functional.precision import put_samples
 from monai_medaug.transforms.ct.acquisition import change_of_bodies
 from monai_medaug.transforms.ct.units import CTImage
 
@@ -135,7 +136,8 @@ def _noisy(image: torch.Tensor, call: Call) -> torch.Tensor:
     """The image with noise of the drawn level."""
     seeds, noise = call.seeds(), torch.empty_like(image)
     for stack in slice_stacks(image, call.grids):
-        noise[stack.members] = stack.restored(_noise_slices(stack, seeds, call.settings)).to(image.dtype)
+        part = stack.restored(_noise_slices(stack, seeds, call.settings)).to(image.dtype)
+        put_samples(noise, stack.members, part)
     if "floor_hu" in call.settings:
         return add_noise_above(image, noise.mul_(call.column("noise_hu")), call.settings["floor_hu"])
     return add_hu_noise(image, noise, call.column("noise_hu"))
@@ -173,7 +175,7 @@ def _thinned(image: torch.Tensor, call: Call) -> torch.Tensor:
         fraction = stack.spread(fractions)
         white = stack.noise((beam.views, beam.width), seeds)
         window = _WINDOWS[call.settings["kernel"]]
-        photons, electronic = (stack.slices.new_tensor(call.settings[n]) for n in ("photons", "electronic_noise"))
+        photons, electronic = (stack.slices.new_full((), call.settings[n]) for n in ("photons", "electronic_noise"))
         return lambda some: thinning_noise(
             stack.body(some), white[some], fraction[some], photons, electronic, beam, window
         )

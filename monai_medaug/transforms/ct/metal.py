@@ -14,8 +14,9 @@ from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import affine_of, plain_tensor, with_meta
 from monai_medaug.core.trace import is_ours
 from monai_medaug.core.twin import dictionary_twin
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.acquisition import FLOOR_HU, metal_artefact
-from monai_medaug.functional.ct.implants import Anatomy, place_rod, rod_share
+from monai_medaug.functional.ct.implants import Anatomy, bone_and_tissue, place_rod, rod_share
 from monai_medaug.functional.ct.slices import SliceStack, change_slices, slice_axis, slice_stacks
 from monai_medaug.functional.ct.spectrum import METALS
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -107,9 +108,11 @@ class RandCTMetal(CTImage, RandomOperation):
         first = call.keys[0]
         if call.known is not None:
             return dict(zip(first.samples, call.known, strict=True))
-        found = {}
-        for i, sample in enumerate(first.samples):
-            found[sample] = {} if "place" in call.draws[i] else _placed(first.image[i], first.grids[i], call.draws[i])
+        found: dict[int, Params] = {sample: {} for sample in first.samples}
+        new = [i for i, draw in enumerate(call.draws) if "place" not in draw]
+        cells = bone_and_tissue([first.image[i] for i in new], [first.grids[i] for i in new])
+        for i, own in zip(new, cells, strict=True):
+            found[first.samples[i]] = _placed(own, first.grids[i], call.draws[i])
         return found
 
     @classmethod
@@ -122,20 +125,16 @@ class RandCTMetal(CTImage, RandomOperation):
         each = zip(call.draws, found, call.grids, strict=True)
         metal = torch.cat([metal_share(p, f, g, image.device) for p, f, g in each])
         metal = metal.to(image.dtype).expand_as(image)
-        out = image.clone()
-        materials = call.drawn("material")
-        for name in set(materials):
-            mine = [i for i, material in enumerate(materials) if material == name]
-            out[mine] = _with_metal(image[mine], metal[mine], name, call.of(mine))
-        return torch.where(image > PADDING_HU, out, image)
+        return torch.where(image > PADDING_HU, _with_metal(image, metal, call), image)
 
 
 RandCTMetald = dictionary_twin(RandCTMetal)
 RandCTMetalD = RandCTMetalDict = RandCTMetald
 
 
-def _with_metal(image: torch.Tensor, metal: torch.Tensor, name: str, call: Call) -> torch.Tensor:
-    """Samples with rods of one material."""
+def _with_metal(image: torch.Tensor, metal: torch.Tensor, call: Call) -> torch.Tensor:
+    """Samples with their rods."""
+    attenuation = list(zip(*(METALS[name] for name in call.drawn("material")), strict=True))
     masks = {tuple(s.members): s.slices for s in slice_stacks(metal, call.grids)}
     seeds = call.seeds()
 
@@ -143,18 +142,22 @@ def _with_metal(image: torch.Tensor, metal: torch.Tensor, name: str, call: Call)
         beam = stack.beam
         mask = masks[tuple(stack.members)]
         white = stack.noise((beam.views, beam.width), seeds)
-        photons, scatter = (stack.slices.new_tensor(call.settings[n]) for n in ("photons", "scatter"))
+        figures = [call.settings[n] for n in ("photons", "scatter")]
+        photons, scatter = sent(figures, stack.slices.device, stack.slices.dtype)
+        each = [stack.spread(of_energy) for of_energy in attenuation]
+        touched = mask.flatten(1).any(1).tolist()
         tissue, floor = call.settings.get("tissue", "ramp"), call.settings.get("floor_hu", -math.inf)
 
         def part(some: slice) -> torch.Tensor:
             hu = stack.slices[some]
             out = torch.zeros_like(hu)
-            touched = mask[some].flatten(1).any(1)
-            if touched.any():
-                clean, share, noise = (x[touched] for x in (hu, mask[some], white[some]))
-                given = (METALS[name], photons, scatter, beam, _WINDOW, tissue, floor)
-                new = metal_artefact(clean, share, noise, *given)
-                out[touched] = new - clean
+            rows = [i for i, metal in enumerate(touched[some]) if metal]
+            if rows:
+                index = sent(rows, hu.device)
+                clean, share, noise = (x[some].index_select(0, index) for x in (stack.slices, mask, white))
+                own = [of_energy[some].index_select(0, index) for of_energy in each]
+                given = (own, photons, scatter, beam, _WINDOW, tissue, floor)
+                out.index_copy_(0, index, metal_artefact(clean, share, noise, *given) - clean)
             return out
 
         return part
@@ -162,9 +165,9 @@ def _with_metal(image: torch.Tensor, metal: torch.Tensor, name: str, call: Call)
     return change_slices(image, call.grids, change, at_once=16)
 
 
-def _placed(image: torch.Tensor, grid: VoxelGrid, drawn: Params) -> Params:
+def _placed(cells: torch.Tensor, grid: VoxelGrid, drawn: Params) -> Params:
     """The ends of a sample's rods in mm in the world."""
-    anatomy = Anatomy(image, grid)
+    anatomy = Anatomy(cells, grid)
     rods = zip(drawn["share"], drawn["length_mm"], strict=True)
     return {"ends_mm": [place_rod(anatomy, s, n, drawn["seed"] + k) for k, (s, n) in enumerate(rods)]}
 

@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from monai_medaug.core.surroundings import undisturbed
 from monai_medaug.core.arguments import choice, number
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.tensors import affine_of, plain_tensor, require_finite, say_once
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.slices import slice_axis
 from monai_medaug.functional.denoise.padding import padding_filled, padding_of
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -112,6 +114,7 @@ class NoiseRemoval(Operation):
                 fixed.noise = "gaussian"
         return fixed
 
+    @undisturbed
     def measured(self, image: torch.Tensor) -> tuple[float, list[list[float]] | None, list[float] | None]:
         """Noise level, given or estimated on an image (1, *spatial); correlation of CT noise, and its slices' levels.
 
@@ -293,7 +296,7 @@ def _spread_over_slices(
     out = torch.ones_like(image)
     for own, level, levels, axis in zip(out[:, 0], sigma.tolist(), slices, across, strict=True):
         if levels is not None and axis is not None and level > 0:
-            ratio = own.new_tensor(levels) / level
+            ratio = sent(levels, own.device, own.dtype) / level
             own *= ratio.reshape([-1 if a == axis else 1 for a in range(own.ndim)])
     return out
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.ndimage import maximum_filter, uniform_filter
 
-from monai_medaug.functional.ct.implants import Anatomy, place_rod, rod_share
+from monai_medaug.functional.ct.implants import Anatomy, bone_and_tissue, place_rod, rod_share
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from tests.scan_files import real_scan
 
@@ -24,6 +24,10 @@ def phantom(shape=(80, 80, 20), bone: bool = True) -> torch.Tensor:
         plane[(ring < 9**2) & (ring > 6**2)] = 900.0
     plane = torch.from_numpy(plane).float()
     return plane[None] if len(shape) == 2 else plane[None, ..., None].expand(1, *shape)
+
+
+def anatomy_of(image: torch.Tensor, grid: VoxelGrid) -> Anatomy:
+    return Anatomy(bone_and_tissue([image], [grid])[0], grid)
 
 
 def grid_of_phantom(shape=(80, 80, 20)) -> VoxelGrid:
@@ -44,7 +48,7 @@ def test_rods_lie_along_bone_and_without_it_in_tissue(shape):
     grid = grid_of_phantom(shape)
     for bone in (True, False):
         image = phantom(shape, bone)
-        anatomy = Anatomy(image, grid)
+        anatomy = anatomy_of(image, grid)
         for seed in range(40):
             ends = place_rod(anatomy, (seed + 0.5) / 40, 40.0, seed)
             assert values(image, ends, grid).min() > -300
@@ -56,7 +60,7 @@ def test_rods_lie_along_bone_and_without_it_in_tissue(shape):
 
 def test_rods_take_any_direction_but_follow_a_shaft_more_often():
     grid, image = grid_of_phantom(), phantom()
-    anatomy = Anatomy(image, grid)
+    anatomy = anatomy_of(image, grid)
     ends = np.array([place_rod(anatomy, (k + 0.5) / 60, 40.0, k) for k in range(60)])
     along = (ends[:, 3:] - ends[:, :3]) / np.linalg.norm(ends[:, 3:] - ends[:, :3], axis=1, keepdims=True)
     assert np.abs(along[:, 2]).mean() > 0.7  # 0.5 if all were equally frequent
@@ -65,7 +69,7 @@ def test_rods_take_any_direction_but_follow_a_shaft_more_often():
 
 
 def test_an_image_of_air_has_no_place():
-    assert place_rod(Anatomy(torch.full((1, 30, 30, 4), -1000.0), VoxelGrid((30, 30, 4))), 0.3, 20.0, 0) == []
+    assert place_rod(anatomy_of(torch.full((1, 30, 30, 4), -1000.0), VoxelGrid((30, 30, 4))), 0.3, 20.0, 0) == []
 
 
 @pytest.mark.parametrize("along", [(0, 0, 1), (1, 0, 0), (1, 1, 0), (1, -1, 1)])
@@ -87,7 +91,7 @@ def test_in_real_scans_rods_are_in_bone(name):
     """Of 100, none centred in air or lung; with 9 of 10 bone lies within 5 mm of the centre."""
     image = nib.load(real_scan(f"{name}.nii.gz"))
     volume, grid = np.asarray(image.dataobj, np.float32), VoxelGrid(image.shape, image.affine.tolist())
-    anatomy = Anatomy(torch.from_numpy(volume)[None], grid)
+    anatomy = anatomy_of(torch.from_numpy(volume)[None], grid)
     centres = [anatomy.place((k + 0.5) / 100) for k in range(100)]
     index = np.round([np.linalg.solve(grid.matrix[:3, :3], c - grid.matrix[:3, 3]) for c in centres]).astype(int)
     size = [2 * max(1, round(5 / s)) + 1 for s in grid.spacing]
