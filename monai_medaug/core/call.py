@@ -19,6 +19,7 @@ from monai_medaug.core.entry import (
     plain_grid,
     require_inputs,
     require_one_batch,
+    require_one_device,
     require_one_shape,
     say_if_labels,
     share_affines,
@@ -80,6 +81,7 @@ def run_operation(
         taking_part = [s for s, draw in enumerate(draws) if draw is not ABSENT]
         if taking_part:
             cls.check_batch_units(entry.samples(taking_part), entry.name, settings)
+    require_one_device((e.name, e.tensor) for e in entries)
     samples = [s for s, p in enumerate(draws) if p is not None and p is not ABSENT]
     if not samples or not entries:
         return Outcome([_finished(cls, name, e, e.tensor, draws, {}, uid) for e in entries], None)
@@ -221,6 +223,8 @@ def _finished(
         say_once("a MetaTensor batch that was not made by list_data_collate can't hold a trace for each sample")
         return result
     found: list[Any] = []
+    filled = cls.geometric and bool(records) and _is_value(entry.padding) and entry.mode != "nearest"
+    looks = _looks(out if entry.batched else out[None]) if filled else []
     for s, draw in enumerate(draws):
         if draw is ABSENT:
             found.append(ABSENT)
@@ -229,8 +233,8 @@ def _finished(
         info |= {n: g.key for n, g in entry.given.items() if cls.inputs[n].kind != "any"}
         if cls.geometric:
             info |= {"mode": entry.mode, "padding": entry.padding}
-            if s in records and _is_value(entry.padding) and entry.mode != "nearest":
-                info["looks"] = _looks(out[s] if entry.batched else out)
+            if s in records and filled:
+                info["looks"] = looks[s]
         if cls.changes_grid and s in records:
             info["own_grid"] = plain_grid(entry.grid(s))
         found.append(new_record(name, s in records, entry.shape, info))
@@ -238,10 +242,10 @@ def _finished(
     return result
 
 
-def _looks(image: torch.Tensor) -> list[float]:
-    """Some values of an image, evenly spaced, by which it is known again."""
-    values = image.detach().reshape(-1)
-    return [float(v) for v in values[:: max(1, len(values) // _LOOKS)].double()]
+def _looks(images: torch.Tensor) -> list[list[float]]:
+    """Some values of each image (N, ...), evenly spaced, by which it is known again."""
+    values = images.detach().reshape(len(images), -1)
+    return values[:, :: max(1, values.shape[1] // _LOOKS)].double().tolist()
 
 
 def _is_value(padding: str | float) -> bool:
@@ -260,7 +264,7 @@ def _padding_of(extra: Params, mode: str, tensor: torch.Tensor, inverse: bool) -
         return padding
     if mode == "nearest":
         return 0.0
-    known, found = np.array(extra.get("looks", [])), np.array(_looks(tensor))
+    known, found = np.array(extra.get("looks", [])), np.array(_looks(tensor[None])[0])
     if len(known) == 0:
         return padding
     spread = np.abs(known - np.median(known)).mean()

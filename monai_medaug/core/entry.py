@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -161,6 +161,20 @@ def require_one_batch(entries: Sequence[Entry]) -> None:
                 f"{entry.name} must have the batch size of {entries[0].name}, {len(entries[0].tensor)}, "
                 f"got {len(entry.tensor)}"
             )
+
+
+def require_one_device(named: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Raise unless tensors lie on one device; the keys are named.
+
+    Example:
+        >>> require_one_device([("image", torch.zeros(2)), ("label", torch.zeros(2, device="meta"))])
+        Traceback (most recent call last):
+        ValueError: keys must lie on one device, got image on cpu and label on meta
+    """
+    devices = {name: tensor.device for name, tensor in named}
+    if len(set(devices.values())) > 1:
+        shown = " and ".join(f"{name} on {device}" for name, device in devices.items())
+        raise ValueError(f"keys must lie on one device, got {shown}")
 
 
 def require_one_shape(entries: Sequence[Entry]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_medaug.core.surroundings import undisturbed
 from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.entry import grid_of
+from monai_medaug.core.surroundings import undisturbed
 from monai_medaug.functional.geometry.grid import VoxelGrid
 
 _BOX_SAMPLES = 25  # per side: the deformed faces bound the image of a box, its eight corners do not

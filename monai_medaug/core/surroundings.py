@@ -11,7 +11,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 _products = torch.backends.cuda.matmul
 _lock, _inside, _before = threading.Lock(), 0, "none"
 

@@ -62,12 +62,14 @@ def elements_at_once(device: torch.device) -> int:
 
 
 def sent(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """Numbers or an array of the host as a tensor on a device; for CUDA from pinned memory, so that nobody waits.
+    """Numbers, an array or a tensor on a device; to CUDA they go from pinned memory, so that nobody waits.
 
     Example:
         >>> sent([1, 2], torch.device("cpu"), torch.float32)
         tensor([1., 2.])
     """
+    if isinstance(values, torch.Tensor) and values.device.type != "cpu":
+        return values.to(device, dtype)
     tensor = torch.as_tensor(values, dtype=dtype, device="cpu")
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 

@@ -209,15 +209,15 @@ def _gather_nearest(volume: torch.Tensor, where: torch.Tensor, padding_mode: str
         outside |= (i < 0) | (i >= n)
         flat = flat * n + i.clamp(0, n - 1)
     index = flat.flatten(1)[:, None].expand(-1, volume.shape[1], -1)
-    out = torch.gather(_signed(volume).flatten(2), 2, index).reshape(volume.shape).view(volume.dtype)
+    out = torch.gather(_signed(volume).flatten(2), 2, index).reshape(volume.shape)
     if padding_mode in ("border", "reflection"):
-        return out
-    value = 0.0 if isinstance(padding_mode, str) else padding_mode
-    return torch.where(outside[:, None], torch.full((), value, dtype=out.dtype, device=out.device), out)
+        return out.view(volume.dtype)
+    value = torch.full((1,), 0.0 if isinstance(padding_mode, str) else padding_mode, dtype=volume.dtype)
+    return torch.where(outside[:, None], sent(_signed(value), out.device), out).view(volume.dtype)
 
 
 def _signed(volume: torch.Tensor) -> torch.Tensor:
-    """A signed view of unsigned integers wider than 8 bit, which torch cannot gather."""
+    """A signed view of unsigned integers wider than 8 bit, for which torch lacks kernels."""
     twins = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
     return volume.view(twins.get(volume.dtype, volume.dtype))
 

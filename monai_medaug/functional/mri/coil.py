@@ -85,8 +85,8 @@ def bias(image: torch.Tensor, coefficients: torch.Tensor, peak_to_peak: torch.Te
     with one_thread():
         mean = table[:, 1:2] / table[:, :1]
         scale, _ = peak_scale(table[:, 2:] - mean, peak_to_peak.flatten().expand(batch).double().cpu())
-        cubics[..., 0] -= mean.to(cubics)
-        cubics *= scale.to(cubics)[:, None, None]
+        cubics[..., 0] -= sent(mean, cubics.device, cubics.dtype)
+        cubics *= sent(scale, cubics.device, cubics.dtype)[:, None, None]
         fields = sent(cubics, image.device, image.dtype)
     return _multiplied(lines, fields, sent(x, image.device, image.dtype)).reshape(image.shape)
 

@@ -89,7 +89,7 @@ def magnitude_and_rest(image: torch.Tensor, lowest: torch.Tensor) -> tuple[torch
     return magnitude, image - magnitude
 
 
-def masked_background(image: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor | None:
+def masked_background(image: torch.Tensor, lowest: torch.Tensor, negative: bool = True) -> torch.Tensor | None:
     """Where an image was masked, as by skull stripping or padding, a mask of its shape; None if it was not.
 
     In each channel these are the voxels of exactly 0, and of exactly the least value where that is negative, if they
@@ -98,6 +98,7 @@ def masked_background(image: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor
     Args:
         image: (B, C, *spatial).
         lowest: its `least_values`.
+        negative: whether one of these is below 0.
 
     Example:
         >>> brain = torch.zeros(1, 1, 8, 8).index_fill(2, torch.arange(1, 8), 90.0)
@@ -109,8 +110,8 @@ def masked_background(image: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor
     """
     planes = image[:, :, :: max(1, image.shape[2] // 16)] if image.ndim == 5 else image
     found = None
-    for value in (torch.zeros_like(lowest), *([lowest] if bool((lowest < 0).any()) else [])):
-        chosen = _has_many_coherent(planes == value)
+    for value in (torch.zeros_like(lowest), *([lowest] if negative else [])):
+        chosen = _has_many_coherent(planes == value) & (value <= 0)
         if bool(chosen.any()):
             same = (image == value) & chosen
             found = same if found is None else found | same
@@ -126,7 +127,7 @@ def _has_many_coherent(same: torch.Tensor) -> torch.Tensor:
     """Whether a mask (B, C, *spatial) is at least 1 % of a channel and not scattered, (B, C, 1, ...)."""
     axes = tuple(range(2, same.ndim))
     many = same.sum(axes, keepdim=True) >= max(1, _MANY * same[0, 0].numel())
-    if not bool(many.any()):
+    if many.device.type == "cpu" and not bool(many.any()):  # a GPU would have to be waited for
         return many
     chosen = torch.zeros_like(many)
     for axis in axes[-2:]:  # padding may be one voxel thick along one of them

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from monai_medaug.core.surroundings import undisturbed
 from monai_medaug.core.arguments import choice, number
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import Operation
+from monai_medaug.core.surroundings import undisturbed
 from monai_medaug.core.tensors import affine_of, plain_tensor, require_finite, say_once
 from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.slices import slice_axis
