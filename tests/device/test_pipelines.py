@@ -6,6 +6,7 @@ from monai.data import MetaTensor
 from monai.data.utils import list_data_collate
 from monai.transforms import Compose, RandFlipd
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from monai_medaug.engines import AdversarialPrepareBatch, AugmentingPrepareBatch, MixingPrepareBatch
 from monai_medaug.functional.acceleration import torch_only
@@ -132,7 +133,9 @@ def test_attacks_equal_the_cpu(attack):
 HOOKS = {
     "augmenting": lambda net: AugmentingPrepareBatch(RandMRIBiasFieldd("image", prob=1.0), seed=0),
     "mixing": lambda net: MixingPrepareBatch(BatchMixUpd("image", "class", num_classes=3), seed=0),
-    "adversarial": lambda net: AdversarialPrepareBatch(FGSMAttackd("image", net, "class"), share=0.5, seed=0),
+    "adversarial": lambda net: AdversarialPrepareBatch(
+        FGSMAttackd("image", net, "class", loss=lambda found, wanted: cross_entropy(found, wanted)), share=0.5, seed=0
+    ),
 }
 
 

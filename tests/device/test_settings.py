@@ -4,9 +4,11 @@ import contextlib
 
 import pytest
 import torch
+from torch import nn
 
 from monai_medaug.functional.acceleration import torch_only
-from monai_medaug.transforms import Batched
+from monai_medaug.functional.adversarial.gradient import class_loss
+from monai_medaug.transforms import AdversarialBiasField, Batched, PGDAttack
 from tests.contract.cases import CASES, distance
 from tests.device.pretend import PretendCuda
 from tests.device.test_operations import batch
@@ -30,6 +32,32 @@ def deterministic():
         yield
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def segmenter():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+
+
+def test_the_loss_of_images_is_the_same_where_determinism_is_asked_for():
+    logits = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    target = torch.randint(0, 3, (2, 5, 4), generator=torch.Generator().manual_seed(1))
+    target[0, 0] = -100
+    usual = class_loss(logits, target)
+    with deterministic():
+        assert float(class_loss(logits, target)) == pytest.approx(float(usual), rel=1e-6)
+
+
+@pytest.mark.parametrize("attack", [PGDAttack, AdversarialBiasField])
+def test_attacks_on_segmenters_where_determinism_is_asked_for(attack):
+    image = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) + 0.1
+    target = (image[:, 0] > 0.6).long()
+    target[:, :3] = -100  # ignored
+    with deterministic(), torch_only():
+        expected = attack(segmenter()).set_random_state(0)(image, target)
+    with deterministic(), PretendCuda():
+        found = attack(segmenter().cuda()).set_random_state(0)(image.cuda(), target.cuda()).cpu()
+    assert distance(expected, found) < 1e-4  # the network's convolutions take TF32, as they do by default
 
 
 SETTINGS = {
