@@ -61,7 +61,7 @@ def _full_precision() -> Iterator[None]:
                 _products.fp32_precision = _before
 
 
-def _leave_other_threads() -> None:
+def _leave_with_the_fork() -> None:
     """In a forked child: the threads that were inside, or held the lock, are not here."""
     global _lock, _inside
     _lock = threading.Lock()
@@ -70,4 +70,4 @@ def _leave_other_threads() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_leave_other_threads)
+    os.register_at_fork(after_in_child=_leave_with_the_fork)

@@ -116,10 +116,10 @@ def _coarse(image: torch.Tensor, lead: int) -> tuple[torch.Tensor, int]:
 
 def _limits_of_channels(images: torch.Tensor) -> list[list[float]]:
     """The least values of all channels (N, C, *spatial), and the greatest."""
-    return torch.stack(_signed(images).flatten(0, 1).flatten(1).aminmax(dim=1)).tolist()
+    return torch.stack(_comparable(images).flatten(0, 1).flatten(1).aminmax(dim=1)).tolist()
 
 
-def _signed(image: torch.Tensor) -> torch.Tensor:
+def _comparable(image: torch.Tensor) -> torch.Tensor:
     """In a type that has minima and maxima."""
     wide = image.dtype in (torch.uint16, torch.uint32, torch.uint64, torch.bool)
     return image.to(torch.int64) if wide else image
@@ -127,7 +127,7 @@ def _signed(image: torch.Tensor) -> torch.Tensor:
 
 def _limits(image: torch.Tensor) -> tuple[float, float]:
     """The least and the greatest value; NaN if there is one."""
-    low, high = torch.stack(torch.aminmax(_signed(image))).tolist()
+    low, high = torch.stack(torch.aminmax(_comparable(image))).tolist()
     return float(low), float(high)
 
 

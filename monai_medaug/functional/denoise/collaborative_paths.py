@@ -92,7 +92,7 @@ def filter_torch(
     sums = noisy.new_zeros(noisy.numel(), 2)
     for first, found, members in _stacks(matching, plan, noisy):
         haar = sent(_haar_matrix(members), device, noisy.dtype)
-        for part in _parts(len(first), members * math.prod(plan.patch), device):
+        for part in _bounded_ranges(len(first), members * math.prod(plan.patch), device):
             places = (first[part, None] + found[part, :members])[..., None] + steps
 
             def spectrum(of: torch.Tensor, places: torch.Tensor = places, haar: torch.Tensor = haar):  # type: ignore[no-untyped-def]
@@ -120,7 +120,7 @@ def _voxel_index(volumes: torch.Tensor) -> torch.Tensor:
     return torch.arange(volumes.numel(), device=volumes.device).reshape(volumes.shape)
 
 
-def _parts(count: int, elements: int, device: torch.device) -> list[slice]:
+def _bounded_ranges(count: int, elements: int, device: torch.device) -> list[slice]:
     """Ranges of ``count`` things of so many elements each, within the bound for temporary tensors."""
     step = max(1, _elements(device) // elements)
     return [slice(i, i + step) for i in range(0, count, step)]
@@ -174,7 +174,7 @@ def _matches(
     index = _voxel_index(volumes)
     jump = sent(plan.offsets @ np.array([volumes[0, 0].numel(), volumes.shape[3], 1]), device)
     places = sent(plan.offsets + np.array(plan.margin), device)
-    for samples, *ranges in _slabs(len(volumes), plan, device):
+    for samples, *ranges in _reference_slabs(len(volumes), plan, device):
         starts = [table[some] for table, some in zip(plan.starts, ranges, strict=True)]
         low, high = [int(s[0]) for s in starts], [int(s[-1]) + p for s, p in zip(starts, plan.patch, strict=True)]
         inside = [slice(a, b) for a, b in zip(low, high, strict=True)]
@@ -184,7 +184,7 @@ def _matches(
         here = windows.at(sent([plan.margin], device))
         chosen = [sent(s - a, device) for s, a in zip(starts, low, strict=True)]
         best: torch.Tensor | None = None
-        for some in _parts(most, here.numel(), device):
+        for some in _bounded_ranges(most, here.numel(), device):
             distance = windows.at(places[some]).sub_(here).square_().clamp_(max=plan.cap)
             for axis, (at, edge) in enumerate(zip(chosen, plan.patch, strict=True), 2):
                 sums, n = distance, distance.shape[axis] - edge + 1
@@ -204,7 +204,7 @@ def _matches(
         yield first.flatten(), jump[best % most], (best < EXACT * most).sum(1)
 
 
-def _slabs(samples: int, plan: PatchStage, device: torch.device) -> Iterator[tuple[slice, ...]]:
+def _reference_slabs(samples: int, plan: PatchStage, device: torch.device) -> Iterator[tuple[slice, ...]]:
     """Ranges of samples and of reference patches along each axis, whose keys stay within the bound."""
     counts = [samples, *(len(s) for s in plan.starts)]
     room = max(1, _elements(device) // (4 * plan.members))
