@@ -24,10 +24,11 @@ import torch
 from scipy.fft import next_fast_len
 from torch.nn.functional import grid_sample, pad
 
-from monai_medaug.functional.acceleration import loops, sent
+from monai_medaug.functional.acceleration import elements_at_once, loops, sent
 
 STEPS_PER_SIGMA = 2.0
 _SQUARINGS = 6
+_PER_NODE = 80  # elements of the torch path's temporary tensors for the corners of a cell
 _VELOCITY_LIMIT = 1.1  # of sigma, root mean square vector length
 _DIVERGENCE_SHARE = 0.9  # of ln(1 / min_det), the rest is for discretisation
 _CLIP_ROUNDS = 3
@@ -164,6 +165,14 @@ def corner_determinants(u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if (compiled := loops("geometry._numba_warp", u)) is not None:
         figures = u.new_tensor([compiled.corner_determinants(sample.numpy(), -math.inf, math.inf) for sample in u])
         return figures[:, 0], figures[:, 1]
+    step = max(1, elements_at_once(u.device) // (_PER_NODE * len(u) * u[0, 0, 0].numel()))
+    slabs = [u[:, :, first : first + step + 1] for first in range(0, max(u.shape[2] - 1, 1), step)]
+    extrema = torch.stack([torch.stack(_corners_determinant(slab).aminmax(dim=1)) for slab in slabs])
+    return extrema[:, 0].amin(0), extrema[:, 1].amax(0)
+
+
+def _corners_determinant(u: torch.Tensor) -> torch.Tensor:
+    """det(I + grad u) at all corners of all cells, (B, corners)."""
     sizes, columns = u.shape[2:], []
     for a in range(3):  # three axes in front for the corners of a cell, two long where the axis has cells
         column = (torch.diff(u, dim=2 + a) if sizes[a] > 1 else torch.zeros_like(u))[None, None, None]
@@ -172,8 +181,7 @@ def corner_determinants(u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
                 column = torch.cat([column.narrow(5 + other, bit, sizes[other] - 1) for bit in (0, 1)], other)
         columns.append(list(column.unbind(4)))
         columns[a][a] = columns[a][a] + 1
-    det = determinant(columns).movedim(3, 0).flatten(1)
-    return det.amin(1), det.amax(1)
+    return determinant(columns).movedim(3, 0).flatten(1)
 
 
 def keeps_bound(u: torch.Tensor, min_det: torch.Tensor) -> torch.Tensor:
