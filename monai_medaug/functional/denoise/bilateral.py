@@ -50,7 +50,9 @@ def bilateral_smooth(
     image = image.contiguous()
     compiled = loops("denoise._numba_smoothing", image, dtypes=[torch.float32])
     if compiled is None:
-        return _bilateral_by_windows(image, diameter // 2, range_sigma, space_sigma.tolist())
+        some = max(1, elements_at_once(image.device) // max(1, math.prod(image.shape[1:])))
+        parts = zip(*(t.split(some) for t in (image, range_sigma, space_sigma)), strict=True)
+        return torch.cat([_bilateral_by_windows(x, diameter // 2, r, s.tolist()) for x, r, s in parts])
     out = image.clone()
     for b, (reach, space) in enumerate(zip(range_sigma.tolist(), space_sigma.tolist(), strict=True)):
         offsets, spaces = _ball(diameter // 2, space)
@@ -100,7 +102,7 @@ def _bilateral_by_loops(
 def _bilateral_by_windows(
     image: torch.Tensor, radius: int, range_sigma: torch.Tensor, space: Sequence[Sequence[float]]
 ) -> torch.Tensor:
-    """The torch path: all samples and some offsets at a time, so that memory does not grow with the window."""
+    """The torch path: some offsets at a time, so that memory does not grow with the window."""
     balls = [dict(zip(*_ball(radius, each), strict=True)) for each in space]
     offsets = sorted({offset for ball in balls for offset in ball})
     flat = image.flatten(0, 1)
