@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -14,6 +16,7 @@ import torch
 P = ParamSpec("P")
 R = TypeVar("R")
 _products = torch.backends.cuda.matmul
+_callers: ContextVar[Sequence[Callable[[], AbstractContextManager]]] = ContextVar("callers_settings", default=())
 _lock, _inside, _before = threading.Lock(), 0, "none"
 
 
@@ -32,16 +35,30 @@ def undisturbed(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         with ExitStack() as stack:
+            found: list[Callable[[], AbstractContextManager]] = []
             for kind in ("cpu", "cuda"):
                 if torch.is_autocast_enabled(kind):
+                    found.append(partial(torch.autocast, kind, torch.get_autocast_dtype(kind)))
                     stack.enter_context(torch.autocast(kind, enabled=False))
-            if torch.get_default_device().type != "cpu":
+            if (device := torch.get_default_device()).type != "cpu":
+                found.append(partial(torch.device, device))
                 stack.enter_context(torch.device("cpu"))
+            if found:
+                stack.callback(_callers.reset, _callers.set(found))
             if _inside or _products.fp32_precision == "tf32":
                 stack.enter_context(_full_precision())
             return function(*args, **kwargs)
 
     return call
+
+
+@contextmanager
+def as_the_caller() -> Iterator[None]:
+    """A block within `undisturbed` that runs the user's own code, with the user's autocast and default device."""
+    with ExitStack() as stack:
+        for setting in _callers.get():
+            stack.enter_context(setting())
+        yield
 
 
 @contextmanager

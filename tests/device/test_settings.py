@@ -34,6 +34,21 @@ def deterministic():
         torch.use_deterministic_algorithms(False)
 
 
+class DefaultPlace(nn.Module):
+    """A net that makes a tensor where the user's default is."""
+
+    def forward(self, x):
+        return (x.flatten(1).mean(1, keepdim=True) + torch.zeros(1)) * torch.arange(1, 4)
+
+
+def test_the_network_keeps_the_default_device():
+    image = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = PGDAttack(DefaultPlace()).set_random_state(0)(image, torch.tensor([0, 2]))
+    with PretendCuda(default=True):
+        found = PGDAttack(DefaultPlace()).set_random_state(0)(image.cuda(), torch.tensor([0, 2])).cpu()
+    assert distance(expected, found) < 1e-6
+
+
 def segmenter():
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
