@@ -23,6 +23,7 @@ class LesionParts:
     Attributes:
         lesion: voxels (N, 3) of the lesion.
         ring: voxels (M, 3) around it.
+        beside: of each ring voxel the lesion's voxel that it lies beside, (M,).
         parts: names and members (N,) of parts.
         cell: of each ring voxel, (M,): cubes about as large as the lesion, of at most 6 voxels.
         borders: names and members (L,) of parts of the lines across the border.
@@ -30,6 +31,7 @@ class LesionParts:
 
     lesion: np.ndarray
     ring: np.ndarray
+    beside: np.ndarray
     parts: dict[str, np.ndarray]
     cell: np.ndarray
     borders: dict[str, np.ndarray]
@@ -38,7 +40,9 @@ class LesionParts:
         """Some of the voxels and lines, and the parts of which enough are left."""
         parts = _large({k: v[lesion] for k, v in self.parts.items()})
         borders = _large({k: v[lines] for k, v in self.borders.items()})
-        return LesionParts(self.lesion[lesion], self.ring[ring], parts, self.cell[ring], borders)
+        place = np.cumsum(lesion) - 1  # of a voxel among those that are left
+        beside = np.where(lesion[self.beside], place[self.beside], 0)[ring]
+        return LesionParts(self.lesion[lesion], self.ring[ring], beside, parts, self.cell[ring], borders)
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,12 @@ class LesionContrast:
 
 
 def divided_lesion(
-    lesion: np.ndarray, rim: np.ndarray, component: np.ndarray, ring: np.ndarray, border: np.ndarray
+    lesion: np.ndarray,
+    rim: np.ndarray,
+    component: np.ndarray,
+    ring: np.ndarray,
+    beside: np.ndarray,
+    border: np.ndarray,
 ) -> LesionParts:
     """Divide a lesion: its components; of the largest the rim, the core and thirds along its three axes; its border.
 
@@ -85,6 +94,7 @@ def divided_lesion(
         rim: which of them have a neighbour outside, (N,).
         component: number of each one's connected component, (N,).
         ring: voxels (M, 3) of the surroundings.
+        beside: of each the lesion's voxel that it lies beside, (M,).
         border: where lines cross the border, (L, 3).
     """
     numbers, sizes = np.unique(component, return_counts=True)
@@ -106,7 +116,7 @@ def divided_lesion(
         borders |= {f"border of third {name}{i + 1}": of_line == i for i in range(3)}
     side = int(np.clip(round(len(lesion) ** (1 / 3)), 2, 6))
     _, cell = np.unique(ring // side, axis=0, return_inverse=True)
-    return LesionParts(lesion, ring, _large(parts), cell.ravel(), _large(borders))
+    return LesionParts(lesion, ring, beside, _large(parts), cell.ravel(), _large(borders))
 
 
 def _large(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -135,13 +145,14 @@ def lesion_contrast(
     noise = [_cell_means(r, parts.cell).std() for r in ring]
     least = _LEAST_GAIN * max(curve.slope, 0.0) * float(steps[0].mean())
     step = max(float(steps[2].mean()), least, key=abs)
-    expected = curve(lesion[0])
-    offset = middle[1] - float(np.median(curve(ring[0])))
-    changes = {
-        name: 1 + _over(_beyond_error((lesion[1] - expected)[m] - offset), step) for name, m in parts.parts.items()
-    }
-    change = steps[1] - steps[2]
-    changes |= {name: 1 + _over(_beyond_error(change[m]), step) for name, m in parts.borders.items()}
+    change, around = lesion[1] - curve(lesion[0]), ring[1] - curve(ring[0])
+    changes = {}
+    for name, members in parts.parts.items():
+        own = around[members[parts.beside]]
+        offset = np.median(own if len(own) >= _FEWEST else around)  # a bias field changes both
+        changes[name] = 1 + _over(_beyond_error(change[members] - offset), step)
+    across = steps[1] - steps[2]
+    changes |= {name: 1 + _over(_beyond_error(across[members]), step) for name, members in parts.borders.items()}
     border, ratio, detected = (
         (_over(values[0], spread[0]), _over(values[1], spread[1]))
         for values, spread in (

@@ -11,13 +11,14 @@ RANDOM = np.random.RandomState(0)
 AXES = np.stack(np.meshgrid(*[np.arange(24)] * 3, indexing="ij"), -1).reshape(-1, 3)
 DISTANCE = np.linalg.norm(AXES - 12, axis=1)
 BALL, RING = AXES[DISTANCE < 6], AXES[(DISTANCE >= 6) & (DISTANCE < 10)]
+BESIDE = np.array([np.abs(BALL - v).sum(1).argmin() for v in RING])
 BORDER = 12 + 6 * np.array([[np.cos(a), np.sin(a), 0] for a in np.linspace(0, 6.2, 300)])
 RIM = DISTANCE[DISTANCE < 6] >= 5
 
 
 def compared(step=40.0, noise=20.0, change=None, curve=None, extra=0.0):
     """A lesion ``step`` above its ring, and after a change of its values, by position."""
-    parts = divided_lesion(BALL, RIM, np.ones(len(BALL), int), RING, BORDER)
+    parts = divided_lesion(BALL, RIM, np.ones(len(BALL), int), RING, BESIDE, BORDER)
     lesion, ring = step + noise * RANDOM.randn(len(BALL)), noise * RANDOM.randn(len(RING))
     t = np.arange(-REACH, REACH + 1)
     lines = np.where(t <= 0, step, 0.0) + noise * RANDOM.randn(300, len(t))
@@ -81,8 +82,20 @@ def test_noise_lowers_the_ratios_and_not_the_contrast():
     assert all(share == pytest.approx(1, abs=0.5) for share in found.parts.values())
 
 
+def test_a_bias_field_is_no_change_of_contrast():
+    parts = divided_lesion(BALL, RIM, np.ones(len(BALL), int), RING, BESIDE, BORDER)
+    values = [v + 0.0 for v in (np.full(len(BALL), 340.0), np.full(len(RING), 300.0), np.full((300, 17), 300.0))]
+    values[2][:, : REACH + 1] = 340
+    fields = [1 + 0.02 * (at[:, 0] - 12) for at in (BALL, RING, BORDER)]
+    biased = [v * f.reshape(-1, *[1] * (v.ndim - 1)) for v, f in zip(values, fields, strict=True)]
+    pairs = list(zip(values, biased, strict=True))
+    everywhere = RANDOM.uniform(0, 400, 5000)
+    found = lesion_contrast(parts, *pairs, transfer_curve(everywhere, everywhere))
+    assert all(0.5 < share < 1.5 for share in found.parts.values())
+
+
 def test_components_are_parts():
     component = np.where(BALL[:, 0] > 14, 2, 1)
-    parts = divided_lesion(BALL, RIM, component, RING, BORDER).parts
+    parts = divided_lesion(BALL, RIM, component, RING, BESIDE, BORDER).parts
     assert parts["component 1"].sum() > parts["component 2"].sum() > 0
     assert not (parts["component 2"] & parts["core"]).any()

@@ -45,6 +45,11 @@ class Passage:
         sizes = [abs(np.linalg.det(g.matrix[:3, :3])) for g in self.grids]
         return float(np.prod(drawn) * sizes[0] / sizes[1])
 
+    @property
+    def of_a_mask(self) -> bool:
+        """Whether a step of ours took the nearest values, which marks a mask."""
+        return any(r["extra_info"].get("mode") == "nearest" for r in self.steps)
+
     def moved_like(self, other: Passage) -> bool:
         """Whether the same steps of ours moved both."""
         return [r["extra_info"]["uid"] for r in self.steps] == [r["extra_info"]["uid"] for r in other.steps]

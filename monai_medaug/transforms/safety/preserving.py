@@ -132,7 +132,8 @@ class PreservingCompose(SeededContainer, MapTransform):
                 verdict, causes = judge(
                     wrapped, out, self.label_keys, self.lesion_key, self.image_keys, self.limits, ours
                 )
-                further = [k for k, n in eased.items() if k in (causes or eased) and n + 1 < len(_STRENGTHS)]
+                kinds_at_fault = causes & set(eased) or set(eased)
+                further = [k for k, n in eased.items() if k in kinds_at_fault and n + 1 < len(_STRENGTHS)]
                 if not verdict["violations"] or self.on_violation != "shrink" or not further:
                     break
                 eased |= {kind: eased[kind] + 1 for kind in further}

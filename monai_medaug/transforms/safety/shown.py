@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.core.tensors import plain_tensor
@@ -75,9 +76,10 @@ class ShownImage:
 
 
 def shown_images(before: Mapping, after: Mapping, keys: Sequence[Any], mask: Passage) -> list[ShownImage]:
-    """The images of a call that are at hand before and after."""
+    """The images of a call that are at hand before and after; further masks among the keys are none."""
     both = [k for k in keys if isinstance(before.get(k), MetaTensor) and isinstance(after.get(k), MetaTensor)]
-    return [ShownImage(k, before[k], after[k], mask) for k in both]
+    shown = [ShownImage(k, before[k], after[k], mask) for k in both if before[k].dtype != torch.bool]
+    return [image for image in shown if not image.passage.of_a_mask]
 
 
 def _close(a: VoxelGrid, b: VoxelGrid) -> bool:

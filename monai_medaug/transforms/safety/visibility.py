@@ -158,7 +158,9 @@ def _divided(lesion: LesionMask) -> LesionParts:
     rim = ~holds_at(lesion.last, voxels, everywhere=True)
     reach = [_RING * (n > 1) for n in (1,) * (3 - axes) + lesion.last.shape]
     steps = np.random.RandomState(0).uniform(-1, 1, (_POINTS, 3)) * reach
-    ring = voxels[rim][np.arange(_POINTS) % max(rim.sum(), 1)] + np.rint(steps).astype(int)
+    beside = np.flatnonzero(rim)[np.arange(_POINTS) % max(rim.sum(), 1)]
+    ring = voxels[beside] + np.rint(steps).astype(int)
     inside, there = values_at(lesion.last, ring, linear=False)
+    around = ~inside & there
     border = np.zeros((0, 3)) if lesion.lines is None else lesion.lines.index[:, REACH]
-    return divided_lesion(voxels, rim, lesion.component[some], ring[~inside & there], border)
+    return divided_lesion(voxels, rim, lesion.component[some], ring[around], beside[around], border)
