@@ -12,6 +12,19 @@ from tests.contract.cases import CASES, distance, meta_tensor
 from tests.device.pretend import CUDA, PretendCuda, on_device
 
 SIDE, LAUNCHES, WAITS, OWN_LAUNCHES = 32, 1500, 15, 64
+IMPLANTS = [{"implant": kind} for kind in ("rods", "dental", "clips", "wires", "pacemaker")]
+
+
+def variants_of(case):
+    """Sets of arguments that make an operation take another path."""
+    return [*case.cls.variants, *(IMPLANTS if str(case) == "RandCTMetal" else [])]
+
+
+VARIED = [
+    pytest.param(case, variant, id="-".join(map(str, [case, *variant.values()])))
+    for case in CASES
+    for variant in variants_of(case)
+]
 
 
 def batch(image, size):
@@ -24,14 +37,14 @@ def of_side(case, side):
     return interpolate(image[None], (side,) * (image.ndim - 1))[0]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_batches_equal_the_cpu(case):
+@pytest.mark.parametrize(("case", "arguments"), VARIED)
+def test_batches_equal_the_cpu(case, arguments):
     for dims in case.dims:
         given = batch(case.image(dims), 2)
         with torch_only():
-            expected = Batched(case.array(0))(given)
+            expected = Batched(case.array(0, **arguments))(given)
         with PretendCuda():
-            found = Batched(case.array(0))(given.cuda())
+            found = Batched(case.array(0, **arguments))(given.cuda())
             assert found.device == CUDA
             assert on_device(found)
             assert distance(expected, found.cpu()) < 1e-6
@@ -49,26 +62,26 @@ def test_twins_equal_the_cpu(case):
             assert distance(expected[key], found[key].cpu()) < 1e-6
 
 
-def counted(case, image, size):
+def counted(case, image, size, **arguments):
     """Launches and waits of a batch."""
     with PretendCuda() as gpu:
         given = batch(image, size).cuda()
         gpu.clear()
-        Batched(case.array(0))(given)
+        Batched(case.array(0, **arguments))(given)
     return gpu
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_launches_and_waits_are_few(case):
-    gpu = counted(case, of_side(case, SIDE), 8)
+@pytest.mark.parametrize(("case", "arguments"), VARIED)
+def test_launches_and_waits_are_few(case, arguments):
+    gpu = counted(case, of_side(case, SIDE), 8, **arguments)
     assert gpu.launches.total() <= LAUNCHES, gpu.launches.most_common(5)
     assert gpu.waits.total() <= WAITS, gpu.waits.most_common(5)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_launches_and_waits_do_not_grow_with_the_batch(case):
-    """But for a few small ones of each sample: its own noise, rods, poses, detectors."""
-    few, many = (counted(case, of_side(case, 12), size) for size in (2, 6))
+@pytest.mark.parametrize(("case", "arguments"), VARIED)
+def test_launches_and_waits_do_not_grow_with_the_batch(case, arguments):
+    """But for a few small ones of each sample: its own noise, poses, detectors."""
+    few, many = (counted(case, of_side(case, 12), size, **arguments) for size in (2, 6))
     assert many.waits.total() <= few.waits.total() + 2, many.waits.most_common(5)
     assert many.launches.total() <= few.launches.total() + 4 * OWN_LAUNCHES, many.launches.most_common(5)
 

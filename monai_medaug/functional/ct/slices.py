@@ -178,20 +178,21 @@ class SliceStack:
         """
         _, channels, slices, _, _ = self.whole
         count = slices + len(taps) - 1
-        drawn: dict[int, torch.Tensor] = {}
+        volumes = [divmod(n, slices) for n in range(*some.indices(math.prod(self.whole[:3])))]
+        first = [volume * count + place for volume, place in volumes]
+        rows = {k: i for i, k in enumerate(sorted({k + j for k in first for j in range(len(taps))}))}
 
-        def independent(volume: int, place: int) -> torch.Tensor:
-            member, channel = divmod(volume, channels)
-            seed = (seeds[self.members[member]] + _NEXT_SEED * (channel * count + place + 1)) % (1 << 63)
-            return white_noise(shape, [seed], self.volumes.device)[0]
+        def seed(k: int) -> int:
+            member, place = divmod(k, channels * count)
+            return (seeds[self.members[member]] + _NEXT_SEED * (place + 1)) % (1 << 63)
 
-        parts = []
-        for n in range(*some.indices(math.prod(self.whole[:3]))):
-            volume, place = divmod(n, slices)
-            needed = [volume * count + place + j for j in range(len(taps))]
-            drawn = {k: drawn[k] if k in drawn else independent(volume, k - volume * count) for k in needed}
-            parts.append(sum(drawn[k] * tap for k, tap in zip(needed, taps, strict=True)))
-        return torch.stack(parts)[:, None]  # type: ignore[arg-type]
+        device = self.volumes.device
+        drawn, mixed = white_noise(shape, [seed(k) for k in rows], device), None
+        for j, tap in enumerate(taps):
+            part = drawn.index_select(0, sent([rows[k + j] for k in first], device)).mul_(tap)
+            mixed = part if mixed is None else mixed.add_(part)
+        assert mixed is not None
+        return mixed[:, None]
 
     def restored(self, slices: torch.Tensor) -> torch.Tensor:
         """Slices back as samples (members, C, *spatial)."""
@@ -238,7 +239,9 @@ def change_slices(
     touching = _touching_border(image, grids) if body_mm else []
     for stack in slice_stacks(image, grids, [body_mm if t else 0.0 for t in touching] or None):
         part = change(stack)
-        step = max(at_once, elements_at_once(image.device) // stack.rays)
+        step = at_once
+        if image.device.type != "cpu":
+            step = max(step, elements_at_once(image.device) // stack.rays)
         if len(stack.slices) <= step:
             changed = stack.slices + part(slice(0, len(stack.slices))).to(stack.slices.dtype)
         else:
