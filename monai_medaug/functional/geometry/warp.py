@@ -149,7 +149,6 @@ def warp(
             number, -1000 for air in HU, or ``"darkest"`` or ``"brightest"``, the least or greatest value of the sample.
             A list has one for each sample. A `Background` ends at the faces of the outer voxels, as masks do, without
             interpolation between it and the image, which goes on along the axis ``through``.
-
         padded: False where the image can't hold the padding of a CT, so that nobody looks for it.
 
     Between the padding of a CT (see `padding_levels`) and other values nothing is interpolated: the nearest is taken.
