@@ -21,7 +21,7 @@ from monai_medaug.functional.geometry.deformation import (
     white_lattice,
 )
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.geometry.warp import PullBack
+from monai_medaug.functional.geometry.pull_back import PullBack
 
 ROTATIONS = ("random", "slice", "automatic")
 _ANISOTROPIC = 3.0

@@ -21,7 +21,8 @@ from monai_medaug.functional.geometry.lattice import (
     similarity,
     velocity_amplitude,
 )
-from monai_medaug.functional.geometry.warp import Padding, PullBack, sampled_determinants, warp
+from monai_medaug.functional.geometry.pull_back import PullBack, sampled_determinants
+from monai_medaug.functional.geometry.warp import Padding, warp
 from monai_medaug.functional.precision import put_samples, samples_at
 
 _BACK_OFF, _LEAST_TIME = 0.96, 1 / 512

@@ -9,7 +9,8 @@ import torch
 
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.lattice import rotation_matrix
-from monai_medaug.functional.geometry.warp import PullBack, warp
+from monai_medaug.functional.geometry.pull_back import PullBack
+from monai_medaug.functional.geometry.warp import warp
 from monai_medaug.functional.mri.kspace import line_positions, weighted_parts
 
 SEGMENTS = 8
