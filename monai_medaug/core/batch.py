@@ -32,7 +32,8 @@ class Batched(PassesMissingKeys, Randomizable, InvertibleTransform, MapTransform
 
     Sample i of the result equals the transform on sample i for the same draw. A Compose, OneOf or preset draws as if
     the samples came one after another; in SomeOf and RandomOrder the children may draw for the samples in another
-    order. MONAI's own transforms and `PreservingCompose` inside are applied sample by sample, with a notice. Each
+    order. MONAI's own transforms inside are applied sample by sample, with a notice, and so is a `PreservingCompose`
+    that holds some. One of our own steps judges each sample, and repeats those with a violation on their own. Each
     sample's trace gets its own record, so that the report, `replay`, and ``decollate_batch`` then ``inverse`` work as
     on a single sample.
 

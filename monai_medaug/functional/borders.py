@@ -38,25 +38,58 @@ class BorderLines:
     index: np.ndarray
 
 
-def border_lines(labels: np.ndarray, grid: VoxelGrid) -> BorderLines | None:
+@dataclass(frozen=True)
+class LabelBlocks:
+    """Where a label map holds borders, and where it is one label.
+
+    Attributes:
+        mixed: first voxels (N, 3) of the blocks that hold more than one label.
+        inner: the same of those that hold one other than 0.
+        size: of the blocks, 8 voxels along each axis or the map's.
+    """
+
+    mixed: np.ndarray
+    inner: np.ndarray
+    size: list[int]
+
+
+def label_blocks(labels: np.ndarray) -> LabelBlocks:
+    """Divide a label map (*spatial) into blocks, but for less than a block at the far ends of its axes."""
+    volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
+    size = [min(_BLOCK, n) for n in volume.shape]
+    counts = [n // s for n, s in zip(volume.shape, size, strict=True)]
+    volume = volume[tuple(slice(count * n) for count, n in zip(counts, size, strict=True))]
+    if volume.dtype.kind == "u" and volume.dtype.itemsize > 1:
+        volume = volume.astype(np.int64)  # torch can't compare these
+    split = torch.from_numpy(volume).reshape([n for pair in zip(counts, size, strict=True) for n in pair])
+    high, low = split.amax(5).amax(3).amax(1).numpy(), split.amin(5).amin(3).amin(1).numpy()
+    return LabelBlocks(np.argwhere(high != low) * size, np.argwhere((high == low) & (high != 0)) * size, size)
+
+
+def border_lines(labels: np.ndarray, grid: VoxelGrid, blocks: LabelBlocks | None = None) -> BorderLines | None:
     """Choose lines across the borders of a label map (*spatial), spread over the image; None without a border.
 
     Up to 96 places with 12 lines each. A line runs along the border's normal in the world, from the voxels of the same
     label among the 52 nearest of every direction.
+
+    Args:
+        labels: label map.
+        grid: its grid.
+        blocks: its `label_blocks`, if they are known.
     """
     volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
-    blocks, _ = _blocks(volume, mixed=True)
-    blocks = blocks[spread(len(blocks), _BLOCKS)]
-    if not len(blocks):
+    mixed = (blocks or label_blocks(labels)).mixed
+    mixed = mixed[spread(len(mixed), _BLOCKS)]
+    if not len(mixed):
         return None
-    patches = _patches(volume, blocks)
+    patches = _patches(volume, mixed)
     own = patches[:, 1:-1, 1:-1, 1:-1]
     edge = np.zeros(own.shape, bool)
     for axis in (1, 2, 3):
         for side in (slice(None, -2), slice(2, None)):
             edge |= patches[tuple(side if a == axis else slice(1, -1) if a else slice(None) for a in range(4))] != own
     where = np.argwhere(edge & (own != 0))
-    block, points, own = where[:, 0], blocks[where[:, 0]] + where[:, 1:], own[tuple(where.T)]
+    block, points, own = where[:, 0], mixed[where[:, 0]] + where[:, 1:], own[tuple(where.T)]
     if not len(points):
         return None
     order = np.lexsort((own, block))
@@ -74,35 +107,22 @@ def border_lines(labels: np.ndarray, grid: VoxelGrid) -> BorderLines | None:
     return BorderLines(place, points[chosen][:, None] + steps * normals[:, None])
 
 
-def inner_lines(labels: np.ndarray) -> BorderLines | None:
+def inner_lines(labels: np.ndarray, blocks: LabelBlocks | None = None) -> BorderLines | None:
     """Lines inside the labels of a map (*spatial), spread over the image; None where all blocks hold a border.
 
     Up to 48 places of one label, with 12 lines each along one of the axes, side by side.
     """
-    volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
-    blocks, size = _blocks(volume, mixed=False)
-    blocks = blocks[spread(len(blocks), _INNER)]
-    if not len(blocks):
+    blocks = blocks or label_blocks(labels)
+    inner, size = blocks.inner[spread(len(blocks.inner), _INNER)], blocks.size
+    if not len(inner):
         return None
-    long = [axis for axis, n in enumerate(volume.shape) if n > 2 * REACH] or [2]
-    place = np.repeat(np.arange(len(blocks)), _LINES)
+    shape = (1,) * (3 - labels.ndim) + labels.shape
+    long = [axis for axis, n in enumerate(shape) if n > 2 * REACH] or [2]
+    place = np.repeat(np.arange(len(inner)), _LINES)
     steps = np.eye(3)[np.array(long)[place % len(long)]]
     starts = np.random.RandomState(0).uniform(0, 1, (len(place), 3)) * (np.array(size) - 1)
-    points = np.repeat(blocks, _LINES, axis=0) + np.where(steps > 0, np.array(size) / 2, starts)
+    points = np.repeat(inner, _LINES, axis=0) + np.where(steps > 0, np.array(size) / 2, starts)
     return BorderLines(place, points[:, None] + np.arange(-REACH, REACH + 1)[:, None] * steps[:, None])
-
-
-def _blocks(volume: np.ndarray, mixed: bool) -> tuple[np.ndarray, list[int]]:
-    """First voxels (N, 3) of the blocks that hold more than one label, or one other than 0; and the blocks' size."""
-    size = [min(_BLOCK, n) for n in volume.shape]
-    counts = [n // s for n, s in zip(volume.shape, size, strict=True)]
-    volume = volume[tuple(slice(count * n) for count, n in zip(counts, size, strict=True))]
-    if volume.dtype.kind == "u" and volume.dtype.itemsize > 1:
-        volume = volume.astype(np.int64)  # torch can't compare these
-    split = torch.from_numpy(volume).reshape([n for pair in zip(counts, size, strict=True) for n in pair])
-    high, low = split.amax(5).amax(3).amax(1), split.amin(5).amin(3).amin(1)
-    chosen = high != low if mixed else (high == low) & (high != 0)
-    return np.argwhere(chosen.numpy()) * size, size
 
 
 def _patches(volume: np.ndarray, blocks: np.ndarray) -> np.ndarray:

@@ -44,9 +44,9 @@ def transfer_curve(before: np.ndarray, after: np.ndarray) -> TransferCurve:
     if not len(before):
         return TransferCurve(np.zeros(1), np.zeros(1), 1.0)
     order = np.argsort(before, kind="stable")
-    groups = np.array_split(order, min(_KNOTS, len(order)))
-    knots = np.array([before[g].mean() for g in groups])
-    means = np.array([after[g].mean() for g in groups])
+    starts = np.linspace(0, len(order), min(_KNOTS, len(order)), endpoint=False).astype(int)
+    members = np.diff(starts, append=len(order))
+    knots, means = (np.add.reduceat(v[order], starts) / members for v in (before, after))
     centred = before - before.mean()
     square = float((centred**2).sum())
     slope = float((centred * (after - after.mean())).sum() / square) if square > 0 else 0.0

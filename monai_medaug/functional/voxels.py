@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from monai_medaug.functional.acceleration import loops
+
 FACES = np.concatenate([np.zeros((1, 3), int), np.eye(3, dtype=int), -np.eye(3, dtype=int)])
 """A voxel and its six neighbours."""
 
@@ -28,29 +30,33 @@ def values_at(
         (array([ 5., 20.]), array([ True, False]))
     """
     shape = (1,) * (3 - image.ndim) + tuple(image.shape)
-    where = np.moveaxis(index, -1, 0) * np.array([image.ndim == 3, 1, 1]).reshape(3, *[1] * (index.ndim - 1))
-    last = np.array(shape).reshape(3, *[1] * (index.ndim - 1)) - 1
-    inside = np.all((where >= -0.5) & (where <= last + 0.5), axis=0)
-    where = np.clip(where, 0, last)
-    strides = (shape[1] * shape[2], shape[2], 1)
-    flat = image.reshape(-1)
-
-    def gathered(corner: np.ndarray) -> np.ndarray:
-        places = corner[0] * strides[0] + corner[1] * strides[1] + corner[2]
-        if isinstance(flat, np.ndarray):
-            return flat[places]
-        return flat[torch.from_numpy(places).to(flat.device)].cpu().numpy()
-
+    where = index.reshape(-1, 3) * np.array([image.ndim == 3, 1, 1])
+    last = np.array(shape) - 1
+    inside = np.all((where >= -0.5) & (where <= last + 0.5), axis=1).reshape(index.shape[:-1])
     if not linear:
-        return gathered(np.rint(where).astype(np.int64)), inside
+        return _gathered(image, np.rint(np.clip(where, 0, last)).astype(np.int64), shape).reshape(inside.shape), inside
+    values = np.zeros(len(where))
+    if isinstance(image, torch.Tensor) and (
+        compiled := loops("_numba_voxels", image, dtypes=[torch.float32, torch.float64])
+    ):
+        compiled.linear_values(image.reshape(shape).numpy(), where, values)
+        return values.reshape(inside.shape), inside
+    where = np.clip(where, 0, last)
     low = where.astype(np.int64)
     high, share = np.minimum(low + 1, last), where - low
-    total = np.zeros(where.shape[1:])
     for corner in range(2**image.ndim):
-        upper = [bool(corner >> axis & 1) for axis in range(3)][::-1]
-        weight = np.prod([f if up else 1 - f for f, up in zip(share, upper, strict=True)], axis=0)
-        total += weight * gathered(np.stack([h if up else lo for lo, h, up in zip(low, high, upper, strict=True)]))
-    return total, inside
+        upper = np.array([corner >> axis & 1 for axis in (2, 1, 0)], bool)
+        weight = np.where(upper, share, 1 - share).prod(1)
+        values += weight * _gathered(image, np.where(upper, high, low), shape)
+    return values.reshape(inside.shape), inside
+
+
+def _gathered(image: torch.Tensor | np.ndarray, places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Values at voxels (N, 3) of an image embedded in three axes."""
+    flat = places @ np.array([shape[1] * shape[2], shape[2], 1])
+    if isinstance(image, np.ndarray):
+        return image.reshape(-1)[flat]
+    return image.reshape(-1)[torch.from_numpy(flat).to(image.device)].cpu().numpy()
 
 
 def holds_at(mask: np.ndarray, index: np.ndarray, everywhere: bool = False) -> np.ndarray:

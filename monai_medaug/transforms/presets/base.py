@@ -135,7 +135,7 @@ class AugmentationPreset(SeededContainer, Compose, MapTransform):
 
     @property
     def runs_on_batches(self) -> bool:
-        return not any(isinstance(t, SeededContainer) for t in self.transforms)
+        return all(t.runs_on_batches for t in self.transforms if isinstance(t, SeededContainer))
 
     def batch_draw(self, data: Any, sample: int, drawn: Callable[[Any], Any]) -> Any:
         if not isinstance(data, Mapping):

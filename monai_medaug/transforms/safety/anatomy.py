@@ -11,11 +11,13 @@ from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.borders import (
     BorderLines,
     EdgesKept,
+    LabelBlocks,
     border_lines,
     borders_in_place,
     disturbed_places,
     edges_kept,
     inner_lines,
+    label_blocks,
 )
 from monai_medaug.functional.labels import label_array, whole_labels
 from monai_medaug.functional.preservation import counting_slack, label_counts, label_points
@@ -160,7 +162,7 @@ def _judge_images(
     labels: _Labels, images: Sequence[ShownImage], misplaced: float, limits: Limits, ours: bool, finding: Finding
 ) -> None:
     key = labels.key
-    channel, lines = _lines(labels, before=False)
+    channel, lines, blocks = _lines(labels, before=False)
     if lines is not None:
         before = labels.passage.back(lines.index)
         in_place = borders_in_place(lines, labels.result[channel], labels.source[channel], before)
@@ -168,8 +170,8 @@ def _judge_images(
         misplaced = max(misplaced, 1 - in_place if in_place < _BORDERS_IN_PLACE else 0.0)
     lost = misplaced > 0
     if lost:
-        channel, lines = _lines(labels, before=True)
-    inner = None if lost else inner_lines(labels.result[channel])
+        channel, lines, blocks = _lines(labels, before=True)
+    inner = None if lost else inner_lines(labels.result[channel], blocks)
     seen = follows = 0
     for image in images:
         if not image.in_place:
@@ -240,17 +242,18 @@ def _misfits(edges: EdgesKept, disturbed: Mapping[str, tuple[float, float]], lim
     return wrong
 
 
-def _lines(labels: _Labels, before: bool) -> tuple[int, BorderLines | None]:
-    """The first channel with borders, and lines across these, in voxels of the result."""
+def _lines(labels: _Labels, before: bool) -> tuple[int, BorderLines | None, LabelBlocks | None]:
+    """The first channel with borders, lines across these, in voxels of the result, and its blocks."""
     passage = labels.passage
     for channel, labelled in enumerate(labels.source if before else labels.result):
-        lines = border_lines(labelled, passage.grids[0 if before else 1])
+        blocks = label_blocks(labelled)
+        lines = border_lines(labelled, passage.grids[0 if before else 1], blocks)
         if lines is not None:
             if before:
                 moved = passage.ahead(lines.index.reshape(-1, 3)).reshape(lines.index.shape)
                 lines = BorderLines(lines.place, moved)
-            return channel, lines
-    return 0, None
+            return channel, lines, blocks
+    return 0, None, None
 
 
 def _padded_unlike(labels: _Labels, image: ShownImage) -> float | None:

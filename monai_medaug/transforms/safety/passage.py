@@ -12,6 +12,7 @@ from monai_medaug.core.entry import grid_of
 from monai_medaug.core.tensors import affine_of
 from monai_medaug.core.trace import Record, is_ours
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from monai_medaug.functional.geometry.maps import PointMap
 
 _CHORDS, _NEWTON_STEPS = 5, 6
 _NEAR = 0.05  # voxels
@@ -23,20 +24,25 @@ class Passage:
     Our steps leave their parameters in the trace and move the anatomy in the world, MONAI's leave it there and change
     the affine. A step that does neither can't be followed: then what is found at a position does not fit what was.
 
+    Args:
+        before: the image or mask before.
+        after: the same in the result.
+        other: of another key, whose maps serve where the steps are the same.
+
     Attributes:
         steps: the records of our geometric steps that were applied.
         grids: before and after.
     """
 
-    def __init__(self, before: MetaTensor, after: MetaTensor) -> None:
+    def __init__(self, before: MetaTensor, after: MetaTensor, other: Passage | None = None) -> None:
         records = after.applied_operations[len(before.applied_operations) :]
         self.steps = [r for r in records if r.get("do_transforms") and _moves(r)]
         self.grids = tuple(VoxelGrid(tuple(m.shape[1:]), affine_of(m)) for m in (before, after))
-        extras = [r["extra_info"] for r in self.steps]
-        self._back = [
-            REGISTRY[r["class"]].point_map(e["params"], e.get("figures", {}), grid_of(e["grid"]), inverse=True)
-            for r, e in zip(self.steps, extras, strict=True)
-        ]
+        self._maps: dict[str, PointMap] = {} if other is None else other._maps
+        for record in self.steps:
+            if _settled(record) not in self._maps:
+                self._maps[_settled(record)] = _map_back(record)
+        self._back = [self._maps[_settled(r)] for r in self.steps]
 
     @property
     def volume_scale(self) -> float:
@@ -96,6 +102,18 @@ class Passage:
         slopes = np.stack([self.back(index + e / 2) - self.back(index - e / 2) for e in np.eye(3)], -1)
         slopes[:, :, flat] = np.eye(3)[:, flat]
         return float(np.abs(np.linalg.det(slopes)).mean())
+
+
+def _settled(record: Record) -> str:
+    """What a record's map depends on: keys that move together share it."""
+    extra = record["extra_info"]
+    return str((record["class"], extra["params"], extra["grid"]))
+
+
+def _map_back(record: Record) -> PointMap:
+    extra = record["extra_info"]
+    known = extra.get("figures", {})
+    return REGISTRY[record["class"]].point_map(extra["params"], known, grid_of(extra["grid"]), inverse=True)
 
 
 def _moves(record: Record) -> bool:

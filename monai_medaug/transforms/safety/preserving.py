@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data.meta_tensor import MetaTensor
@@ -14,8 +16,11 @@ from monai.transforms.transform import MapTransform
 from monai.utils import ensure_tuple
 
 from monai_medaug.core.arguments import choice, number
+from monai_medaug.core.call import ABSENT
 from monai_medaug.core.seeded import SeededContainer, are_ours, in_kinds_of, keys_of, random_operations, seed_children
-from monai_medaug.core.tensors import affine_of, plain_tensor, say_once, tracking
+from monai_medaug.core.tensors import affine_of, plain_tensor, say_once, tracking, with_meta
+from monai_medaug.core.trace import samples_of
+from monai_medaug.functional.precision import put_samples
 from monai_medaug.transforms.safety.finding import GEOMETRY, INTENSITY, Limits
 from monai_medaug.transforms.safety.verdict import judge
 
@@ -103,43 +108,43 @@ class PreservingCompose(SeededContainer, MapTransform):
         SeededContainer.__init__(self)
 
     def run_seeded(self, data: Mapping, seed: int) -> dict:
-        for key in (*self.label_keys, *([] if self.lesion_key is None else [self.lesion_key])):
-            if key not in data and not self.allow_missing_keys:
-                raise KeyError(f"key {key!r} of PreservingCompose is missing in the data")
+        self._require_masks(data)
         with tracking(everywhere=not are_ours(self.transforms)):
             out = self._judged(data, seed)
         return in_kinds_of(data, out, self.keys)
+
+    def _require_masks(self, data: Mapping) -> None:
+        for key in (*self.label_keys, *([] if self.lesion_key is None else [self.lesion_key])):
+            if key not in data and not self.allow_missing_keys:
+                raise KeyError(f"key {key!r} of PreservingCompose is missing in the data")
 
     def _judged(self, data: Mapping, seed: int) -> dict:
         """The result as MetaTensors, with the verdict in their trace."""
         wrapped = _with_trace(data, self.keys)
         operations = list(random_operations(self.transforms))
         kinds = [GEOMETRY if operation.geometric else INTENSITY for operation in operations]
-        traced = [operation.tracing for operation in operations]
-        ours = are_ours(self.transforms)
         eased = dict.fromkeys(kinds, 0)
         try:
-            while True:
-                for operation, kind in zip(operations, kinds, strict=True):
-                    operation.strength, operation.tracing = _STRENGTHS[eased[kind]], True
-                seed_children(self.transforms, seed)
-                out = execute_compose(wrapped, self.transforms)
-                if not isinstance(out, dict):
-                    raise ValueError(
-                        f"transforms must return one sample, got {type(out).__name__}: put multi-sample crops after "
-                        "PreservingCompose"
-                    )
-                verdict, causes = judge(
-                    wrapped, out, self.label_keys, self.lesion_key, self.image_keys, self.limits, ours
-                )
-                kinds_at_fault = causes & set(eased) or set(eased)
-                further = [k for k, n in eased.items() if k in kinds_at_fault and n + 1 < len(_STRENGTHS)]
-                if not verdict["violations"] or self.on_violation != "shrink" or not further:
-                    break
-                eased |= {kind: eased[kind] + 1 for kind in further}
+            with self._traced():
+                while True:
+                    for operation, kind in zip(operations, kinds, strict=True):
+                        operation.strength = _STRENGTHS[eased[kind]]
+                    seed_children(self.transforms, seed)
+                    out = execute_compose(wrapped, self.transforms)
+                    if not isinstance(out, dict):
+                        raise ValueError(
+                            f"transforms must return one sample, got {type(out).__name__}: put multi-sample crops "
+                            "after PreservingCompose"
+                        )
+                    verdict, causes = self._verdict(wrapped, out)
+                    kinds_at_fault = causes & set(eased) or set(eased)
+                    further = [k for k, n in eased.items() if k in kinds_at_fault and n + 1 < len(_STRENGTHS)]
+                    if not verdict["violations"] or self.on_violation != "shrink" or not further:
+                        break
+                    eased |= {kind: eased[kind] + 1 for kind in further}
         finally:
-            for operation, before in zip(operations, traced, strict=True):
-                operation.strength, operation.tracing = 1.0, before
+            for operation in operations:
+                operation.strength = 1.0
         strengths = {kind: _STRENGTHS[n] for kind, n in eased.items() if n}
         strength = min(strengths.values(), default=1.0)
         violated = bool(verdict["violations"])
@@ -150,6 +155,57 @@ class PreservingCompose(SeededContainer, MapTransform):
             warnings.warn("PreservingCompose: " + "; ".join(verdict["violations"]), UserWarning, stacklevel=2)
         info = {"seed": seed, "strength": strength, "eased": strengths, "rejected": rejected, "verdict": verdict}
         return self.with_records(wrapped if rejected else out, not rejected, dict.fromkeys(self.keys, info))
+
+    @contextmanager
+    def _traced(self) -> Iterator[None]:
+        """All operations inside leave records."""
+        operations = list(random_operations(self.transforms))
+        before = [operation.tracing for operation in operations]
+        try:
+            for operation in operations:
+                operation.tracing = True
+            yield
+        finally:
+            for operation, traced in zip(operations, before, strict=True):
+                operation.tracing = traced
+
+    def _verdict(self, before: Mapping, after: Mapping) -> tuple[dict[str, Any], set[str]]:
+        ours = are_ours(self.transforms)
+        return judge(before, after, self.label_keys, self.lesion_key, self.image_keys, self.limits, ours)
+
+    # ---- on a batch ------------------------------------------------------------------------------------------
+
+    @property
+    def runs_on_batches(self) -> bool:
+        return are_ours(self.transforms)
+
+    def batch_draw(self, data: Any, sample: int, drawn: Callable[[Any], Any]) -> Any:
+        seed = self.call_seed(data, sample)
+        seed_children(self.transforms, seed)
+        return seed, [drawn(child) for child in self.transforms]
+
+    def run_batch(self, data: Any, draws: Sequence[Any], run: Callable[[Any, list[Any], Any], Any]) -> Any:
+        """Each step once for all samples; those with a violation go again on their own, eased or rejected."""
+        self._require_masks(data)
+        with tracking(everywhere=False):
+            wrapped = _batch_with_trace(data, self.keys, len(draws))
+            out = wrapped
+            with self._traced():
+                for i, child in enumerate(self.transforms):
+                    out = run(child, [d if d is ABSENT else d[1][i] for d in draws], out)
+            finished: dict[int, dict] = {}
+            for s, draw in enumerate(draws):
+                if draw is ABSENT:
+                    continue
+                before, after = (_sample(batch, s) for batch in (wrapped, out))
+                verdict, _ = self._verdict(before, after)
+                if verdict["violations"]:
+                    finished[s] = {**before, **self._judged(before, draw[0])}
+                else:
+                    info = {"seed": draw[0], "strength": 1.0, "eased": {}, "rejected": False, "verdict": verdict}
+                    finished[s] = self.with_records(after, True, dict.fromkeys(self.keys, info))
+            out = _with_samples(out, finished, self.keys)
+        return in_kinds_of(data, out, self.keys)
 
 
 def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
@@ -162,4 +218,49 @@ def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
             twin = next((m for m in known.values() if m.shape[1:] == tensor.shape[1:]), None)
             affine = None if twin is None else affine_of(twin)
             out[key] = MetaTensor(tensor, affine=None if affine is None else torch.tensor(affine))
+    return out
+
+
+def _batch_with_trace(data: Mapping, keys: Sequence[Any], count: int) -> dict:
+    """A collated batch with bare tensors as MetaTensors, to record the steps."""
+    out = dict(data)
+    for key in keys:
+        if key in out and not isinstance(out[key], MetaTensor):
+            tensor = plain_tensor(out[key], repr(key), batch=True)
+            out[key] = MetaTensor(tensor, affine=torch.eye(4, dtype=torch.float64).repeat(count, 1, 1))
+            out[key].is_batch, out[key].applied_operations = True, [[] for _ in range(count)]
+    return out
+
+
+def _sample(batch: Mapping, sample: int) -> dict:
+    """One sample of a collated batch."""
+    out = {}
+    for key, items in batch.items():
+        if isinstance(items, MetaTensor) and items.is_batch:
+            tensor = plain_tensor(items, repr(key), batch=True)[sample]
+            affine = items.affine[sample] if items.affine.ndim == 3 else items.affine
+            out[key] = MetaTensor(tensor, affine=affine, applied_operations=samples_of(items)[sample])
+        else:
+            one_each = isinstance(items, (torch.Tensor, np.ndarray, list, tuple)) and len(items) > sample
+            out[key] = items[sample] if one_each else items
+    return out
+
+
+def _with_samples(batch: Mapping, finished: Mapping[int, dict], keys: Sequence[Any]) -> dict:
+    """The batch with finished samples and their traces in it."""
+    out = dict(batch)
+    for key in keys:
+        if key not in out:
+            continue
+        traces = samples_of(out[key])
+        tensor = plain_tensor(out[key], repr(key), batch=True)
+        own = {s: plain_tensor(f[key], repr(key)) for s, f in finished.items()}
+        changed = [s for s, t in own.items() if t.data_ptr() != tensor[s].data_ptr()]
+        if changed:
+            tensor = tensor.clone()
+            put_samples(tensor, changed, torch.stack([own[s].to(tensor.dtype) for s in changed]))
+        out[key] = with_meta(tensor, out[key])
+        out[key].applied_operations = [
+            list(finished[s][key].applied_operations) if s in finished else trace for s, trace in enumerate(traces)
+        ]
     return out

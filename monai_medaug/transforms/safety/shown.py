@@ -30,7 +30,8 @@ class ShownImage:
 
     def __init__(self, key: Any, before: MetaTensor, after: MetaTensor, mask: Passage) -> None:
         self.key = key
-        self.passage = Passage(before, after)
+        self.passage = Passage(before, after, mask)
+        self._everywhere: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._before, self._after = plain_tensor(before, repr(key)), plain_tensor(after, repr(key))
         same = [_close(a, b) for a, b in zip(self.passage.grids, mask.grids, strict=True)]
         self.in_place = (same[1] or not same[0]) and self.passage.moved_like(mask)
@@ -61,7 +62,9 @@ class ShownImage:
             channel: of the image.
             without: of `everywhere`, positions to leave out.
         """
-        first, last, known = self.values(channel, self.everywhere)
+        if channel not in self._everywhere:
+            self._everywhere[channel] = self.values(channel, self.everywhere)
+        first, last, known = self._everywhere[channel]
         known = known if without is None else known & ~without
         return transfer_curve(first[known], last[known])
 

@@ -216,7 +216,7 @@ def test_the_noise_of_ct_is_found_and_goes(name):
     assert error(out) < 6.6
     assert error(DENOISERS[name]()(image)) > 13  # what its estimate of white noise makes of it
     step = augmentation_report(out)["steps"][0]
-    assert step["figures"]["noise_level"] == pytest.approx(15.3, rel=0.05)
+    assert step["figures"]["noise_level"] == pytest.approx(15, rel=0.1)
     assert all(0.4 < c < 0.8 for c in step["figures"]["neighbour_correlation"])
     assert torch.equal(replay(image, augmentation_report(out)).as_tensor(), out.as_tensor())
     stated = DENOISERS[name](noise="ct", sigma=15.3, strength=1)(image)
