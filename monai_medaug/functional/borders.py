@@ -54,11 +54,12 @@ class LabelBlocks:
 
 
 def label_blocks(labels: np.ndarray) -> LabelBlocks:
-    """Divide a label map (*spatial) into blocks, but for less than a block at the far ends of its axes."""
+    """Divide a label map (*spatial) into blocks; the last along an axis may reach beyond it."""
     volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
     size = [min(_BLOCK, n) for n in volume.shape]
-    counts = [n // s for n, s in zip(volume.shape, size, strict=True)]
-    volume = volume[tuple(slice(count * n) for count, n in zip(counts, size, strict=True))]
+    counts = [-(-n // s) for n, s in zip(volume.shape, size, strict=True)]
+    beyond = [(0, count * s - n) for count, s, n in zip(counts, size, volume.shape, strict=True)]
+    volume = np.pad(volume, beyond, mode="edge") if any(b for _, b in beyond) else volume
     if volume.dtype.kind == "u" and volume.dtype.itemsize > 1:
         volume = volume.astype(np.int64)  # torch can't compare these
     split = torch.from_numpy(volume).reshape([n for pair in zip(counts, size, strict=True) for n in pair])
@@ -89,6 +90,7 @@ def border_lines(labels: np.ndarray, grid: VoxelGrid, blocks: LabelBlocks | None
         for side in (slice(None, -2), slice(2, None)):
             edge |= patches[tuple(side if a == axis else slice(1, -1) if a else slice(None) for a in range(4))] != own
     where = np.argwhere(edge & (own != 0))
+    where = where[np.all(mixed[where[:, 0]] + where[:, 1:] < volume.shape, axis=1)]
     block, points, own = where[:, 0], mixed[where[:, 0]] + where[:, 1:], own[tuple(where.T)]
     if not len(points):
         return None
@@ -230,14 +232,17 @@ def edges_kept(
         return EdgesKept(len(starts), 0)
     expected, found = mean(curve(before)), mean(after)
     size = float(expected[strong][:, middle].std(1).mean())
-    fits = _fit(expected[strong][:, middle], found[strong])
+    spread_after = float(after.std())
+    constant = spread_after <= 1e-9 * float(np.abs(after).max())
+    fits = _fit(expected[strong][:, middle] / (spread_after or 1.0), found[strong] / (spread_after or 1.0))
+    fits &= not constant
     near = slice(_HALF - 2, _HALF + 3)
     first, last = pooled[strong][:, near], mean((after[:, 2:] - after[:, :-2])[:, around] / 2)[strong][:, near]
     return EdgesKept(
         len(starts),
         int(strong.sum()),
         float(fits.mean()),
-        disturbed_places(place, before, after, curve, _FLOOR * size, trend=True),
+        disturbed_places(place, before, after, curve, _FLOOR * size),
         float((first * last).sum() / (first**2).sum()),
         size,
     )
@@ -263,7 +268,6 @@ def disturbed_places(
     after: np.ndarray,
     curve: TransferCurve,
     floor: float = 0.0,
-    trend: bool = False,
 ) -> tuple[float, float]:
     """The shares of places where the change has a structure stronger than the image's own texture, and than thrice it.
 
@@ -277,7 +281,6 @@ def disturbed_places(
         after: the same in the result.
         curve: from the image's values before to those after.
         floor: least texture.
-        trend: whether a change in proportion to the position along the line counts too.
     """
     starts = np.flatnonzero(np.diff(place, prepend=-1))
     lines = np.diff(starts, append=len(place))[:, None]
@@ -290,9 +293,8 @@ def disturbed_places(
 
     mean, variance = moments(found - expected)
     mean -= mean.mean(1, keepdims=True)
-    if not trend:
-        along = np.arange(-_HALF, _HALF + 1) / np.sqrt((np.arange(-_HALF, _HALF + 1) ** 2).sum())
-        mean -= (mean @ along)[:, None] * along
+    along = np.arange(-_HALF, _HALF + 1) / np.sqrt((np.arange(-_HALF, _HALF + 1) ** 2).sum())
+    mean -= (mean @ along)[:, None] * along  # a bias field's slope
     structure = (mean**2 - variance / np.maximum(lines - 1, 1)).mean(1)
     texture = max(float(np.median(moments(expected)[1].mean(1))), floor**2, 1e-12 * float(expected.var()))
     return float((structure > texture).mean()), float((structure > 9 * texture).mean())

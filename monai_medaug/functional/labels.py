@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+_CHANNELS = 38  # more would not fit into 64 bits
 _NEARLY = 0.03 + 1e-5
 """Distance from a whole number that counts as none, with what float32 adds."""
 
@@ -38,6 +39,18 @@ def label_array(labels: torch.Tensor) -> np.ndarray:
         if torch.equal(small.to(near.dtype), near):
             return small.numpy()
     return near.numpy()
+
+
+def one_map(labels: np.ndarray) -> np.ndarray:
+    """The channels of label maps (C, *spatial) as one map that differs wherever any of them does.
+
+    Example:
+        >>> one_map(np.array([[0, 1, 1], [0, 0, 1]]))
+        array([0, 1, 4])
+    """
+    if len(labels) == 1:
+        return labels[0]
+    return sum(channel.astype(np.int64) * 3**c for c, channel in enumerate(labels[:_CHANNELS]))
 
 
 def whole_labels(labels: torch.Tensor, name: str, purpose: str = "") -> torch.Tensor:

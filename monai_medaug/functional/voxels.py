@@ -56,7 +56,8 @@ def _gathered(image: torch.Tensor | np.ndarray, places: np.ndarray, shape: tuple
     flat = places @ np.array([shape[1] * shape[2], shape[2], 1])
     if isinstance(image, np.ndarray):
         return image.reshape(-1)[flat]
-    return image.reshape(-1)[torch.from_numpy(flat).to(image.device)].cpu().numpy()
+    values = image.reshape(-1)[torch.from_numpy(flat).to(image.device)].cpu()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
 def holds_at(mask: np.ndarray, index: np.ndarray, everywhere: bool = False) -> np.ndarray:

@@ -142,3 +142,12 @@ def test_maps_without_a_border_have_no_lines():
     one = np.zeros(grid.shape, np.uint8)
     one[40, 40] = 1
     assert len(border_lines(one, grid).place) == 1
+
+
+@pytest.mark.parametrize("n", [15, 71, 79])
+def test_borders_at_the_far_end_are_seen(n):
+    labels = np.zeros((n, n), np.uint8)
+    labels[n - 6 : n - 1, n - 6 : n - 1] = 1
+    lines = border_lines(labels, VoxelGrid((n, n), np.eye(3).tolist()))
+    assert len(lines.place) >= 12
+    assert values_at(labels, lines.index[:, REACH], linear=False)[1].all()

@@ -19,7 +19,7 @@ from monai_medaug.functional.borders import (
     inner_lines,
     label_blocks,
 )
-from monai_medaug.functional.labels import label_array, whole_labels
+from monai_medaug.functional.labels import label_array, one_map, whole_labels
 from monai_medaug.functional.preservation import counting_slack, label_counts, label_points
 from monai_medaug.functional.voxels import FACES, values_at
 from monai_medaug.transforms.safety.finding import GEOMETRY, INTENSITY, Finding, Limits
@@ -82,6 +82,7 @@ class _Labels:
     ) -> None:
         self.key, self.source, self.result, self.first, self.last = key, source, result, first, last
         self.passage = passage
+        self.maps = one_map(source), one_map(result)
         names = sum(len(c) for c in first)
         self.per_label = int(np.clip(_POINTS // names, _FEWEST_POINTS, _POINTS // 8))
 
@@ -162,16 +163,16 @@ def _judge_images(
     labels: _Labels, images: Sequence[ShownImage], misplaced: float, limits: Limits, ours: bool, finding: Finding
 ) -> None:
     key = labels.key
-    channel, lines, blocks = _lines(labels, before=False)
+    lines, blocks = _lines(labels, before=False)
     if lines is not None:
         before = labels.passage.back(lines.index)
-        in_place = borders_in_place(lines, labels.result[channel], labels.source[channel], before)
+        in_place = borders_in_place(lines, labels.maps[1], labels.maps[0], before)
         finding.checks[f"{key}: borders in place"] = in_place
         misplaced = max(misplaced, 1 - in_place if in_place < _BORDERS_IN_PLACE else 0.0)
     lost = misplaced > 0
     if lost:
-        channel, lines, blocks = _lines(labels, before=True)
-    inner = None if lost else inner_lines(labels.result[channel], blocks)
+        lines, blocks = _lines(labels, before=True)
+    inner = None if lost else inner_lines(labels.maps[1], blocks)
     seen = follows = 0
     for image in images:
         if not image.in_place:
@@ -242,18 +243,16 @@ def _misfits(edges: EdgesKept, disturbed: Mapping[str, tuple[float, float]], lim
     return wrong
 
 
-def _lines(labels: _Labels, before: bool) -> tuple[int, BorderLines | None, LabelBlocks | None]:
-    """The first channel with borders, lines across these, in voxels of the result, and its blocks."""
+def _lines(labels: _Labels, before: bool) -> tuple[BorderLines | None, LabelBlocks]:
+    """Lines across the borders, in voxels of the result, and the blocks of the map."""
     passage = labels.passage
-    for channel, labelled in enumerate(labels.source if before else labels.result):
-        blocks = label_blocks(labelled)
-        lines = border_lines(labelled, passage.grids[0 if before else 1], blocks)
-        if lines is not None:
-            if before:
-                moved = passage.ahead(lines.index.reshape(-1, 3)).reshape(lines.index.shape)
-                lines = BorderLines(lines.place, moved)
-            return channel, lines, blocks
-    return 0, None, None
+    labelled = labels.maps[0 if before else 1]
+    blocks = label_blocks(labelled)
+    lines = border_lines(labelled, passage.grids[0 if before else 1], blocks)
+    if lines is not None and before:
+        moved = passage.ahead(lines.index.reshape(-1, 3)).reshape(lines.index.shape)
+        lines = BorderLines(lines.place, moved)
+    return lines, blocks
 
 
 def _padded_unlike(labels: _Labels, image: ShownImage) -> float | None:

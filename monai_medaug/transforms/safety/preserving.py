@@ -63,7 +63,7 @@ class PreservingCompose(SeededContainer, MapTransform):
             0.6, 0.35, 0.2, 0.1 and 0 until they pass, those of geometry or of the others as the violation says, and
             rejects otherwise; ``"reject"`` returns the input; ``"warn"`` keeps the result and warns.
         min_contrast_kept: least share of the lesion's contrast, detectability and steepness that remains; its parts'
-            contrast may grow by as much.
+            contrast may grow by as much. Ratios to the noise may fall further where they stay above 3, d' above 5.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -170,8 +170,17 @@ class PreservingCompose(SeededContainer, MapTransform):
                 operation.tracing = traced
 
     def _verdict(self, before: Mapping, after: Mapping) -> tuple[dict[str, Any], set[str]]:
+        images = [key for key in self.image_keys if key in before]
+        if not images:  # nothing is done to them, so that labels that move no longer fit
+            shapes = [tuple(before[key].shape[1:]) for key in self.keys if key in before]
+            others = [k for k in before if k not in self.keys and _may_be_image(before[k], shapes)]
+            images = [k for k in others if k in after]
+            before, after = (
+                {**d, **{k: d[k] if isinstance(d[k], MetaTensor) else MetaTensor(d[k]) for k in images}}
+                for d in (before, after)
+            )
         ours = are_ours(self.transforms)
-        return judge(before, after, self.label_keys, self.lesion_key, self.image_keys, self.limits, ours)
+        return judge(before, after, self.label_keys, self.lesion_key, images, self.limits, ours)
 
     # ---- on a batch ------------------------------------------------------------------------------------------
 
@@ -219,6 +228,11 @@ def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
             affine = None if twin is None else affine_of(twin)
             out[key] = MetaTensor(tensor, affine=None if affine is None else torch.tensor(affine))
     return out
+
+
+def _may_be_image(item: Any, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether data under another key lie on the masks' grid."""
+    return isinstance(item, (torch.Tensor, np.ndarray)) and tuple(item.shape[1:]) in shapes and item.ndim > 2
 
 
 def _batch_with_trace(data: Mapping, keys: Sequence[Any], count: int) -> dict:

@@ -20,7 +20,7 @@ _POINTS = 1500
 _RING = 4  # voxels
 _FEWEST_PLACES = 3
 _EDGES_KEPT = 0.6  # least share of the edges at the lesion's border
-_CERTAIN = 5.0  # nobody overlooks a lesion of this detectability (Rose 1948)
+_CERTAIN = {"border contrast": 3.0, "contrast to noise": 3.0, "detectability": 5.0}  # nobody overlooks that (Rose 1948)
 _MARGIN = 3  # voxels at the ends of lines across the border that may lie outside
 
 
@@ -127,7 +127,7 @@ def _wrong(contrast: LesionContrast, limits: Limits) -> list[str]:
     wrong = [
         f"the lesion's {what} fell from {was:.2f} to {is_now:.2f}"
         for what, (was, is_now) in contrast.compared.items()
-        if is_now / was < least and not (what == "detectability" and is_now * np.sign(was) >= _CERTAIN)
+        if is_now / was < least and is_now * np.sign(was) < _CERTAIN[what]
     ]
     off = {part: kept for part, kept in contrast.parts.items() if least and not least <= kept <= 1 / least}
     if off:
@@ -158,8 +158,8 @@ def _divided(lesion: LesionMask) -> LesionParts:
     rim = ~holds_at(lesion.last, voxels, everywhere=True)
     reach = [_RING * (n > 1) for n in (1,) * (3 - axes) + lesion.last.shape]
     steps = np.random.RandomState(0).uniform(-1, 1, (_POINTS, 3)) * reach
-    beside = np.flatnonzero(rim)[np.arange(_POINTS) % max(rim.sum(), 1)]
-    ring = voxels[beside] + np.rint(steps).astype(int)
+    beside = np.flatnonzero(rim)[np.arange(_POINTS * rim.any()) % max(rim.sum(), 1)]
+    ring = voxels[beside] + np.rint(steps[: len(beside)]).astype(int)
     inside, there = values_at(lesion.last, ring, linear=False)
     around = ~inside & there
     border = np.zeros((0, 3)) if lesion.lines is None else lesion.lines.index[:, REACH]

@@ -119,3 +119,51 @@ def test_several_images_on_other_grids_are_looked_at():
     checks = augmentation_report(out)["checks"]
     assert checks["label: edges kept in fine"] > 0.95
     assert checks["label: edges kept in image"] > 0.95
+
+
+@pytest.mark.filterwarnings("ignore:PreservingCompose")
+def test_labels_that_move_without_the_image_are_seen_whatever_the_keys():
+    """The image is in the sample, but no step takes it."""
+    for step in (
+        RandFlipd(("label", "lesion"), prob=1.0, spatial_axis=0),
+        RandAffineElasticd(("label", "lesion"), 1.0, mode="nearest"),
+    ):
+        report = judged(step)
+        assert report["anatomy_preserved"] == "no"
+        assert "moved otherwise than image" in " ".join(report["violations"])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int16])
+def test_images_of_any_type_are_looked_at(dtype):
+    data = body()
+    data["image"] = MetaTensor(((data["image"] + 1000) / 8).to(dtype))
+    out = PreservingCompose([Change(["image"], lambda x: x)], "label", "lesion")(data)
+    assert augmentation_report(out)["anatomy_preserved"] == "yes"
+
+
+def test_a_lesion_that_fills_the_image_is_not_checked():
+    data = body()
+    data["lesion"] = torch.ones_like(data["lesion"])
+    report = augmentation_report(PreservingCompose([RandCTDosed("image", prob=1.0)], "label", "lesion")(data))
+    assert report["pathology_preserved"] == "not checked"
+
+
+@pytest.mark.filterwarnings("ignore:PreservingCompose")
+def test_every_channel_of_a_label_is_looked_at():
+    """Classes within one another, as of brain tumours: what the second holds is painted out of the image."""
+    data = body((64, 60, 56))
+    inner = data["label"] == 2
+    data["label"] = MetaTensor(torch.cat([(data["label"] > 0), inner]).to(torch.uint8))
+    data["image"] = data["image"] - 60 * data["lesion"] + 60 * inner
+    painted = Change(["image"], lambda x: torch.where(inner, x - 60, x))
+    report = augmentation_report(PreservingCompose([painted], "label", on_violation="warn")(data))
+    assert report["anatomy_preserved"] == "no"
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+@pytest.mark.parametrize("offset", [0, 1e3])
+def test_the_scale_of_an_image_does_not_count(scale, offset):
+    data = body()
+    data["image"] = (data["image"].double() + offset) * scale
+    report = augmentation_report(PreservingCompose([Change(["image"], lambda x: x)], "label", "lesion")(data))
+    assert report["anatomy_preserved"] == report["pathology_preserved"] == "yes"
