@@ -19,11 +19,13 @@ from monai_medaug.core.entry import (
     plain_grid,
     require_inputs,
     require_one_batch,
+    require_one_device,
     require_one_shape,
     say_if_labels,
     settle_padding,
     share_affines,
 )
+from monai_medaug.core.surroundings import undisturbed
 from monai_medaug.core.tensors import (
     image_dtype,
     meta_is_tracked,
@@ -50,6 +52,7 @@ class Outcome(NamedTuple):
     plan: Any
 
 
+@undisturbed
 def run_operation(
     cls: type[OperationContract],
     name: str,
@@ -76,9 +79,10 @@ def run_operation(
     if entries and entries[0].batched:
         require_one_batch(entries)
     for entry in entries:
-        for s, draw in enumerate(draws):
-            if draw is not ABSENT:
-                cls.check_units(entry.tensor[s] if entry.batched else entry.tensor, entry.name, settings)
+        taking_part = [s for s, draw in enumerate(draws) if draw is not ABSENT]
+        if taking_part:
+            cls.check_batch_units(entry.samples(taking_part), entry.name, settings)
+    require_one_device((e.name, e.tensor) for e in entries)
     samples = [s for s, p in enumerate(draws) if p is not None and p is not ABSENT]
     if not samples or not entries:
         return Outcome([_finished(cls, name, e, e.tensor, draws, {}, uid) for e in entries], None)
@@ -222,6 +226,8 @@ def _finished(
         say_once("a MetaTensor batch that was not made by list_data_collate can't hold a trace for each sample")
         return result
     found: list[Any] = []
+    values = cls.geometric and entry.mode != "nearest" and any(_is_value(entry.padding_of(s)) for s in records)
+    looks = _looks(out if entry.batched else out[None]) if values else []
     for s, draw in enumerate(draws):
         if draw is ABSENT:
             found.append(ABSENT)
@@ -229,10 +235,10 @@ def _finished(
         info = {"uid": uid, **records.get(s, {}), "key": entry.index}
         info |= {n: g.key for n, g in entry.given.items() if cls.inputs[n].kind != "any"}
         if cls.geometric:
-            filled = entry.padding_of(s) if s in records else entry.padding
-            info |= {"mode": entry.mode, "padding": filled}
-            if s in records and _is_value(filled) and entry.mode != "nearest":
-                info["looks"] = _looks(out[s] if entry.batched else out)
+            padding = entry.padding_of(s) if s in records else entry.padding
+            info |= {"mode": entry.mode, "padding": padding}
+            if values and s in records and _is_value(padding):
+                info["looks"] = looks[s]
         if cls.changes_grid and s in records:
             info["own_grid"] = plain_grid(entry.grid(s))
         found.append(new_record(name, s in records, entry.shape, info))
@@ -240,10 +246,10 @@ def _finished(
     return result
 
 
-def _looks(image: torch.Tensor) -> list[float]:
-    """Some values of an image, evenly spaced, by which it is known again."""
-    values = image.detach().reshape(-1)
-    return [float(v) for v in values[:: max(1, len(values) // _LOOKS)].double()]
+def _looks(images: torch.Tensor) -> list[list[float]]:
+    """Some values of each image (N, ...), evenly spaced, by which it is known again."""
+    values = images.detach().reshape(len(images), -1)
+    return values[:, :: max(1, values.shape[1] // _LOOKS)].double().tolist()
 
 
 def _is_value(padding: Any) -> bool:
@@ -263,13 +269,14 @@ def _padding_of(extra: Params, mode: str, tensor: torch.Tensor, inverse: bool) -
     none = {**padding, "background": [0.0]} if isinstance(padding, dict) else 0.0
     if mode == "nearest":
         return none
-    known, found = np.array(extra.get("looks", [])), np.array(_looks(tensor))
+    known, found = np.array(extra.get("looks", [])), np.array(_looks(tensor[None])[0])
     if len(known) == 0:
         return padding
     spread = np.abs(known - np.median(known)).mean()
     return padding if len(known) == len(found) and np.abs(found - known).mean() <= _UNLIKE * spread else none
 
 
+@undisturbed
 def apply_record(
     record: dict[str, Any],
     tensor: torch.Tensor,

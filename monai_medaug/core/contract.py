@@ -37,6 +37,7 @@ import torch
 
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.tensors import require_finite
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.precision import samples_at
 
@@ -99,7 +100,7 @@ class Call:
 
     def spread(self, values: Sequence[float]) -> torch.Tensor:
         """One number per sample, (B, 1, ...), to broadcast over the batch."""
-        return self.image.new_tensor(values).reshape(-1, *[1] * (self.image.ndim - 1))
+        return sent(values, self.image.device, self.image.dtype).reshape(-1, *[1] * (self.image.ndim - 1))
 
     def seeds(self) -> list[int]:
         """One noise seed per sample for this key, from the drawn ``seed`` and the key's position."""
@@ -230,6 +231,12 @@ class OperationContract:
         Unlike `check` it also runs in skipped calls, so that a wrong image does not stop a training at a random
         iteration; so it must be cheap.
         """
+
+    @classmethod
+    def check_batch_units(cls, images: torch.Tensor, name: str, settings: Params) -> None:
+        """`check_units` of each sample (N, C, *spatial); a class may look at all at once, to wait for a GPU once."""
+        for image in images:
+            cls.check_units(image, name, settings)
 
     @classmethod
     def plan(cls, call: Call) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -84,11 +84,14 @@ class Entry:
     def out_dtype(self) -> torch.dtype:
         return self.tensor.dtype if self.mode == "nearest" else image_dtype(self.tensor.dtype)
 
-    def batch(self, samples: Sequence[int]) -> torch.Tensor:
-        """The chosen samples (B, C, ...) in the computing type; masks keep theirs."""
+    def samples(self, chosen: Sequence[int]) -> torch.Tensor:
+        """The chosen samples (B, C, ...) in their own type."""
         x = self.tensor if self.batched else self.tensor[None]
-        if len(samples) < len(x):
-            x = samples_at(x, list(samples))
+        return samples_at(x, chosen) if len(chosen) < len(x) else x
+
+    def batch(self, chosen: Sequence[int]) -> torch.Tensor:
+        """The chosen samples (B, C, ...) in the computing type; masks keep theirs."""
+        x = self.samples(chosen)
         return x if self.mode == "nearest" else x.to(computing_dtype(x.dtype)).contiguous()
 
     def padding_of(self, sample: int) -> Any:
@@ -187,6 +190,20 @@ def require_one_batch(entries: Sequence[Entry]) -> None:
             )
 
 
+def require_one_device(named: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Raise unless tensors lie on one device; the keys are named.
+
+    Example:
+        >>> require_one_device([("image", torch.zeros(2)), ("label", torch.zeros(2, device="meta"))])
+        Traceback (most recent call last):
+        ValueError: keys must lie on one device, got image on cpu and label on meta
+    """
+    devices = {name: tensor.device for name, tensor in named}
+    if len(set(devices.values())) > 1:
+        shown = " and ".join(f"{name} on {device}" for name, device in devices.items())
+        raise ValueError(f"keys must lie on one device, got {shown}")
+
+
 def require_one_shape(entries: Sequence[Entry]) -> None:
     """Raise unless all keys have the same spatial shape, to be joined along the channels."""
     for entry in entries:
@@ -242,14 +259,14 @@ def say_if_labels(operation: str, entry: Entry) -> None:
         step = max(1, len(values) // count)
         while math.gcd(step, entry.shape[-1]) > 1:  # or the samples would share a few columns
             step += 1
-        some = values[::step].to(torch.float64)
+        some = values[::step].cpu().to(torch.float64)
         if not bool((some == some.round()).all()):
             return
         labels = len(some.unique())
         if labels > _MOST_LABELS:
             return
     rows = entry.tensor.detach().reshape(-1, entry.shape[-1])
-    rows = rows[:: max(1, len(rows) // 256)]
+    rows = rows[:: max(1, len(rows) // 256)].cpu()
     if labels > 1 and float((rows[:, 1:] == rows[:, :-1]).double().mean()) > _EQUAL_NEIGHBOURS:
         say_once(
             f"{entry.name} looks like a label map, with {labels} different whole numbers, and {operation} changes "

@@ -10,11 +10,13 @@ import torch
 
 from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.entry import grid_of
+from monai_medaug.core.surroundings import undisturbed
 from monai_medaug.functional.geometry.grid import VoxelGrid
 
 _BOX_SAMPLES = 25  # per side: the deformed faces bound the image of a box, its eight corners do not
 
 
+@undisturbed
 def move_companions(record: dict[str, Any], data: Any, name: str, boxes: bool, space: str, inverse: bool) -> Any:
     """Points (N, D) or boxes (N, 2 D) moved with the anatomy by a record's operation.
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -51,6 +52,26 @@ def loops(name: str, *tensors: torch.Tensor, dtypes: Collection[torch.dtype] | N
         True
     """
     return _import_compiled(name) if cpu_library_serves(*tensors, dtypes=dtypes) else None
+
+
+def elements_at_once(device: torch.device) -> int:
+    """Greatest number of elements in a temporary tensor of the torch path: some launches of many elements on a GPU,
+    parts that fit the cache on the CPU.
+    """
+    return 1 << 19 if device.type == "cpu" else 1 << 24
+
+
+def sent(values: Any, device: torch.device, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Numbers, an array or a tensor on a device; to CUDA they go from pinned memory, so that nobody waits.
+
+    Example:
+        >>> sent([1, 2], torch.device("cpu"), torch.float32)
+        tensor([1., 2.])
+    """
+    if isinstance(values, torch.Tensor) and values.device.type != "cpu":
+        return values.to(device, dtype)
+    tensor = torch.as_tensor(values, dtype=dtype, device="cpu")
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from monai_medaug.functional.acceleration import sent
+
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 
@@ -28,8 +30,8 @@ def samples_at(x: torch.Tensor, places: Sequence[int] | torch.Tensor) -> torch.T
         >>> samples_at(torch.tensor([5, 6, 7], dtype=torch.uint16), [2, 0]).tolist()
         [7, 5]
     """
-    signed = _SIGNED.get(x.dtype)
-    return x[places] if signed is None else x.view(signed)[places].view(x.dtype)
+    signed, index = _SIGNED.get(x.dtype, x.dtype), sent(places, x.device, torch.int64)
+    return x.view(signed).index_select(0, index).view(x.dtype)
 
 
 def put_samples(x: torch.Tensor, places: Sequence[int] | torch.Tensor, values: torch.Tensor) -> None:
@@ -41,8 +43,5 @@ def put_samples(x: torch.Tensor, places: Sequence[int] | torch.Tensor, values: t
         >>> x.tolist()
         [2, 6, 1]
     """
-    signed = _SIGNED.get(x.dtype)
-    if signed is None:
-        x[places] = values
-    else:
-        x.view(signed)[places] = values.view(signed)
+    signed, index = _SIGNED.get(x.dtype, x.dtype), sent(places, x.device, torch.int64)
+    x.view(signed).index_copy_(0, index, values.view(signed))

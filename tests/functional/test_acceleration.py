@@ -16,7 +16,8 @@ from monai_medaug.functional.denoise.nlm import non_local_means
 from monai_medaug.functional.denoise.smoothing import gaussian_smooth
 from monai_medaug.functional.denoise.wavelet_shrinkage import wavelet_shrinkage
 from monai_medaug.functional.geometry.deformation import compose
-from monai_medaug.functional.geometry.warp import PullBack, warp
+from monai_medaug.functional.geometry.pull_back import PullBack
+from monai_medaug.functional.geometry.warp import warp
 from monai_medaug.functional.mri.coil import bias
 
 NAME = "geometry._numba_warp"

@@ -189,6 +189,12 @@ def class_loss(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of logits, binary for a single channel, with a target of `class_target`."""
     if prediction.ndim == 1 or prediction.shape[1] == 1:
         return F.binary_cross_entropy_with_logits(prediction, target)
+    whole = target.dtype == torch.int64 and target.shape != prediction.shape
+    if whole and prediction.ndim > 2 and torch.are_deterministic_algorithms_enabled():
+        # the loss of images has no such form on a GPU
+        counted = target != -100
+        chosen = prediction.log_softmax(1).gather(1, target.clamp_min(0)[:, None])[:, 0]
+        return -torch.where(counted, chosen, 0.0).sum() / counted.sum()
     return F.cross_entropy(prediction, target)
 
 

@@ -60,7 +60,7 @@ def choose_implant(image: torch.Tensor, grid: VoxelGrid, pick: float) -> str:
     if patient.has_lung and patient.is_wide:
         return "wires" if pick < 0.4 else "pacemaker" if pick < 0.7 else "rods"
     bone = ((volume > _BONE_HU) & patient.voxels).sum() / patient.voxels.sum().clamp_min(1)
-    if patient.is_trunk or touches_border(volume) or float(bone) < _SKULL_SHARE:
+    if patient.is_trunk or touches_border(volume[None])[0] or float(bone) < _SKULL_SHARE:
         return "rods"
     teeth = (_with_teeth_alone(image, grid) > _ENAMEL_HU).sum() * math.prod(grid.spacing)
     return "dental" if float(teeth) > _TEETH_MM3 else "clips"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.acquisition import bounds, hu_change, tissue_lengths
 from monai_medaug.functional.ct.projection import ParallelBeam
 from monai_medaug.functional.ct.spectrum import (
@@ -30,7 +31,7 @@ def metal_artefact(
     hu: torch.Tensor,
     metal: torch.Tensor,
     white: torch.Tensor,
-    attenuations: Sequence[tuple[float, ...]],
+    attenuations: Sequence[Sequence[float | torch.Tensor]],
     photons: torch.Tensor,
     scatter: torch.Tensor,
     beam: ParallelBeam,
@@ -51,9 +52,10 @@ def metal_artefact(
 
     Args:
         hu: slices (N, 1, rows, columns).
-        metal: share of each pixel that is metal, (N, materials, rows, columns) of the body.
+        metal: share of each pixel that is metal, (N, materials, rows, columns) of the body; on the CPU, so that its
+            place is known without waiting for a GPU, or where the slices are.
         white: standard normal (N, 1, views, detectors).
-        attenuations: of each material per mm at each energy, see `METALS`.
+        attenuations: of each material per mm at each energy, see `METALS`; of all slices or (N, 1, 1, 1).
         photons: N0 per ray, a number.
         scatter: scattered photons as a share of N0, a number.
         beam: geometry, whose field the slices are.
@@ -65,10 +67,10 @@ def metal_artefact(
     """
     body = hu if body is None else body
     box = bounds(metal)
-    touched = metal.flatten(1).any(1)
     if box is None:
         return hu
-    metal = metal[..., box[0], box[1]]
+    touched = sent(metal.flatten(1).any(1), hu.device)
+    metal = sent(metal[..., box[0], box[1]], hu.device, hu.dtype)
     small = beam.part(*box)
     fine = 3 if len(aperture) > 1 else 1
     rays = replace(small, detectors=beam.width * fine, detector_spacing=beam.pitch / fine).project(metal)
@@ -78,20 +80,22 @@ def metal_artefact(
     around = torch.where(body[..., box[0], box[1]] > PADDING_HU, body[..., box[0], box[1]], -1000.0)
     changed = [b - a for a, b in zip(TISSUES[tissue](around), _displaced_tissue(around, share, tissue), strict=True)]
     changes = small.project(torch.cat(changed)).chunk(2)
-    clean_water, clean_bone = (x[hit] for x in tissue_lengths(body, beam, tissue, _hull(hit)))
-    water = (clean_water + changes[0][hit] / WATER[REFERENCE]).clamp_min(0)
-    bone = clean_bone + changes[1][hit] / BONE[REFERENCE]
-    lengths = taps[hit].unbind(1)  # of each material
+    rays_hit = hit.nonzero(as_tuple=True)  # a GPU is awaited here alone
+    clean_water, clean_bone = (x[rays_hit] for x in tissue_lengths(body, beam, tissue, _hull(hit)))
+    water = (clean_water + changes[0][rays_hit] / WATER[REFERENCE]).clamp_min(0)
+    bone = clean_bone + changes[1][rays_hit] / BONE[REFERENCE]
+    lengths = taps[rays_hit].unbind(1)  # of each material
+    each = [[mu.flatten()[rays_hit[0]] if torch.is_tensor(mu) else mu for mu in own] for own in attenuations]
     transmitted = torch.zeros_like(water)
     for k, weight in enumerate(aperture):
-        metals = zip((length[:, k] for length in lengths), attenuations, strict=True)
+        metals = zip((length[:, k] for length in lengths), each, strict=True)
         through = polychromatic([(water, WATER), (bone, BONE), *metals])
         transmitted.add_(through.neg_().exp_(), alpha=weight)
     counts = photons.reshape(-1) * (transmitted + scatter.reshape(-1))
-    counts = (counts + torch.sqrt(counts) * white[hit]).clamp_min(1)
+    counts = (counts + torch.sqrt(counts) * white[rays_hit]).clamp_min(1)
     seen = water_corrected(torch.log(photons.reshape(-1) / counts))
     change = torch.zeros_like(taps[..., 0, 0])
-    change[hit] = seen - monochromatic(clean_water, clean_bone)
+    change[rays_hit] = seen - monochromatic(clean_water, clean_bone)
     added = hu_change(change, beam, window)
     new = torch.maximum((hu + added).clamp_max(SCANNER_HU), hu.clamp_max(floor))
     return torch.where(touched.reshape(-1, 1, 1, 1), new, hu)

@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from monai_medaug.functional.acceleration import loops, over_rows
+from monai_medaug.functional.acceleration import loops, over_rows, sent
 from monai_medaug.functional.ct.acquisition import bounds, hu_change, line_integrals
 from monai_medaug.functional.ct.projection import ParallelBeam
 from monai_medaug.functional.hounsfield import AIR_HU
@@ -42,7 +42,7 @@ def motion_artefact(
     if box is None:
         return hu.new_zeros(len(hu), 1, *(beam.field or beam.shape))
     sinogram = line_integrals(hu[..., box[0], box[1]], beam.part(*box))
-    angles = torch.from_numpy(beam.angles).to(shift)
+    angles = sent(beam.angles, shift.device, shift.dtype)
     row = torch.arange(beam.views, device=hu.device, dtype=torch.float64) - turn.double() * (beam.views / 180)
     normal = torch.stack([torch.cos(angles), torch.sin(angles)], -1)
     offset = (shift * normal).sum(-1).double() / beam.pitch
@@ -115,7 +115,7 @@ def apparent_shift(shift: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
     A view measures the component along its detector direction n; least squares over V views gives (2 / V) sum n (n ·
     d).
     """
-    angles = torch.from_numpy(beam.angles).to(shift)
+    angles = sent(beam.angles, shift.device, shift.dtype)
     normal = torch.stack([torch.cos(angles), torch.sin(angles)], dim=-1)
     return 2 * (normal * (shift * normal).sum(-1, keepdim=True)).mean(1)
 

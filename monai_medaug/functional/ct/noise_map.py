@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from monai_medaug.functional.acceleration import loops, over_rows
+from monai_medaug.functional.acceleration import loops, over_rows, sent
 from monai_medaug.functional.ct.hu import BODY_HU
 from monai_medaug.functional.ct.projection import WATER_PER_MM
 from monai_medaug.functional.hounsfield import AIR_HU, PADDING_HU
@@ -141,7 +141,7 @@ def _amplitudes(
     """Amplitudes (2, N, pixels) from smoothed slices (N, pixels)."""
     compiled = loops(_LOOPS, coarse, dtypes=[torch.float32])
     if compiled is None:
-        onto, back, weakened = (w.to(coarse) for w in _view_weights(few, size, bowtie_mm))
+        onto, back, weakened = (sent(w, coarse.device, coarse.dtype) for w in _view_weights(few, size, bowtie_mm))
         paths = ((coarse - AIR_HU) @ onto).unflatten(1, (_VIEWS, -1))
         variance = torch.exp(paths - modulation * paths.amax(2, keepdim=True) + weakened)
         both = torch.stack([v.flatten(1) @ b for v, b in zip(variance.chunk(2, 1), back, strict=True)])

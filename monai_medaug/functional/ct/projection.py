@@ -10,14 +10,15 @@ are differentiable; `ParallelBeam.fbp` uses pixel-driven back-projection.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import loops, over_rows
+from monai_medaug.functional.acceleration import loops, over_rows, sent
+from monai_medaug.functional.ct.crossings import RayLines, crossings_of, shadows_of
 
 WATER_PER_MM = 0.0192
 """Attenuation of water at 70 keV."""
@@ -113,7 +114,7 @@ class ParallelBeam:
         return ParallelBeam(shape, self.spacing, self.views, self.width, self.pitch, (centre[0], centre[1]))
 
     @cached_property
-    def _rays(self) -> tuple[_Lines, _Lines]:
+    def _rays(self) -> tuple[RayLines, RayLines]:
         """The views along rows and those along columns."""
         cos, sin = np.cos(self.angles), np.sin(self.angles)
         along_rows = np.abs(cos) >= np.abs(sin)
@@ -121,14 +122,14 @@ class ParallelBeam:
         (row, column), (dy, dx) = self._axis(self.shape), self.spacing
         with np.errstate(divide="ignore", invalid="ignore"):
             # on row r at y from the axis: x = (s - y sin) / cos, in columns from the first
-            flat = _Lines(
+            flat = RayLines(
                 np.flatnonzero(along_rows),
                 ((-middle + row * dy * sin) / cos) / dx + column,
                 -dy * sin / cos / dx,
                 self.pitch / cos / dx,
                 dy / np.abs(cos),
             )
-            steep = _Lines(
+            steep = RayLines(
                 np.flatnonzero(~along_rows),
                 ((-middle + column * dx * cos) / sin) / dy + row,
                 -dx * cos / sin / dy,
@@ -160,37 +161,29 @@ class ParallelBeam:
         return _in_blocks(_back_projected, filtered, self) * (math.pi / self.views)
 
 
-@dataclass(frozen=True)
-class _Lines:
-    """Where the rays of some views cross the lines of the image: position = start + line * shift + detector * step."""
-
-    views: np.ndarray
-    start: np.ndarray
-    shift: np.ndarray
-    step: np.ndarray
-    weight: np.ndarray
-
-
 def filter_views(sinogram: torch.Tensor, pitch: float, window: str = "ramp") -> torch.Tensor:
     """Filter along the detector with the band-limited ramp (Kak & Slaney 1988, eq. 3.61) times a window."""
     if window not in FILTERS:
         raise ValueError(f"window must be one of {FILTERS}, got {window!r}")
     width = sinogram.shape[-1]
     size = 1 << (2 * width - 1).bit_length()
+    response = sent(_filter_response(size, pitch, window), sinogram.device, sinogram.dtype)
+    return torch.fft.irfft(torch.fft.rfft(sinogram, n=size) * response, n=size)[..., :width]
+
+
+def _filter_response(size: int, pitch: float, window: str) -> np.ndarray:
+    """The filter at the frequencies of ``rfft``."""
     taps = np.zeros(size)
     taps[0] = 1 / (4 * pitch**2)
     odd = np.arange(1, size // 2, 2)
     taps[odd] = taps[-odd] = -1 / (math.pi * odd * pitch) ** 2
-    response = torch.from_numpy(np.fft.rfft(taps).real * pitch)
-    share = torch.linspace(0, 1, size // 2 + 1, dtype=torch.float64)  # of the Nyquist frequency
+    response = np.fft.rfft(taps).real * pitch
+    share = np.linspace(0, 1, size // 2 + 1)  # of the Nyquist frequency
     if window == "shepp-logan":
-        response = response * torch.sinc(share / 2)
-    elif window == "cosine":
-        response = response * torch.cos(math.pi / 2 * share)
-    elif window == "hann":
-        response = response * (0.5 + 0.5 * torch.cos(math.pi * share))
-    spectrum = torch.fft.rfft(sinogram, n=size) * response.to(sinogram)
-    return torch.fft.irfft(spectrum, n=size)[..., :width]
+        return response * np.sinc(share / 2)
+    if window == "cosine":
+        return response * np.cos(math.pi / 2 * share)
+    return response * (0.5 + 0.5 * np.cos(math.pi * share)) if window == "hann" else response
 
 
 class _Project(torch.autograd.Function):
@@ -218,9 +211,11 @@ class _Adjoint(torch.autograd.Function):
 def _in_blocks(
     function: Callable[[torch.Tensor, ParallelBeam], torch.Tensor], stack: torch.Tensor, beam: ParallelBeam
 ) -> torch.Tensor:
-    """Apply a function of stacks (N, ...) to slices or sinograms (B, C, ...), block by block."""
+    """Apply a function of stacks (N, ...) to slices or sinograms (B, C, ...), block by block for the compiled loops."""
     flat = stack.reshape(-1, *stack.shape[2:])
-    out = torch.cat([function(block, beam) for block in flat.split(_BLOCK)])
+    blocks = flat.split(_BLOCK) if loops(_LOOPS, flat, dtypes=[torch.float32]) is not None else [flat]
+    parts = [function(block, beam) for block in blocks]
+    out = parts[0] if len(parts) == 1 else torch.cat(parts)
     return out.reshape(*stack.shape[:2], *out.shape[1:])
 
 
@@ -248,10 +243,11 @@ def _projected(
             )
             over_rows(partial(kernel, *fixed), len(lines.views), 8)
             continue
-        for v in lines.views:
-            index, fraction = _positions(lines, v, padded.shape, beam.width, slices)
-            near, far = torch.gather(padded, 2, index), torch.gather(padded, 2, index + 1)
-            out[:, v] = torch.lerp(near, far, fraction).sum(1) * float(lines.weight[v])
+        flat = padded.flatten(1)
+        for crossings in crossings_of(lines, padded.shape, beam.width, padded):
+            near, far = (crossings.taken(flat, step) for step in (0, 1))
+            sums = torch.lerp(near, far, crossings.fraction).sum(2)
+            out.index_copy_(1, crossings.views, sums * crossings.weight[:, None])
     return out.permute(2, 0, 1) if lanes else out
 
 
@@ -267,11 +263,11 @@ def _spread(sinograms: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
             fixed = (given.numpy(), padded.numpy(), lines.start, lines.shift, lines.step, lines.weight, lines.views)
             over_rows(partial(kernel, *fixed), count, 8)
         else:
-            for v in lines.views:
-                index, fraction = _positions(lines, v, padded.shape, beam.width, given)
-                value = given[:, v, None].expand(index.shape) * float(lines.weight[v])
-                padded.scatter_add_(2, index, value * (1 - fraction))
-                padded.scatter_add_(2, index + 1, value * fraction)
+            flat = padded.view(len(padded), -1)
+            for crossings in crossings_of(lines, padded.shape, beam.width, given):
+                value = (given.index_select(1, crossings.views) * crossings.weight[:, None])[:, :, None]
+                for step, share in ((0, 1 - crossings.fraction), (1, crossings.fraction)):
+                    flat.index_add_(1, crossings.index.flatten() + step, (value * share).flatten(1))
         parts.append((padded.permute(2, 0, 1) if lanes else padded)[..., 1:-2])
     return parts[0] + parts[1].transpose(1, 2)
 
@@ -279,20 +275,6 @@ def _spread(sinograms: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
 def _arranged(stack: torch.Tensor, lanes: bool) -> torch.Tensor:
     """Contiguous, with the slices first or last, as the loops expect."""
     return (stack.permute(1, 2, 0) if lanes else stack).contiguous()
-
-
-def _positions(
-    lines: _Lines, view: int, shape: Sequence[int], width: int, like: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Index and fraction (images, lines, detectors) in the padded lines; rays beside the image hit padding of zeros."""
-    images, count, wide = shape
-    line = torch.arange(count, device=like.device, dtype=torch.float64)[:, None]
-    detector = torch.arange(width, device=like.device, dtype=torch.float64)
-    x = float(lines.start[view]) + line * float(lines.shift[view]) + detector * float(lines.step[view]) + 1
-    x = torch.where((x > 0) & (x < wide - 2), x, torch.full_like(x, wide - 2.0))
-    index = x.floor().long().clamp(0, wide - 2)
-    fraction = (x - index).to(like.dtype)
-    return index.expand(images, -1, -1), fraction.expand(images, -1, -1)
 
 
 def _back_projected(filtered: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
@@ -308,11 +290,8 @@ def _back_projected(filtered: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
         kernel = compiled.back_project_lanes if lanes else compiled.back_project
         over_rows(partial(kernel, padded.numpy(), out.numpy(), origin, dy * sin, dx * cos), rows, 8)
         return out.permute(2, 0, 1) if lanes else out
-    r = torch.arange(rows, device=out.device, dtype=torch.float64)[:, None]
-    c = torch.arange(columns, device=out.device, dtype=torch.float64)
-    for v in range(beam.views):
-        x = (float(origin[v]) + r * float(dy * sin[v]) + c * float(dx * cos[v])).clamp(0, padded.shape[2] - 1.001)
-        index = x.floor().long()
-        values = padded[:, v]
-        out = out + torch.lerp(values[:, index], values[:, index + 1], (x - index).to(out.dtype))
+    table, flat = np.stack([origin, dy * sin, dx * cos]), padded.flatten(1)
+    for shadows in shadows_of(table, (rows, columns), padded.shape, padded):
+        near, far = (shadows.taken(flat, step) for step in (0, 1))
+        out += torch.lerp(near, far, shadows.fraction).sum(1)
     return out

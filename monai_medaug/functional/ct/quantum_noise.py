@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.hounsfield import PADDING_HU
 
 CUTOFF_PER_MM = {"soft": 0.75, "standard": 0.9, "sharp": 1.5, "white": math.inf}
@@ -91,12 +92,10 @@ def coloured_slices(white: torch.Tensor, power: torch.Tensor, columns: int) -> t
     amplitude[:, 0] *= math.sqrt(2)
     if columns % 2 == 0:
         amplitude[:, -1] *= math.sqrt(2)
-    spectrum = torch.view_as_complex(white).mul_(amplitude.to(white))
+    spectrum = torch.view_as_complex(white).mul_(sent(amplitude, white.device, white.dtype))
     for column in (0, columns // 2) if columns % 2 == 0 else (0,):
-        edge = spectrum[..., column]
-        spectrum[..., column] = (
-            edge + edge.flip(-1).roll(1, -1).conj()
-        ) / 2  # what cuFFT needs, others take by themselves
+        edge = spectrum[..., column]  # its Hermitian part: what cuFFT needs, others take by themselves
+        spectrum[..., column] = (edge + edge.flip(-1).roll(1, -1).conj()) / 2
     return torch.fft.irfft2(spectrum, s=(rows, columns))
 
 

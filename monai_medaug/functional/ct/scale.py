@@ -26,6 +26,19 @@ _OFFSET_LOOKS = 200.0
 _SAMPLES = 4096
 
 
+def surely_hu(images: torch.Tensor) -> list[bool]:
+    """For each sample (N, C, *spatial), whether its channels vary like HU, so that `doubt_about_hu` need not be asked.
+
+    Example:
+        >>> surely_hu(torch.stack([torch.linspace(-1000, 300, 8), torch.linspace(0, 1, 8)])[:, None, None])
+        [True, False]
+    """
+    low, high = _limits_of_channels(_coarse(images.detach(), 2)[0])
+    sure = [PADDING_HU < a < 0 and max(-a, b) > _OUTLIERS for a, b in zip(low, high, strict=True)]
+    channels = images.shape[1]
+    return [all(sure[i : i + channels]) for i in range(0, len(sure), channels)]
+
+
 def doubt_about_hu(image: torch.Tensor) -> str:
     """What speaks against HU: ``"normalised"``, ``"offset"``, ``"display"``, ``"no air"``, or ``""``.
 
@@ -46,8 +59,7 @@ def doubt_about_hu(image: torch.Tensor) -> str:
         ['', 'normalised', 'offset', 'no air']
     """
     image = image.detach()
-    step = max(1, math.floor((image.numel() / _SAMPLES) ** (1 / max(1, image.ndim))))
-    some = image[(slice(None, None, step),) * image.ndim]
+    some, step = _coarse(image, 0)
     low, high = _limits(some)
     if PADDING_HU < low < 0 and max(-low, high) > _OUTLIERS:
         return ""
@@ -69,31 +81,53 @@ def doubt_about_hu(image: torch.Tensor) -> str:
     return "no air" if low >= 0 and high >= _OFFSET_LOOKS else ""
 
 
-def doubt_about_window(image: torch.Tensor, low_hu: float, high_hu: float) -> bool:
-    """Whether an image is not one whose values 0 and 1 mean two given HU, but HU itself, for example.
+def doubt_about_window(images: torch.Tensor, low_hu: float, high_hu: float) -> list[bool]:
+    """Whether images are not ones whose values 0 and 1 mean two given HU, but HU itself, for example.
 
-    What it then means in HU would reach beyond [-4096, 32767], which holds padding and metal on an extended scale, or
+    What they then mean in HU would reach beyond [-4096, 32767], which holds padding and metal on an extended scale, or
     average above 1000 HU and the window, like no crop. NaN and Inf raise no doubt.
+
+    Args:
+        images: (N, ...).
+        low_hu: of the value 0.
+        high_hu: of the value 1.
 
     Example:
         >>> hu = torch.tensor([-1000.0, -80.0, 40.0, 300.0])
-        >>> doubt_about_window(hu, -57, 164), doubt_about_window((hu + 57) / 221, -57, 164)
-        (True, False)
+        >>> doubt_about_window(torch.stack([hu, (hu + 57) / 221]), -57, 164)
+        [True, False]
     """
-    values = image.detach().float()
-    low, high = _limits(values)
-    if not math.isfinite(high - low):
-        return False
-    width = high_hu - low_hu
-    mean = low_hu + width * float(values.mean(dtype=torch.float64))
-    return low_hu + width * low < -4096 or low_hu + width * high > 32767 or mean > max(1000.0, high_hu) + 1e-3 * width
+    values, width = images.detach().float().flatten(1), high_hu - low_hu
+    figures = torch.stack([*values.aminmax(dim=1), values.mean(1, dtype=torch.float64)]).tolist()
+    most = max(1000.0, high_hu) + 1e-3 * width
+    return [
+        math.isfinite(high - low)
+        and (low_hu + width * low < -4096 or low_hu + width * high > 32767 or low_hu + width * mean > most)
+        for low, high, mean in zip(*figures, strict=True)
+    ]
+
+
+def _coarse(image: torch.Tensor, lead: int) -> tuple[torch.Tensor, int]:
+    """About 4096 voxels on a coarse grid, and its step; the first ``lead`` axes stay."""
+    shape = image.shape[lead:]
+    step = max(1, math.floor((math.prod(shape) / _SAMPLES) ** (1 / max(1, len(shape)))))
+    return image[(slice(None),) * lead + (slice(None, None, step),) * len(shape)], step
+
+
+def _limits_of_channels(images: torch.Tensor) -> list[list[float]]:
+    """The least values of all channels (N, C, *spatial), and the greatest."""
+    return torch.stack(_comparable(images).flatten(0, 1).flatten(1).aminmax(dim=1)).tolist()
+
+
+def _comparable(image: torch.Tensor) -> torch.Tensor:
+    """In a type that has minima and maxima."""
+    wide = image.dtype in (torch.uint16, torch.uint32, torch.uint64, torch.bool)
+    return image.to(torch.int64) if wide else image
 
 
 def _limits(image: torch.Tensor) -> tuple[float, float]:
     """The least and the greatest value; NaN if there is one."""
-    if image.dtype in (torch.uint16, torch.uint32, torch.uint64, torch.bool):
-        image = image.to(torch.int64)
-    low, high = torch.stack(torch.aminmax(image)).tolist()
+    low, high = torch.stack(torch.aminmax(_comparable(image))).tolist()
     return float(low), float(high)
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from monai_medaug.functional.acceleration import elements_at_once, sent
 from monai_medaug.functional.ct.projection import ParallelBeam
 from monai_medaug.functional.ct.truncation import continued, margins, reach, touches_border
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -126,6 +127,12 @@ class SliceStack:
         return ParallelBeam(self.shape, self.spacing, _VIEWS, None, self._element, centre)
 
     @property
+    def rays(self) -> int:
+        """About how many rays there are in the sinogram of a slice."""
+        extent = math.hypot(*(n * s for n, s in zip(self.shape, self.spacing, strict=True)))
+        return _VIEWS * math.ceil(max(extent, self.body_mm) / self._element)
+
+    @property
     def _element(self) -> float:
         return max(min(self.spacing), _ELEMENT_MM)
 
@@ -154,7 +161,7 @@ class SliceStack:
 
     def spread(self, values: Sequence[float]) -> torch.Tensor:
         """One value per sample of the batch as (N, 1, 1, 1)."""
-        mine = self.volumes.new_tensor([values[i] for i in self.members])
+        mine = sent([values[i] for i in self.members], self.volumes.device, self.volumes.dtype)
         return mine.repeat_interleave(self.whole[1] * self.whole[2]).reshape(-1, 1, 1, 1)
 
     def noise(self, shape: Sequence[int], seeds: Sequence[int], slices: int | None = None) -> torch.Tensor:
@@ -171,20 +178,21 @@ class SliceStack:
         """
         _, channels, slices, _, _ = self.whole
         count = slices + len(taps) - 1
-        drawn: dict[int, torch.Tensor] = {}
+        volumes = [divmod(n, slices) for n in range(*some.indices(math.prod(self.whole[:3])))]
+        first = [volume * count + place for volume, place in volumes]
+        rows = {k: i for i, k in enumerate(sorted({k + j for k in first for j in range(len(taps))}))}
 
-        def independent(volume: int, place: int) -> torch.Tensor:
-            member, channel = divmod(volume, channels)
-            seed = (seeds[self.members[member]] + _NEXT_SEED * (channel * count + place + 1)) % (1 << 63)
-            return white_noise(shape, [seed], self.volumes.device)[0]
+        def seed(k: int) -> int:
+            member, place = divmod(k, channels * count)
+            return (seeds[self.members[member]] + _NEXT_SEED * (place + 1)) % (1 << 63)
 
-        parts = []
-        for n in range(*some.indices(math.prod(self.whole[:3]))):
-            volume, place = divmod(n, slices)
-            needed = [volume * count + place + j for j in range(len(taps))]
-            drawn = {k: drawn[k] if k in drawn else independent(volume, k - volume * count) for k in needed}
-            parts.append(sum(drawn[k] * tap for k, tap in zip(needed, taps, strict=True)))
-        return torch.stack(parts)[:, None]  # type: ignore[arg-type]
+        device = self.volumes.device
+        drawn, mixed = white_noise(shape, [seed(k) for k in rows], device), None
+        for j, tap in enumerate(taps):
+            part = drawn.index_select(0, sent([rows[k + j] for k in first], device)).mul_(tap)
+            mixed = part if mixed is None else mixed.add_(part)
+        assert mixed is not None
+        return mixed[:, None]
 
     def restored(self, slices: torch.Tensor) -> torch.Tensor:
         """Slices back as samples (members, C, *spatial)."""
@@ -206,7 +214,7 @@ def slice_stacks(
         across = 0.0 if axis is None else round(grid.spacing[axis], 6)
         together.setdefault((axis, spacing, across, body_mm[i] if body_mm else 0.0), []).append(i)
     for (axis, spacing, across, body), members in together.items():
-        part = image if len(members) == len(image) else image[members]
+        part = image if len(members) == len(image) else image.index_select(0, sent(members, image.device))
         volume = part[:, :, None] if axis is None else torch.movedim(part, 2 + axis, 2)
         yield SliceStack(members, axis, (spacing[0], spacing[1]), across, volume, body)
 
@@ -224,24 +232,31 @@ def change_slices(
         image: (B, C, *spatial).
         grids: one per sample.
         change: for a stack, returns a function that gives the change for a range of its slices.
-        at_once: greatest number of slices in a range.
+        at_once: greatest number of slices in a range; on a GPU as many as fill it.
         body_mm: diameter of the body, for the samples whose tissue touches the border; 0 takes each for whole.
     """
     out = torch.empty_like(image)
-    bodies = [
-        body_mm if body_mm and _touches_border(sample, grid) else 0.0 for sample, grid in zip(image, grids, strict=True)
-    ]
-    for stack in slice_stacks(image, grids, bodies):
+    touching = _touching_border(image, grids) if body_mm else []
+    for stack in slice_stacks(image, grids, [body_mm if t else 0.0 for t in touching] or None):
         part = change(stack)
-        changed = torch.empty_like(stack.slices)
-        for first in range(0, len(changed), at_once):
-            some = slice(first, first + at_once)
-            changed[some] = stack.slices[some] + part(some).to(changed.dtype)
-        out[stack.members] = stack.restored(changed)
+        step = at_once
+        if image.device.type != "cpu":
+            step = max(step, elements_at_once(image.device) // stack.rays)
+        if len(stack.slices) <= step:
+            changed = stack.slices + part(slice(0, len(stack.slices))).to(stack.slices.dtype)
+        else:
+            changed = torch.empty_like(stack.slices)
+            for first in range(0, len(changed), step):
+                some = slice(first, first + step)
+                changed[some] = stack.slices[some] + part(some).to(changed.dtype)
+        if len(stack.members) == len(image):
+            return stack.restored(changed)
+        out.index_copy_(0, sent(stack.members, image.device), stack.restored(changed))
     return out
 
 
-def _touches_border(sample: torch.Tensor, grid: VoxelGrid) -> bool:
-    """Whether tissue touches the border of a slice of a sample (C, *spatial)."""
-    axis = slice_axis(grid)
-    return touches_border(sample if axis is None else torch.movedim(sample, 1 + axis, 1))
+def _touching_border(image: torch.Tensor, grids: Sequence[VoxelGrid]) -> list[bool]:
+    """For each sample of a batch (B, C, *spatial), whether tissue touches the border of a slice."""
+    axes = [slice_axis(grid) for grid in grids]
+    found = {a: touches_border(image if a is None else torch.movedim(image, 2 + a, 2)) for a in set(axes)}
+    return [found[a][i] for i, a in enumerate(axes)]

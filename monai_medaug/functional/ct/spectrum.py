@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.projection import hu_to_attenuation
 
 # Photon energies, their shares in a 120 kV spectrum at the patient, and attenuation per mm at each
@@ -66,8 +68,11 @@ def monochromatic(water: torch.Tensor, bone: torch.Tensor) -> torch.Tensor:
     return water * WATER[REFERENCE] + bone * BONE[REFERENCE]
 
 
-def polychromatic(lengths: list[tuple[torch.Tensor, tuple[float, ...]]]) -> torch.Tensor:
-    """-ln of the transmission of the spectrum through lengths (mm) of materials with these attenuations."""
+def polychromatic(lengths: Sequence[tuple[torch.Tensor, Sequence[Any]]]) -> torch.Tensor:
+    """-ln of the transmission of the spectrum through lengths (mm) of materials with these attenuations.
+
+    An attenuation is a number for all slices, or a tensor that broadcasts over them.
+    """
     # relative to the highest energy, which is attenuated least, so that no exponential overflows
     total = torch.full_like(lengths[0][0], SPECTRUM[-1])
     for e, weight in enumerate(SPECTRUM[:-1]):
@@ -75,12 +80,12 @@ def polychromatic(lengths: list[tuple[torch.Tensor, tuple[float, ...]]]) -> torc
     return _weighted((length, mu[-1]) for length, mu in lengths).sub_(total.log_())
 
 
-def _weighted(terms: Iterable[tuple[torch.Tensor, float]]) -> torch.Tensor:
+def _weighted(terms: Iterable[tuple[torch.Tensor, Any]]) -> torch.Tensor:
     """Sum of tensors times factors, a new tensor."""
     (first, factor), *others = terms
     total = first * factor
     for tensor, factor in others:
-        total.add_(tensor, alpha=factor)
+        total = total.addcmul_(tensor, factor) if torch.is_tensor(factor) else total.add_(tensor, alpha=factor)
     return total
 
 
@@ -105,4 +110,4 @@ def _water_table(device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor
     measured = polychromatic([(length, WATER)]).numpy()
     even = np.linspace(0, measured[-1], 2**15 + 1)
     table = np.interp(even, measured, length.numpy() * WATER[REFERENCE])
-    return torch.from_numpy(table).to(device, dtype), float(even[1])
+    return sent(table, device, dtype), float(even[1])

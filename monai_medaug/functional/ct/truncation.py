@@ -18,15 +18,16 @@ _LUNG_HU = -900.0  # air lies below, lung above
 _AROUND_MM = 20.0  # width over which border values decide between body and air
 
 
-def touches_border(slices: torch.Tensor) -> bool:
-    """Whether tissue lies at the border of a slice (..., rows, columns).
+def touches_border(slices: torch.Tensor) -> list[bool]:
+    """For each sample, whether tissue lies at the border of one of its slices (samples, ..., rows, columns).
 
     Example:
-        >>> touches_border(torch.zeros(1, 8, 8)), touches_border(torch.full((1, 8, 8), -1000.0))
-        (True, False)
+        >>> touches_border(torch.stack([torch.zeros(1, 8, 8), torch.full((1, 8, 8), -1000.0)]))
+        [True, False]
     """
     border = torch.cat([slices[..., 0, :], slices[..., -1, :], slices[..., 0], slices[..., -1]], dim=-1)
-    return bool(((border > BODY_HU).sum(-1) > _TOUCHING * border.shape[-1]).any())
+    touching = (border > BODY_HU).sum(-1) > _TOUCHING * border.shape[-1]
+    return touching.flatten(1).any(1).tolist()
 
 
 def margins(shape: tuple[int, int], spacing: tuple[float, float], body_mm: float) -> tuple[int, int]:

@@ -9,8 +9,9 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import loops, over_rows
+from monai_medaug.functional.acceleration import elements_at_once, loops, over_rows, sent
 from monai_medaug.functional.denoise.smoothing import as_volumes, repeated_border
+from monai_medaug.functional.denoise.windows import Windows
 
 _FALL = (1.0, -0.99999972, 0.499993279, -0.166611465, 0.0414537957, -0.00790840587, 0.00095404053, 0.75)
 """Coefficients of exp(-u) on [0, 0.75], within 4e-9 (its 32nd power 6e-8), and the end of that range."""
@@ -47,26 +48,26 @@ def bilateral_smooth(
             f"got {tuple(range_sigma.shape)} and {tuple(space_sigma.shape)}"
         )
     image = image.contiguous()
-    out = image.clone()
     compiled = loops("denoise._numba_smoothing", image, dtypes=[torch.float32])
+    if compiled is None:
+        some = max(1, elements_at_once(image.device) // max(1, math.prod(image.shape[1:])))
+        parts = zip(*(t.split(some) for t in (image, range_sigma, space_sigma)), strict=True)
+        return torch.cat([_bilateral_by_windows(x, diameter // 2, r, s.tolist()) for x, r, s in parts])
+    out = image.clone()
     for b, (reach, space) in enumerate(zip(range_sigma.tolist(), space_sigma.tolist(), strict=True)):
-        offsets, spaces = _ball(diameter // 2, space, tuple(image.shape[2:]))
-        if reach <= 0 or len(offsets) == 0 or image[b].numel() == 0:
-            continue
-        if compiled is None:
-            out[b] = _bilateral_by_shifts(image[b], offsets, spaces, reach)
-        else:
+        offsets, spaces = _ball(diameter // 2, space)
+        if reach > 0 and offsets and image[b].numel():
             _bilateral_by_loops(compiled, image[b : b + 1], out[b : b + 1], offsets, spaces, reach)
     return out
 
 
-def _ball(radius: int, space: Sequence[float], extent: Sequence[int]) -> tuple[list[tuple[int, ...]], list[float]]:
+def _ball(radius: int, space: Sequence[float]) -> tuple[list[tuple[int, ...]], list[float]]:
     """Offsets within the radius, without the voxel itself, and their spatial weights.
 
     An axis of one voxel keeps its offsets: as in OpenCV, the repeated border counts there.
     """
     offsets, weights = [], []
-    for place in np.ndindex(*(2 * radius + 1,) * len(extent)):
+    for place in np.ndindex(*(2 * radius + 1,) * len(space)):
         offset = tuple(i - radius for i in place)
         if not 0 < sum(i * i for i in offset) <= radius * radius:
             continue
@@ -98,20 +99,30 @@ def _bilateral_by_loops(
     over_rows(kernel, math.prod(source.shape[:3]), least=32)
 
 
-def _bilateral_by_shifts(
-    image: torch.Tensor, offsets: list[tuple[int, ...]], spaces: list[float], reach: float
+def _bilateral_by_windows(
+    image: torch.Tensor, radius: int, range_sigma: torch.Tensor, space: Sequence[Sequence[float]]
 ) -> torch.Tensor:
-    """One sample (C, *spatial), an offset at a time: the working memory does not grow with the window."""
-    radii = [max(abs(i) for i in axis) for axis in zip(*offsets, strict=True)]
-    padded = repeated_border(image, radii)
-    numerator, denominator = torch.zeros_like(image), torch.ones_like(image)
-    for offset, space in zip(offsets, spaces, strict=True):
-        view = padded
-        for axis, (i, radius) in enumerate(zip(offset, radii, strict=True), 1):
-            view = view.narrow(axis, radius + i, image.shape[axis])
-        difference = view - image
+    """The torch path: some offsets at a time, so that memory does not grow with the window."""
+    balls = [dict(zip(*_ball(radius, each), strict=True)) for each in space]
+    offsets = sorted({offset for ball in balls for offset in ball})
+    flat = image.flatten(0, 1)
+    if not offsets or not flat.numel():
+        return image.clone()
+    spaces = sent([[ball.get(offset, 0.0) for offset in offsets] for ball in balls], image.device, image.dtype)
+    places = sent(offsets, image.device) + radius
+    windows = Windows.of(repeated_border(flat, [radius] * flat[0].ndim), flat.shape[1:])
+    reach = range_sigma.to(image).reshape(-1, *[1] * (image.ndim - 1))
+    safe = torch.where(reach > 0, reach, 1.0).repeat_interleave(image.shape[1], 0)
+    numerator, denominator = torch.zeros_like(flat), torch.ones_like(flat)
+    at_once = max(1, elements_at_once(image.device) // flat.numel())
+    for k in range(0, len(offsets), at_once):
+        some = slice(k, k + at_once)
+        difference = windows.at(places[some]) - flat[:, None]
         # subnormal weights would be far slower
-        weight = torch.exp(((difference / reach).square() * -0.5).clamp(min=-60)) * space
-        numerator = numerator + weight * difference
-        denominator = denominator + weight
-    return image + numerator / denominator
+        weight = torch.exp(((difference / safe).square() * -0.5).clamp(min=-60))
+        weight = weight * spaces[:, some].repeat_interleave(image.shape[1], 0).reshape(
+            *weight.shape[:2], *[1] * (flat.ndim - 1)
+        )
+        numerator = numerator + (weight * difference).sum(1)
+        denominator = denominator + weight.sum(1)
+    return torch.where(reach > 0, (flat + numerator / denominator).reshape(image.shape), image)

@@ -74,7 +74,11 @@ def _median_by_windows(image: torch.Tensor, window: Sequence[int]) -> torch.Tens
             view = plane[start : min(start + rows, height) + window[0] - 1]
             for axis, n in enumerate(window):
                 view = view.unfold(axis, n, 1)
-            parts.append(view.flatten(len(window)).median(-1).values)
+            values = view.flatten(len(window))
+            if torch.are_deterministic_algorithms_enabled():  # a median with indices has no such form on a GPU
+                parts.append(values.sort(-1).values[..., values.shape[-1] // 2])
+            else:
+                parts.append(values.median(-1).values)
     return torch.cat(parts).reshape(image.shape)
 
 

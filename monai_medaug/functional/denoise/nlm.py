@@ -11,7 +11,15 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import cpu_library_serves, loops, one_thread, over_rows
+from monai_medaug.functional.acceleration import (
+    cpu_library_serves,
+    elements_at_once,
+    loops,
+    one_thread,
+    over_rows,
+    sent,
+)
+from monai_medaug.functional.denoise.windows import Windows
 
 CUT = 8.0
 """Weights below exp(-8) of the voxel's own count as 0."""
@@ -90,13 +98,13 @@ def _averaged(
     if x.device.type == "cpu":
         with one_thread():  # hundreds of small operations
             return _averaged_by_shifts(x, source, noise, safe, sides, reach)
-    return _averaged_by_shifts(x, source, noise, safe, sides, reach)
+    return _averaged_by_windows(x, source, noise, safe, sides, reach)
 
 
 def _averaged_by_shifts(
     x: torch.Tensor, source: torch.Tensor, noise: torch.Tensor, safe: torch.Tensor, sides: list[int], reach: list[int]
 ) -> torch.Tensor:
-    """One pass in torch, offset by offset."""
+    """One pass in torch on the CPU, offset by offset: each pair of voxels is compared once."""
     total, weight = x.clone(), torch.ones_like(x)
     shape = x.shape[1:]
     wide = _mirrored(source, sides)
@@ -109,7 +117,7 @@ def _averaged_by_shifts(
         patches = [slice(s.start, s.stop + p - 1) for s, p in zip(first, sides, strict=True)]
         partners = [slice(s.start, s.stop + p - 1) for s, p in zip(second, sides, strict=True)]
         d = (wide[(slice(None), *patches)] - wide[(slice(None), *partners)]).square_()
-        d = _box_mean(d, sides)
+        d = _box_mean(d, sides, 1)
         w = d.sub_(2 * noise.square().reshape(column)).clamp_min_(0).div_(safe.square().reshape(column)).neg_().exp_()
         w = (w - math.exp(-CUT)).clamp_min_(0)
         a, b = (slice(None), *first), (slice(None), *second)
@@ -120,11 +128,36 @@ def _averaged_by_shifts(
     return total / weight
 
 
-def _box_mean(d: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
-    """Mean over boxes inside, by sums of shifted copies, as running sums drift."""
-    for axis, side in enumerate(sides):
-        n = d.shape[axis + 1] - side + 1
-        d = sum((d.narrow(axis + 1, k, n) for k in range(1, side)), d.narrow(axis + 1, 0, n)) / side
+def _averaged_by_windows(
+    x: torch.Tensor, source: torch.Tensor, noise: torch.Tensor, safe: torch.Tensor, sides: list[int], reach: list[int]
+) -> torch.Tensor:
+    """One pass in torch on a GPU, many offsets at a time: pairs are compared from both ends, in few launches."""
+    total, weight = x.clone(), torch.ones_like(x)
+    column = [-1, *[1] * x.ndim]
+    wide = _mirrored(source, sides)
+    around = [m for r in reversed(reach) for m in (r, r)]
+    partners, values, inside = (
+        Windows.of(torch.nn.functional.pad(t, around), t.shape[1:]) for t in (wide, x, torch.ones_like(x[:1]))
+    )
+    offsets = [o for o in itertools.product(*[range(2 * r + 1) for r in reach]) if list(o) != reach]
+    at_once = max(1, elements_at_once(x.device) // wide.numel())
+    floor, width = 2 * noise.square().reshape(column), safe.square().reshape(column)
+    for k in range(0, len(offsets), at_once):
+        some = sent(offsets[k : k + at_once], x.device)
+        d = _box_mean((partners.at(some) - wide[:, None]).square_(), sides, 2)
+        w = d.sub_(floor).clamp_min_(0).div_(width).neg_().exp_()
+        w = (w - math.exp(-CUT)).clamp_min_(0) * inside.at(some)
+        total = total + (values.at(some) * w).sum(1)
+        weight = weight + w.sum(1)
+    return total / weight
+
+
+def _box_mean(d: torch.Tensor, sides: Sequence[int], lead: int) -> torch.Tensor:
+    """Mean over boxes inside, by sums of shifted copies, as running sums drift; the first ``lead`` axes stay."""
+    for axis, side in enumerate(sides, lead):
+        n = d.shape[axis] - side + 1
+        if side > 1:
+            d = sum((d.narrow(axis, k, n) for k in range(1, side)), d.narrow(axis, 0, n)) / side
     return d
 
 

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import loops, one_thread
+from monai_medaug.functional.acceleration import loops, one_thread, sent
 from monai_medaug.functional.denoise.wavelets import (
     decimated_transform,
     inverse_decimated_transform,
@@ -158,7 +158,7 @@ def _shrunk_bands(
             return soft_threshold(band, bayes_threshold(band, noise * gain))
         limit = level
         for profile in gains:  # of full size only after the last axis
-            limit = limit * torch.from_numpy(profile).to(band)
+            limit = limit * sent(profile, band.device, band.dtype)
         return (hard_threshold if method == "translation_invariant" else soft_threshold)(band, limit)
 
     if method != "universal":

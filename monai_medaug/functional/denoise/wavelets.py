@@ -22,6 +22,7 @@ import numpy as np
 import pywt
 import torch
 
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.noise.correlation import correlation_matrix
 
 Bands = dict[str, torch.Tensor]
@@ -70,7 +71,7 @@ def extension_index(size: int, before: int, after: int) -> np.ndarray:
 def extended_axis(image: torch.Tensor, axis: int, before: int, after: int) -> torch.Tensor:
     """An axis extended on both sides, see `extension_index`."""
     index = extension_index(image.shape[axis], before, after)
-    return image.index_select(axis, torch.from_numpy(index).to(image.device))
+    return image.index_select(axis, sent(index, image.device))
 
 
 def tap_sum(out: torch.Tensor | None, pieces: Sequence[torch.Tensor], taps: Sequence[float]) -> torch.Tensor:

@@ -24,10 +24,11 @@ import torch
 from scipy.fft import next_fast_len
 from torch.nn.functional import grid_sample, pad
 
-from monai_medaug.functional.acceleration import loops
+from monai_medaug.functional.acceleration import elements_at_once, loops, sent
 
 STEPS_PER_SIGMA = 2.0
 _SQUARINGS = 6
+_PER_NODE = 80  # elements of the torch path's temporary tensors for the corners of a cell
 _VELOCITY_LIMIT = 1.1  # of sigma, root mean square vector length
 _DIVERGENCE_SHARE = 0.9  # of ln(1 / min_det), the rest is for discretisation
 _CLIP_ROUNDS = 3
@@ -84,8 +85,9 @@ def clip_divergence(velocity: torch.Tensor, limit: torch.Tensor) -> torch.Tensor
     padding = [m for n, total in zip(reversed(size), reversed(totals), strict=True) for m in (0, total - n)]
     waves = []
     for axis, total in enumerate(totals):
-        frequency = torch.fft.rfftfreq(total) if axis == 2 else torch.fft.fftfreq(total)
-        wave = torch.sin(2 * math.pi * frequency).to(velocity)  # the symbol of the central difference
+        frequency = (torch.fft.rfftfreq if axis == 2 else torch.fft.fftfreq)(total, device="cpu")
+        # the symbol of the central difference
+        wave = sent(torch.sin(2 * math.pi * frequency), velocity.device, velocity.dtype)
         waves.append(wave.reshape([-1 if a == axis else 1 for a in range(3)]))
     power = waves[0] ** 2 + waves[1] ** 2 + waves[2] ** 2
     inverse = torch.where(power > 1e-6, 1 / power.clamp_min(1e-6), torch.zeros_like(power))
@@ -120,7 +122,7 @@ def node_positions(lattice: torch.Tensor) -> torch.Tensor:
 
 def sample_lattice(lattice: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Trilinear values (B, 3, Z, Y, X) of the lattice at positions (B, 3, Z, Y, X) in lattice steps, clamped."""
-    sizes = positions.new_tensor([max(n - 1, 1) for n in lattice.shape[2:]]).reshape(1, 3, 1, 1, 1)
+    sizes = sent([max(n - 1, 1) for n in lattice.shape[2:]], positions.device, positions.dtype).reshape(1, 3, 1, 1, 1)
     normalised = torch.movedim(2 * positions / sizes - 1, 1, -1).flip(-1)
     return grid_sample(lattice, normalised, padding_mode="border", align_corners=True)
 
@@ -163,23 +165,23 @@ def corner_determinants(u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if (compiled := loops("geometry._numba_warp", u)) is not None:
         figures = u.new_tensor([compiled.corner_determinants(sample.numpy(), -math.inf, math.inf) for sample in u])
         return figures[:, 0], figures[:, 1]
-    low = u.new_full((len(u),), math.inf)
-    high = -low
-    sizes = u.shape[2:]
-    edges = [torch.diff(u, dim=2 + a) if n > 1 else torch.zeros_like(u) for a, n in enumerate(sizes)]
-    for corner in range(8):
-        bits = (corner >> 2, corner >> 1 & 1, corner & 1)
-        columns = []
-        for a in range(3):
-            column = edges[a]
-            for other in range(3):
-                if other != a and sizes[other] > 1:
-                    column = column.narrow(2 + other, bits[other], sizes[other] - 1)
-            columns.append(list(column.unbind(1)))
-            columns[a][a] = columns[a][a] + 1
-        det = determinant(columns).flatten(1)
-        low, high = torch.minimum(low, det.amin(1)), torch.maximum(high, det.amax(1))
-    return low, high
+    step = max(1, elements_at_once(u.device) // (_PER_NODE * len(u) * u[0, 0, 0].numel()))
+    slabs = [u[:, :, first : first + step + 1] for first in range(0, max(u.shape[2] - 1, 1), step)]
+    extrema = torch.stack([torch.stack(_corners_determinant(slab).aminmax(dim=1)) for slab in slabs])
+    return extrema[:, 0].amin(0), extrema[:, 1].amax(0)
+
+
+def _corners_determinant(u: torch.Tensor) -> torch.Tensor:
+    """det(I + grad u) at all corners of all cells, (B, corners)."""
+    sizes, columns = u.shape[2:], []
+    for a in range(3):  # three axes in front for the corners of a cell, two long where the axis has cells
+        column = (torch.diff(u, dim=2 + a) if sizes[a] > 1 else torch.zeros_like(u))[None, None, None]
+        for other in range(3):
+            if other != a and sizes[other] > 1:
+                column = torch.cat([column.narrow(5 + other, bit, sizes[other] - 1) for bit in (0, 1)], other)
+        columns.append(list(column.unbind(4)))
+        columns[a][a] = columns[a][a] + 1
+    return determinant(columns).movedim(3, 0).flatten(1)
 
 
 def keeps_bound(u: torch.Tensor, min_det: torch.Tensor) -> torch.Tensor:
@@ -267,6 +269,6 @@ def _search(velocity: torch.Tensor, min_det: torch.Tensor) -> torch.Tensor:
         allowed = keeps_bound(trial, min_det) & (reached + 2.0**-j <= 1)
         total = torch.where(per_lattice(allowed), trial, total)
         reached = reached + allowed * 2.0**-j
-        if bool((reached >= 1).all()):
+        if velocity.device.type == "cpu" and bool((reached >= 1).all()):  # a GPU would have to be waited for
             break
     return reached

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import one_thread
+from monai_medaug.functional.acceleration import one_thread, sent
 from monai_medaug.functional.geometry.deformation import (
     STEPS_PER_SIGMA,
     integrate,
@@ -21,7 +21,7 @@ from monai_medaug.functional.geometry.deformation import (
     white_lattice,
 )
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.geometry.warp import PullBack
+from monai_medaug.functional.geometry.pull_back import PullBack
 
 ROTATIONS = ("random", "slice", "automatic")
 _ANISOTROPIC = 3.0
@@ -161,19 +161,20 @@ def elastic_displacement(
     if torch.device(device).type == "cpu" and torch.get_num_threads() > 1:
         with one_thread():
             return elastic_displacement(lattices, seeds, amplitudes, min_det, times, device)
-    noise = torch.stack([lat.noise(seed) for lat, seed in zip(lattices, seeds, strict=True)]).to(device)
-    steps = torch.tensor([lat.steps for lat in lattices], device=device)
-    bound = torch.tensor(min_det, dtype=torch.float32, device=device)
-    amplitude = torch.tensor(amplitudes, dtype=torch.float32, device=device)
+    device = torch.device(device)
+    noise = sent(torch.stack([lat.noise(seed) for lat, seed in zip(lattices, seeds, strict=True)]), device)
+    steps = sent([lat.steps for lat in lattices], device, torch.float32)
+    bound, amplitude = (sent(values, device, torch.float32) for values in (min_det, amplitudes))
     field = smooth_unit_field(noise, lattices[0].sigmas)
-    moving = torch.tensor([float(g > 1) for g in lattices[0].nodes], device=device)
+    moving = sent([float(g > 1) for g in lattices[0].nodes], device, torch.float32)
     velocity = field * (amplitude[:, None] * moving / steps).reshape(-1, 3, 1, 1, 1)
-    sigma = torch.tensor([lat.sigma for lat in lattices], dtype=torch.float32, device=device)
+    sigma = sent([lat.sigma for lat in lattices], device, torch.float32)
     limited = limit_velocity(velocity, steps, sigma, bound)
-    known = None if times is None else torch.tensor(times, dtype=torch.float32, device=device)
+    known = None if times is None else sent(times, device, torch.float32)
     displacement, reached = integrate(limited, bound, known)
     kept = reached.abs() * limited.flatten(1).norm(dim=1) / velocity.flatten(1).norm(dim=1).clamp_min(1e-12)
-    return displacement, reached.tolist(), kept.tolist()
+    found, shares = torch.stack([reached, kept]).tolist()
+    return displacement, found, shares
 
 
 def pull_back(

@@ -21,7 +21,8 @@ from monai_medaug.functional.geometry.lattice import (
     similarity,
     velocity_amplitude,
 )
-from monai_medaug.functional.geometry.warp import Padding, PullBack, sampled_determinants, warp
+from monai_medaug.functional.geometry.pull_back import PullBack, sampled_determinants
+from monai_medaug.functional.geometry.warp import Padding, warp
 from monai_medaug.functional.precision import put_samples, samples_at
 
 _BACK_OFF, _LEAST_TIME = 0.96, 1 / 512
@@ -158,12 +159,13 @@ def _searched(maps: AnatomyMaps, members: list[int], flow: _Flow) -> tuple[list[
     grids = [lattice.grid for lattice in flow.lattices]
     while True:
         group = (members, displacement)
-        low, high = (d.tolist() for d in sampled_determinants(maps.of_group(group, grids), grids[0].size))
+        low, high = torch.stack(sampled_determinants(maps.of_group(group, grids), grids[0].size)).tolist()
         folded = [t > 0 and lo < p["min_jacobian"] for t, lo, p in zip(times, low, flow.params, strict=True)]
         if not any(folded):
             break
         times = [(t * _BACK_OFF if t > _LEAST_TIME else 0.0) if f else t for t, f in zip(times, folded, strict=True)]
         displacement, times, kept = flow.at(times)
+    there = displacement.cpu()
     for n, (i, lattice) in enumerate(zip(members, flow.lattices, strict=True)):
         maps.figures[i] = {
             "flow_time": times[n],
@@ -171,7 +173,7 @@ def _searched(maps: AnatomyMaps, members: list[int], flow: _Flow) -> tuple[list[
             "volume_scale": flow.volume[n],
             "min_det_j": low[n],
             "max_det_j": high[n],
-            **_lengths(lattice, maps.motions[i], displacement[n]),
+            **_lengths(lattice, maps.motions[i], there[n]),
         }
     return group
 
@@ -180,7 +182,7 @@ def _lengths(lattice: ElasticLattice, motion: np.ndarray, displacement: torch.Te
     """RMS and greatest length in mm of the elastic part and of the whole map, over the nodes."""
     grid, nodes = lattice.grid, lattice.nodes
     step = grid.matrix[:3, :3] / np.asarray(grid.embedded_spacing) @ np.diag(lattice.steps)
-    u = displacement.cpu().numpy().reshape(3, -1)
+    u = displacement.numpy().reshape(3, -1)
     elastic = step.astype(np.float32) @ u
     back = np.linalg.inv(motion)
     # A(w + u) - w = (A - 1) w + A u, and w is linear along each axis of the lattice

@@ -23,8 +23,16 @@ def padding_levels(image: torch.Tensor) -> torch.Tensor:
         >>> padding_levels(torch.cat([scan, scan / 3], dim=1)).flatten().tolist()
         [-1400.0, -inf]
     """
-    lowest = image.detach().flatten(2).amin(2)
+    image = image.detach()
+    lowest = image.flatten(2).amin(2)
     levels = torch.full_like(lowest, -torch.inf)
+    if image.device.type != "cpu":  # all at once, without a look at which have any
+        same = image == lowest.reshape(*lowest.shape, *[1] * (image.ndim - 2))
+        count, each = (x.flatten(2).sum(2) for x in (same, same[..., :-1]))
+        pairs = (same[..., 1:] & same[..., :-1]).flatten(2).sum(2)
+        voxels = same[0, 0].numel()
+        padded = (lowest <= PADDING_HU) & (count >= _MANY * voxels) & (pairs >= _COHERENT * each)
+        return torch.where(padded, PADDING_HU, levels).reshape(*levels.shape, *[1] * (image.ndim - 2))
     for sample, channel in torch.nonzero(lowest <= PADDING_HU).tolist():
         same = image[sample, channel] == lowest[sample, channel]
         pairs = (same[..., 1:] & same[..., :-1]).sum()

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import torch
 
+from monai_medaug.functional.acceleration import sent
+
 PROFILES = ("gaussian", "trapezoid")
 FLANK = 0.4
 """Width of each flank of the trapezoid as a share of its full width at half maximum."""
@@ -91,7 +93,7 @@ def along_axis(image: torch.Tensor, matrix: torch.Tensor, axis: int) -> torch.Te
     image = image.contiguous()  # the same order of summation for any memory layout
     shape, place = list(image.shape), axis + 2
     behind = math.prod(shape[place + 1 :])
-    matrix = matrix.to(image)
+    matrix = sent(matrix, image.device, image.dtype) if matrix.device.type == "cpu" else matrix.to(image)
     if behind == 1:
         out = torch.matmul(image.reshape(shape[0], -1, shape[place]), matrix.transpose(1, 2))
     else:

@@ -1,30 +1,22 @@
 """Resampling through an affine map and a lattice of displacements, in one pass.
 
-Every output voxel ``i`` of an image takes the value at
-
-    source(i) = S i + P u(L i)
-
-where ``u`` is the trilinear interpolation of a coarse displacement lattice (see `deformation.py`) and L, S and P are
-affine maps: output index to lattice index, output index to source index, lattice displacement to source index. Thus
-one lattice serves an image and a mask on different grids. On the CPU a compiled loop does it in one pass, elsewhere
-torch in two. 2D images are volumes of one plane.
+Every output voxel takes the value at the place that a `PullBack` gives. On the CPU a compiled loop does it in one pass,
+elsewhere torch in two. 2D images are volumes of one plane.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import grid_sample, interpolate
+from torch.nn.functional import grid_sample
 
-from monai_medaug.functional.acceleration import loops, over_rows
-from monai_medaug.functional.geometry.deformation import determinant, node_positions, sample_lattice
+from monai_medaug.functional.acceleration import loops, over_rows, sent
 from monai_medaug.functional.geometry.outside import Background
 from monai_medaug.functional.geometry.padded import padding_levels
+from monai_medaug.functional.geometry.pull_back import PullBack
 from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.functional.precision import computing_dtype
 
@@ -36,71 +28,12 @@ _ROUNDED = 1e-5  # weights of eight neighbours sum to 1 up to this
 _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
-@dataclass(frozen=True)
-class PullBack:
-    """The map from output index to source index, for a batch.
-
-    Attributes:
-        lattice: L, float64 (B, 3, 4).
-        source: S, float64 (B, 3, 4).
-        mix: P, float64 (B, 3, 3); zero for an affine map alone.
-        displacement: u, (B, 3, Gz, Gy, Gx), in lattice steps.
-    """
-
-    lattice: torch.Tensor
-    source: torch.Tensor
-    mix: torch.Tensor
-    displacement: torch.Tensor
-    _last: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-
-    def coordinates(self, size: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Source coordinates (B, 3, Z, Y, X) in voxels; the last result is kept, for an image and its mask."""
-        if self._last.get("for") != (size, dtype):
-            self._last.update({"for": (size, dtype), "coordinates": self._computed(size, dtype)})
-        return self._last["coordinates"]
-
-    def of_sample(self, index: int) -> PullBack:
-        """The map of one sample."""
-        own = slice(index, index + 1)
-        return PullBack(self.lattice[own], self.source[own], self.mix[own], self.displacement[own])
-
-    def without_axis(self, axis: int, size: Sequence[int]) -> PullBack:
-        """The map that stays in the middle of an axis of the source, a volume of this size."""
-        source, mix = self.source.clone(), self.mix.clone()
-        source[:, axis], mix[:, axis] = 0, 0
-        source[:, axis, 3] = (size[axis] - 1) // 2
-        return PullBack(self.lattice, source, mix, self.displacement)
-
-    def _computed(self, size: tuple[int, int, int], dtype: torch.dtype) -> torch.Tensor:
-        u = self.displacement.to(dtype)
-        device, batch = u.device, len(u)
-        index = node_positions(u.new_empty(1, 1, *size))
-        flat = index.reshape(3, -1)
-
-        def affine(matrix: torch.Tensor) -> torch.Tensor:
-            m = matrix.to(device, dtype)
-            return (m[:, :, :3] @ flat + m[:, :, 3:]).reshape(batch, 3, *size)
-
-        if not bool(self.mix.any()):
-            return affine(self.source)
-        if self._spans(size):
-            dense = interpolate(u, size=size, mode="trilinear", align_corners=True)
-        else:
-            dense = sample_lattice(u, affine(self.lattice))
-        return affine(self.source) + (self.mix.to(device, dtype) @ dense.flatten(2)).reshape(batch, 3, *size)
-
-    def _spans(self, size: tuple[int, int, int]) -> bool:
-        """Whether along each axis the first and last node lie on the first and last output voxel."""
-        nodes = self.displacement.shape[2:]
-        expected = torch.zeros(3, 4, dtype=torch.float64)
-        for axis, (g, n) in enumerate(zip(nodes, size, strict=True)):
-            expected[axis, axis] = (g - 1) / (n - 1) if n > 1 else 0.0
-        axes = torch.tensor([n > 1 for n in size])
-        return bool(torch.allclose(self.lattice.cpu()[:, axes], expected[axes], atol=1e-9))
-
-
 def warp(
-    image: torch.Tensor, pull_back: PullBack, mode: str = "bilinear", padding_mode: Padding = "border"
+    image: torch.Tensor,
+    pull_back: PullBack,
+    mode: str = "bilinear",
+    padding_mode: Padding = "border",
+    padded: bool = True,
 ) -> torch.Tensor:
     """Pull an image back: out(i) = image(source(i)).
 
@@ -112,6 +45,7 @@ def warp(
             number, -1000 for air in HU, or ``"darkest"`` or ``"brightest"``, the least or greatest value of the sample.
             A list has one for each sample. A `Background` ends at the faces of the outer voxels, as masks do, without
             interpolation between it and the image, which goes on along the axis ``through``.
+        padded: False where the image can't hold the padding of a CT, so that nobody looks for it.
 
     Between the padding of a CT (see `padding_levels`) and other values nothing is interpolated: the nearest is taken.
 
@@ -129,22 +63,17 @@ def warp(
                 [    4.,     5., -1000.]])
     """
     fills = _of_each(image, padding_mode)
+    if all(isinstance(f, dict) for f in fills) and len({(f["through"], len(f["background"])) for f in fills}) == 1:
+        return _warp_on_background(image, pull_back, mode, fills, padded)
     if any(f != fills[0] for f in fills):
-        each = (warp(image[i : i + 1], pull_back.of_sample(i), mode, [fill]) for i, fill in enumerate(fills))
+        each = (warp(image[i : i + 1], pull_back.of_sample(i), mode, [fill], padded) for i, fill in enumerate(fills))
         return torch.cat([*each])
     fill = fills[0]
-    if isinstance(fill, dict):
-        across = pull_back if fill["through"] < 0 else pull_back.without_axis(fill["through"], image.shape[2:])
-        inside = warp(torch.ones_like(image[:, :1], dtype=torch.uint8), across, "nearest", "zeros") > 0
-        values = torch.tensor(fill["background"], dtype=image.dtype, device=image.device).reshape(
-            1, -1, *[1] * (image.ndim - 2)
-        )
-        return torch.where(inside, warp(image, pull_back, mode), values)
     volume = image.unsqueeze(2) if image.ndim == 4 else image
     if (compiled := loops("geometry._numba_warp", image, pull_back.displacement)) is not None:
         out = _warp_compiled(compiled, volume.contiguous(), pull_back, mode, fill)
     else:
-        out = _warp_torch(volume, pull_back, mode, fill)
+        out = _warp_torch(volume, pull_back, mode, fill, padded)
     return out.reshape(image.shape)
 
 
@@ -155,8 +84,21 @@ def _of_each(image: torch.Tensor, padding: Padding) -> list[Any]:
     if not any(isinstance(p, str) and p in extremes for p in paddings):
         return paddings
     values = image if image.is_floating_point() else image.double()
-    samples = zip(paddings, values, strict=True)
-    return [float(extremes[p](v)) if isinstance(p, str) and p in extremes else p for p, v in samples]
+    wanted = {p for p in paddings if isinstance(p, str) and p in extremes}
+    found = {p: extremes[p](values.flatten(1), 1).tolist() for p in wanted}  # a GPU is awaited once for all samples
+    return [found[p][i] if isinstance(p, str) and p in found else p for i, p in enumerate(paddings)]
+
+
+def _warp_on_background(
+    image: torch.Tensor, pull_back: PullBack, mode: str, fills: list[Background], padded: bool
+) -> torch.Tensor:
+    """`warp` with a `Background` for each sample, all with as many channels and the same axis ``through``."""
+    through = fills[0]["through"]
+    across = pull_back if through < 0 else pull_back.without_axis(through, image.shape[2:])
+    inside = warp(torch.ones_like(image[:, :1], dtype=torch.uint8), across, "nearest", "zeros") > 0
+    values = sent([f["background"] for f in fills], image.device, image.dtype)
+    values = values.reshape(*values.shape, *[1] * (image.ndim - 2))
+    return torch.where(inside, warp(image, pull_back, mode, "border", padded), values)
 
 
 def _warp_compiled(
@@ -186,20 +128,29 @@ def _as_bits(tensor: torch.Tensor, bits: type) -> np.ndarray:
     return tensor.view(torch.uint8).numpy().view(bits) if bits is not np.uint8 else tensor.view(torch.uint8).numpy()
 
 
-def _warp_torch(volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float) -> torch.Tensor:
-    size = volume.shape[2:]
-    where = pull_back.coordinates((size[0], size[1], size[2]), computing_dtype(volume.dtype))
-    if mode == "nearest":
-        return _gather_nearest(volume, where, padding_mode)
-    extent = where.new_tensor(size).reshape(1, 3, 1, 1, 1)
-    normalised = torch.movedim((2 * where + 1) / extent - 1, 1, -1).flip(-1)
-    out = _sampled(volume, normalised, padding_mode)
-    levels = _levels(volume, padding_mode)
-    if bool(torch.isinf(levels).all()):
-        return out
+def _warp_torch(
+    volume: torch.Tensor, pull_back: PullBack, mode: str, padding_mode: str | float, padded: bool
+) -> torch.Tensor:
+    size = (volume.shape[2], volume.shape[3], volume.shape[4])
+    share: torch.Tensor | None = None
+    if mode != "nearest" and padded:
+        levels = _levels(volume, padding_mode)
+        if not bool(torch.isinf(levels).all()):
+            share = (volume <= levels).to(volume.dtype)
     outside = padding_mode if isinstance(padding_mode, str) else float(padding_mode <= PADDING_HU)
-    share = _sampled((volume <= levels).to(volume.dtype), normalised, outside)
-    return torch.where(share > _ROUNDED, _gather_nearest(volume, where, padding_mode), out)
+    parts = []
+    for where in pull_back.in_slabs(size, computing_dtype(volume.dtype)):
+        if mode == "nearest":
+            parts.append(_gather_nearest(volume, where, padding_mode))
+            continue
+        extent = sent(size, where.device, where.dtype).reshape(1, 3, 1, 1, 1)
+        normalised = torch.movedim((2 * where + 1) / extent - 1, 1, -1).flip(-1)
+        part = _sampled(volume, normalised, padding_mode)
+        if share is not None:
+            near = _gather_nearest(volume, where, padding_mode)
+            part = torch.where(_sampled(share, normalised, outside) > _ROUNDED, near, part)
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
 def _sampled(volume: torch.Tensor, normalised: torch.Tensor, padding_mode: str | float) -> torch.Tensor:
@@ -230,50 +181,14 @@ def _gather_nearest(volume: torch.Tensor, where: torch.Tensor, padding_mode: str
         outside |= (i < 0) | (i >= n)
         flat = flat * n + i.clamp(0, n - 1)
     index = flat.flatten(1)[:, None].expand(-1, volume.shape[1], -1)
-    out = torch.gather(_signed(volume).flatten(2), 2, index).reshape(volume.shape).view(volume.dtype)
+    out = torch.gather(_signed(volume).flatten(2), 2, index).unflatten(2, where.shape[2:])
     if padding_mode in ("border", "reflection"):
-        return out
-    value = 0.0 if isinstance(padding_mode, str) else padding_mode
-    return torch.where(outside[:, None], torch.full((), value, dtype=out.dtype, device=out.device), out)
+        return out.view(volume.dtype)
+    value = torch.full((1,), 0.0 if isinstance(padding_mode, str) else padding_mode, dtype=volume.dtype)
+    return torch.where(outside[:, None], sent(_signed(value), out.device), out).view(volume.dtype)
 
 
 def _signed(volume: torch.Tensor) -> torch.Tensor:
-    """A signed view of unsigned integers wider than 8 bit, which torch cannot gather."""
+    """A signed view of unsigned integers wider than 8 bit, for which torch lacks kernels."""
     twins = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
     return volume.view(twins.get(volume.dtype, volume.dtype))
-
-
-def sampled_determinants(pull_back: PullBack, size: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Least and greatest Jacobian determinant of the map as sampled at the output voxels, (B,) each.
-
-    Central differences at the inner voxels of the unclamped map. An axis of up to two voxels counts as rigid.
-    """
-    if (compiled := loops("geometry._numba_warp", pull_back.displacement)) is not None and size[2] > 2:
-        figures = []
-        for s in range(len(pull_back.displacement)):
-            maps = tuple(m[s].cpu().numpy() for m in (pull_back.lattice, pull_back.source, pull_back.mix))
-            found: list[np.ndarray] = []
-
-            def planes(first: int, last: int, s: int = s, maps: tuple = maps, found: list = found) -> None:
-                extrema = np.empty(2)
-                compiled.sampled_determinants(*maps, pull_back.displacement[s].numpy(), size, first, last, extrema)
-                found.append(extrema)
-
-            over_rows(planes, size[0], least=16)
-            figures.append([min(f[0] for f in found), max(f[1] for f in found)])
-        low, high = torch.tensor(figures, dtype=torch.float64).unbind(1)
-        return low, high
-    where = pull_back.coordinates(size)
-    columns = []
-    for axis, n in enumerate(size):
-        if n > 2:
-            column = (where.narrow(2 + axis, 2, n - 2) - where.narrow(2 + axis, 0, n - 2)) / 2
-        else:
-            column = torch.zeros_like(where)
-            column[:, axis] = 1
-        for other, m in enumerate(size):
-            if other != axis and m > 2:
-                column = column.narrow(2 + other, 1, m - 2)
-        columns.append(column.unbind(1))
-    det = determinant(columns).flatten(1)
-    return det.amin(1).double().cpu(), det.amax(1).double().cpu()

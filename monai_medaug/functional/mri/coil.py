@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import loops, one_thread, over_rows
+from monai_medaug.functional.acceleration import loops, one_thread, over_rows, sent
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.mri.signal import foreground_level
 
@@ -91,18 +91,18 @@ def bias(image: torch.Tensor, coefficients: torch.Tensor, peak_to_peak: torch.Te
         return _compiled_bias(lines, level, coefficients, wanted.tolist(), image.shape).reshape(image.shape)
     with one_thread():
         cubics, x = _row_cubics(coefficients, image.shape[2:])
-        fields = cubics.to(image)
-    table = _field_statistics(lines, level, fields, x.to(image))
+        fields = sent(cubics, image.device, image.dtype)
+    table = _field_statistics(lines, level, fields, sent(x, image.device, image.dtype))
     if bool((empty := table[:, 0] == 0).any()):
         level = torch.where(empty[:, None].to(level.device), _DARK, level)
-        table = _field_statistics(lines, level, fields, x.to(image))
+        table = _field_statistics(lines, level, fields, sent(x, image.device, image.dtype))
     with one_thread():
         mean = table[:, 1:2] / table[:, :1]
         scale, _ = peak_scale(table[:, 2:] - mean, wanted)
-        cubics[..., 0] -= mean.to(cubics)
-        cubics *= scale.to(cubics)[:, None, None]
-        fields = cubics.to(image)
-    return _multiplied(lines, fields, x.to(image)).reshape(image.shape)
+        cubics[..., 0] -= sent(mean, cubics.device, cubics.dtype)
+        cubics *= sent(scale, cubics.device, cubics.dtype)[:, None, None]
+        fields = sent(cubics, image.device, image.dtype)
+    return _multiplied(lines, fields, sent(x, image.device, image.dtype)).reshape(image.shape)
 
 
 def _compiled_bias(
@@ -177,9 +177,9 @@ def _field_statistics(lines: torch.Tensor, level: torch.Tensor, cubics: torch.Te
             mask = (image[:, rows] > above[:, None, None]).any(0)
             extrema = [torch.where(mask, field, torch.inf).amin(), torch.where(mask, field, -torch.inf).amax()]
             parts.append(torch.stack([mask.sum().double(), (field * mask).sum().double(), *extrema]))
-        figures = torch.stack(parts).cpu()
+        figures = torch.stack(parts)
         table.append(torch.cat([figures[:, :2].sum(0), figures[:, 2].amin(0)[None], figures[:, 3].amax(0)[None]]))
-    return torch.stack(table)
+    return torch.stack(table).cpu()
 
 
 def _multiplied(lines: torch.Tensor, cubics: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy.linalg import circulant
 
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.geometry.resolution import along_axis
 
 _SIGNAL = 0.1  # of the foreground's mean
@@ -168,7 +169,7 @@ def spiked(
             turns = (np.arange(n) * cycles % n) / n
             term = np.multiply.outer(term, np.exp(2j * math.pi * turns)).astype(np.complex64)
         wave += term
-    real, imaginary = (torch.from_numpy(part).to(image) for part in (wave.real, wave.imag))
+    real, imaginary = (sent(part, image.device, image.dtype) for part in (wave.real, wave.imag))
     level = amplitude * level
     return torch.hypot(image + level * real, level * imaginary)
 

@@ -9,7 +9,8 @@ import torch
 
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.lattice import rotation_matrix
-from monai_medaug.functional.geometry.warp import PullBack, warp
+from monai_medaug.functional.geometry.pull_back import PullBack
+from monai_medaug.functional.geometry.warp import warp
 from monai_medaug.functional.mri.kspace import line_positions, weighted_parts
 
 SEGMENTS = 8
@@ -60,24 +61,24 @@ def pose_matrix(pose: np.ndarray, grid: VoxelGrid) -> np.ndarray:
     return moved
 
 
-def line_shares(image: torch.Tensor, axis: int) -> np.ndarray:
-    """Weight of each k-space line for the position of the anatomy, in the order of `line_positions`, sum 1.
+def line_shares(images: torch.Tensor, axis: int) -> np.ndarray:
+    """Weight of each k-space line for the position of the anatomy, in the order of `line_positions`, sum 1 (B, lines).
 
-    The root of the line's amplitude in an image (C, *spatial), times a Gaussian about the centre with a sigma of 6
-    lines: by energy the centre line alone would decide, which sees no translation along the axis. Power and width are
-    empirical, from a phantom.
+    The root of the line's amplitude in an image of a batch (B, C, *spatial), times a Gaussian about the centre with a
+    sigma of 6 lines: by energy the centre line alone would decide, which sees no translation along the axis. Power and
+    width are empirical, from a phantom.
     """
-    columns = torch.movedim(image, axis + 1, -1)
-    for other in range(1, columns.ndim - 1):
+    columns = torch.movedim(images, axis + 2, -1)
+    for other in range(2, columns.ndim - 1):
         columns = columns[(slice(None),) * other + (slice(None, None, max(1, columns.shape[other] // 48)),)]
-    energy = torch.fft.fft(columns).abs().square().flatten(0, -2).sum(0).double()
-    amplitude = torch.fft.fftshift(energy.pow(0.25)).cpu().numpy()
-    shares = amplitude * np.exp(-0.5 * (line_positions(len(amplitude)) / 6) ** 2)
-    return shares / max(float(shares.sum()), 1e-30)
+    energy = torch.fft.fft(columns).abs().square().flatten(1, -2).sum(1).double()
+    amplitude = torch.fft.fftshift(energy.pow(0.25), dim=1).cpu().numpy()
+    shares = amplitude * np.exp(-0.5 * (line_positions(amplitude.shape[1]) / 6) ** 2)
+    return shares / np.maximum(shares.sum(1, keepdims=True), 1e-30)
 
 
 def motion(
-    image: torch.Tensor, poses: np.ndarray, pose_of_line: np.ndarray, axis: int, grid: VoxelGrid
+    image: torch.Tensor, poses: np.ndarray, pose_of_line: np.ndarray, axis: int, grid: VoxelGrid, shares: np.ndarray
 ) -> torch.Tensor:
     """Magnitude image with each k-space line acquired in its own pose.
 
@@ -89,8 +90,8 @@ def motion(
         pose_of_line: index of the pose of each line, in the order of `line_positions`.
         axis: phase-encoding axis.
         grid: of the image.
+        shares: its `line_shares`.
     """
-    shares = line_shares(image, axis)
     placed = np.stack([pose_matrix(p, grid) for p in poses])
     held = np.bincount(pose_of_line, shares, len(poses))
     total = held.sum()
@@ -132,4 +133,4 @@ def _moved(image: torch.Tensor, pose: np.ndarray, grid: VoxelGrid) -> torch.Tens
     eye = torch.eye(3, 4, dtype=torch.float64)[None]
     still = torch.zeros(1, 3, 1, 2, 2, device=image.device)
     pull_back = PullBack(eye, torch.from_numpy(source)[None], torch.zeros(1, 3, 3, dtype=torch.float64), still)
-    return warp(image[None], pull_back)[0]
+    return warp(image[None], pull_back, padded=False)[0]

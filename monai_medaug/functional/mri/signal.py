@@ -97,7 +97,7 @@ def magnitude_and_rest(image: torch.Tensor, lowest: torch.Tensor) -> tuple[torch
     return magnitude, image - magnitude
 
 
-def masked_background(image: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor | None:
+def masked_background(image: torch.Tensor, lowest: torch.Tensor, negative: bool = True) -> torch.Tensor | None:
     """Where an image was masked, as by skull stripping or padding, a mask of its shape; None if it was not.
 
     In each channel these are the voxels of exactly 0, and of exactly the least value where that is negative, if they
@@ -106,6 +106,7 @@ def masked_background(image: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor
     Args:
         image: (B, C, *spatial).
         lowest: its `least_values`.
+        negative: whether one of these is below 0.
 
     Example:
         >>> brain = torch.zeros(1, 1, 8, 8).index_fill(2, torch.arange(1, 8), 90.0)
@@ -116,10 +117,11 @@ def masked_background(image: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor
         True
     """
     found = None
-    for value in (torch.zeros_like(lowest), *([lowest] if bool((lowest < 0).any()) else [])):
-        chosen = _has_many_coherent(image, value)
-        if bool(chosen.any()):
-            same = image == value if bool(chosen.all()) else (image == value) & chosen
+    for value in (torch.zeros_like(lowest), *([lowest] if negative else [])):
+        chosen = _has_many_coherent(image, value) & (value <= 0)
+        each = chosen.flatten().tolist()
+        if any(each):
+            same = image == value if all(each) else (image == value) & chosen
             found = same if found is None else found | same
     return found
 

@@ -22,8 +22,8 @@ _FILTERED = 0.1
 average them to 0.25.)"""
 
 
-def line_support(image: torch.Tensor, axis: int) -> float:
-    """Share of the greatest frequency along an axis up to which an image (C, *spatial) holds power, in (0, 1].
+def line_supports(images: torch.Tensor, axis: int) -> list[float]:
+    """Share of the greatest frequency along an axis up to which images (B, C, *spatial) hold power, in (0, 1].
 
     From the power spectrum of the columns along the axis, under a Hann window against the border's jump: up to a cliff
     (zero filling), or to where it fell below a tenth of its value at half the frequency (a filter).
@@ -32,19 +32,24 @@ def line_support(image: torch.Tensor, axis: int) -> float:
         >>> noise = torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(0))
         >>> spectrum = torch.fft.fft(noise, dim=1)
         >>> spectrum[:, 20:45] = 0  # the lines beyond 0.6 of 32
-        >>> round(line_support(torch.fft.ifft(spectrum, dim=1).real, 0), 1), line_support(noise, 0)
-        (0.6, 1.0)
+        >>> cut = torch.fft.ifft(spectrum, dim=1).real
+        >>> [round(share, 1) for share in line_supports(torch.stack([cut, noise]), 0)]
+        [0.6, 1.0]
     """
-    lines = image.shape[axis + 1]
+    lines = images.shape[axis + 2]
     if lines < _FEWEST:
-        return 1.0
-    columns = torch.movedim(image, axis + 1, -1)
-    for other in range(1, columns.ndim - 1):
+        return [1.0] * len(images)
+    columns = torch.movedim(images, axis + 2, -1)
+    for other in range(2, columns.ndim - 1):
         columns = columns[(slice(None),) * other + (slice(None, None, max(1, columns.shape[other] // _LINES)),)]
-    array = columns.detach().reshape(-1, lines).cpu().numpy().astype(np.float64)
-    array -= array.mean(1, keepdims=True)
+    array = columns.detach().flatten(1, -2).cpu().numpy().astype(np.float64)
+    array -= array.mean(2, keepdims=True)
     spectrum = np.fft.rfft(array * _hann(lines))
-    power = (np.square(spectrum.real) + np.square(spectrum.imag)).mean(0)
+    return [_end_of_power(p, lines) for p in (np.square(spectrum.real) + np.square(spectrum.imag)).mean(1)]
+
+
+def _end_of_power(power: np.ndarray, lines: int) -> float:
+    """Where a power spectrum of so many lines ends, as a share of its length."""
     power = np.concatenate([power[:1], power[:1], power, power[-1:], power[-1:]])
     power = np.convolve(power, np.full(5, 0.2), mode="valid")
     beyond = np.maximum.accumulate(power[::-1])[::-1]  # the greatest power from each frequency on

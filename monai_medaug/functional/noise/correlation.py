@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from monai_medaug.functional.acceleration import sent
+
 Correlation = Sequence[Sequence[float]]
 Grain = tuple[tuple[float, ...], ...]
 """The same, hashable."""
@@ -142,7 +144,7 @@ def _flat_residuals(
     """
     windows = slices.unfold(1, side, side // 2).unfold(2, side, side // 2).flatten(1, 2)
     mean = windows.mean((2, 3))
-    basis = torch.from_numpy(_surfaces(side)).to(slices).flatten(0, 1)
+    basis = sent(_surfaces(side), slices.device, slices.dtype).flatten(0, 1)
     values = windows.flatten(2) - mean[..., None]
     residuals = values - (values @ basis) @ basis.T
     deviation = residuals.square().mean(2).sqrt()

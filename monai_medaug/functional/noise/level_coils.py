@@ -16,15 +16,15 @@ _LEAST_SHARE, _DARKER, _MASKED = 0.05, 0.03, 0.02
 _MOST_COILS = 64.0
 
 
-def holds_less_in_details(image: torch.Tensor) -> bool:
-    """Whether every second voxel of an image (1, 1, *spatial) shows more noise than all: zero filling or smoothing.
+def holds_less_in_details(images: torch.Tensor) -> torch.Tensor:
+    """Whether every second voxel of images (N, 1, *spatial) shows more noise than all, (N,): zero filling or smoothing.
 
     Example:
         >>> holds_less_in_details(torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0)))
-        False
+        tensor([False])
     """
-    steps = [2 if n >= 2 * _LEAST_SIDE else 1 for n in image.shape[2:]]
-    return bool(mad_sigma(every_nth(image, steps)) > _CORRELATED * mad_sigma(image))
+    steps = [2 if n >= 2 * _LEAST_SIDE else 1 for n in images.shape[2:]]
+    return (mad_sigma(every_nth(images, steps)) > _CORRELATED * mad_sigma(images))[:, 0]
 
 
 def coils_background_sigma(image: torch.Tensor) -> torch.Tensor | None:

@@ -112,7 +112,7 @@ def any_background_sigma(image: torch.Tensor) -> torch.Tensor | None:
         True
     """
     found = spaced_background_sigma(image)
-    return coils_background_sigma(image) if found is None and holds_less_in_details(image) else found
+    return coils_background_sigma(image) if found is None and bool(holds_less_in_details(image)) else found
 
 
 def spaced_background_sigma(image: torch.Tensor) -> torch.Tensor | None:
@@ -135,25 +135,27 @@ def spaced_background_sigma(image: torch.Tensor) -> torch.Tensor | None:
     return None
 
 
-def background_beyond_details(image: torch.Tensor, level: torch.Tensor) -> torch.Tensor | None:
-    """σ of a magnitude image's background if it is over twice a ``level`` from the finest details, else None.
+def background_beyond_details(images: torch.Tensor, levels: torch.Tensor) -> list[torch.Tensor | None]:
+    """σ of each magnitude image's background if it is over twice a ``level`` from the finest details, else None.
 
     So it is in zero-filled or smoothed images, whose finest details hold hardly any noise. It is only looked for if
     every second voxel shows more noise than all.
 
     Args:
-        image: (1, 1, *spatial).
-        level: its `mad_sigma`.
+        images: (N, 1, *spatial).
+        levels: their `mad_sigma`, (N,).
 
     Example:
         >>> white = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(0))
-        >>> background_beyond_details(torch.complex(*white)[None, None].abs(), torch.tensor(0.65)) is None
-        True
+        >>> background_beyond_details(torch.complex(*white)[None, None].abs(), torch.tensor([0.65]))
+        [None]
     """
-    if bool(image.amin() < 0) or not holds_less_in_details(image):
-        return None
-    found = any_background_sigma(image)
-    return None if found is None or not bool(found > 2 * level) else found
+    looked = (images.flatten(1).amin(1) >= 0) & holds_less_in_details(images)
+    found: list[torch.Tensor | None] = [None] * len(images)
+    for n in looked.nonzero().flatten().tolist():
+        background = any_background_sigma(images[n : n + 1])
+        found[n] = background if background is not None and bool(background > 2 * levels[n]) else None
+    return found
 
 
 def background_sigma(image: torch.Tensor) -> torch.Tensor | None:

@@ -13,6 +13,7 @@ from monai_medaug.core.call import Outcome
 from monai_medaug.core.contract import Call, Input, Params
 from monai_medaug.core.entry import Entry
 from monai_medaug.core.operation import Operation
+from monai_medaug.core.surroundings import as_the_caller
 from monai_medaug.functional.adversarial.gradient import Loss, LossGradient, evaluating
 
 Network = Callable[[torch.Tensor], Any]
@@ -44,13 +45,25 @@ class NetworkAttack(Operation):
             return super().run(name, entries, draws)
 
 
+class UsersLossGradient(LossGradient):
+    """A `LossGradient` whose network and loss run under the caller's autocast and default device."""
+
+    def predict(self, image: torch.Tensor) -> Any:
+        with as_the_caller():
+            return super().predict(image)
+
+    def _value(self, prediction: Any) -> torch.Tensor:
+        with as_the_caller():
+            return super()._value(prediction)
+
+
 @contextmanager
 def attacked_loss(call: Call) -> Iterator[tuple[torch.Tensor, LossGradient]]:
     """The joined input of a call and the gradient of its loss, with the network in evaluation mode."""
     network, loss = call.resources["network"], call.resources["loss"]
     with evaluating(network, loss):
         image = torch.cat([key.image for key in call.keys], 1)
-        yield image, LossGradient(network, _plain_target(call.inputs.get("target"), image.device), loss)
+        yield image, UsersLossGradient(network, _plain_target(call.inputs.get("target"), image.device), loss)
 
 
 def target_input(required: bool) -> Input:

@@ -28,6 +28,7 @@ from monai_medaug.functional.ct.slices import SliceStack, slice_stacks
 from monai_medaug.functional.ct.truncation import BODY_MM
 from monai_medaug.functional.hounsfield import FLOOR_HU
 from monai_medaug.functional.noise.white import uniform_integers
+from monai_medaug.functional.precision import put_samples, samples_at
 from monai_medaug.transforms.ct.acquisition import change_of_bodies
 from monai_medaug.transforms.ct.units import CTImage
 
@@ -157,7 +158,8 @@ def _noisy(image: torch.Tensor, call: Call) -> torch.Tensor:
         return _coloured(image, call)
     seeds, noise = call.seeds(), torch.empty_like(image)
     for stack in slice_stacks(image, call.grids):
-        noise[stack.members] = stack.restored(_noise_slices(stack, seeds, call.settings)).to(image.dtype)
+        part = stack.restored(_noise_slices(stack, seeds, call.settings)).to(image.dtype)
+        put_samples(noise, stack.members, part)
     if "floor_hu" in call.settings:
         return add_noise_above(image, noise.mul_(call.column("noise_hu")), call.settings["floor_hu"])
     return add_hu_noise(image, noise, call.column("noise_hu"))
@@ -176,7 +178,7 @@ def _coloured(image: torch.Tensor, call: Call) -> torch.Tensor:
             taps,
             directional_amplitudes(rows, columns, stack.spacing, call.settings["cutoff_per_mm"]),
             noise_levels(stack.volumes, stack.spacing, stack.across_mm or 1.0),
-            sigma[stack.members],
+            samples_at(sigma, stack.members),
             call.settings["floor_hu"],
         )
         parts.append((stack.members, stack.image_of(noisy)))
@@ -184,7 +186,7 @@ def _coloured(image: torch.Tensor, call: Call) -> torch.Tensor:
         return parts[0][1]
     out = torch.empty_like(image)
     for members, part in parts:
-        out[members] = part
+        put_samples(out, members, part)
     return out
 
 
@@ -234,7 +236,7 @@ def _thinned(image: torch.Tensor, call: Call) -> torch.Tensor:
         fraction = stack.spread(fractions)
         white = stack.noise((beam.views, beam.width), seeds)
         window = _WINDOWS[settings["kernel"]]
-        photons, electronic = (stack.volumes.new_tensor(settings[n]) for n in ("photons", "electronic_noise"))
+        photons, electronic = (stack.volumes.new_full((), settings[n]) for n in ("photons", "electronic_noise"))
         return lambda some: thinning_noise(
             stack.body(some), white[some], fraction[some], photons, electronic, beam, window
         )
@@ -244,8 +246,8 @@ def _thinned(image: torch.Tensor, call: Call) -> torch.Tensor:
         beam = stack.beam_of(min(_NOISE_ELEMENT_MM, 0.5 / cutoff))
         seen = stack.beam_of(max(_PATH_MM, *stack.spacing))
         collected = beam.pitch * _thickness(stack, settings) * _SCANNER_VIEWS / beam.views
-        photons = stack.volumes.new_tensor(settings["photons_per_mm2"] * collected)
-        electronic = stack.volumes.new_tensor(settings["electronic_noise"] * collected**0.5)
+        photons = stack.volumes.new_full((), settings["photons_per_mm2"] * collected)
+        electronic = stack.volumes.new_full((), settings["electronic_noise"] * collected**0.5)
         fraction, taps = stack.spread(fractions), _taps(stack, settings)
 
         def added(some: slice) -> torch.Tensor:

@@ -119,8 +119,8 @@ class HUFromWindow(Operation):
         return {"window_hu": list(self.window)}
 
     @classmethod
-    def check_units(cls, image: torch.Tensor, name: str, settings: Params) -> None:
-        require_window(image, settings["window_hu"], name)
+    def check_batch_units(cls, images: torch.Tensor, name: str, settings: Params) -> None:
+        require_window(images, settings["window_hu"], name)
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from monai.data.meta_tensor import MetaTensor
@@ -14,6 +15,7 @@ from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import affine_of, plain_tensor, with_meta
 from monai_medaug.core.trace import is_ours
 from monai_medaug.core.twin import dictionary_twin
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.implant_kinds import IMPLANTS, MATERIALS, choose_implant, implant_pieces
 from monai_medaug.functional.ct.implants import rod_share
 from monai_medaug.functional.ct.metal import APERTURE, metal_artefact
@@ -21,7 +23,7 @@ from monai_medaug.functional.ct.slices import SliceStack, slice_axis
 from monai_medaug.functional.ct.spectrum import METALS
 from monai_medaug.functional.ct.truncation import BODY_MM
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.hounsfield import FLOOR_HU, PADDING_HU
+from monai_medaug.functional.hounsfield import FLOOR_HU
 from monai_medaug.transforms.ct.acquisition import WINDOW, change_of_bodies
 from monai_medaug.transforms.ct.units import CTImage
 
@@ -126,10 +128,11 @@ class RandCTMetal(CTImage, RandomOperation):
         first = call.keys[0]
         if call.known is not None:
             return dict(zip(first.samples, call.known, strict=True))
+        images = first.image[:, :1].detach().cpu()  # a GPU is awaited once
         found = {}
         for i, sample in enumerate(first.samples):
             drawn = call.draws[i]
-            found[sample] = {} if "place" in drawn else _placed(first.image[i], first.grids[i], drawn)
+            found[sample] = {} if "place" in drawn else _placed(images[i], first.grids[i], drawn)
         return found
 
     @classmethod
@@ -138,21 +141,15 @@ class RandCTMetal(CTImage, RandomOperation):
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        found = [call.plan[sample] for sample in call.samples]
-        out = image.clone()
-        materials = [f.get("material", p["material"]) for f, p in zip(found, call.draws, strict=True)]
-        for name in set(materials):
-            mine = [i for i, material in enumerate(materials) if material == name]
-            out[mine] = _with_metal(image[mine], [found[i] for i in mine], name, call.of(mine))
-        return torch.where(image > PADDING_HU, out, image)
+        return _with_metal(image, [call.plan[sample] for sample in call.samples], call)
 
 
 RandCTMetald = dictionary_twin(RandCTMetal)
 RandCTMetalD = RandCTMetalDict = RandCTMetald
 
 
-def _with_metal(image: torch.Tensor, found: list[Params], name: str, call: Call) -> torch.Tensor:
-    """Samples with implants of one material."""
+def _with_metal(image: torch.Tensor, found: list[Params], call: Call) -> torch.Tensor:
+    """Samples with their implants."""
     seeds, settings = call.seeds(), call.settings
     old = {"tissue": "ramp", "floor": -math.inf, "aperture": (1.0,)}  # of records that lack them
     model = {
@@ -160,24 +157,28 @@ def _with_metal(image: torch.Tensor, found: list[Params], name: str, call: Call)
         "floor": settings.get("floor_hu", old["floor"]),
         "aperture": tuple(settings.get("aperture", old["aperture"])),
     }
+    materials: list[Any] = [f.get("material", p["material"]) for f, p in zip(found, call.draws, strict=True)]
 
     def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
         beam, device = stack.beam, stack.slices.device
         metal = torch.cat([_metal_slices(call.draws[i], found[i], call.grids[i], stack) for i in stack.members])
         white = stack.noise((beam.views, beam.width), seeds)
-        photons, scatter = (stack.slices.new_tensor(settings[n]) for n in ("photons", "scatter"))
-        touched = metal.flatten(1).any(1)
+        photons, scatter = (stack.slices.new_full((), settings[n]) for n in ("photons", "scatter"))
+        touched = metal.flatten(1).any(1).tolist()
+        attenuation: Sequence[float | torch.Tensor] = METALS[materials[stack.members[0]]]
+        if len({materials[i] for i in stack.members}) > 1:
+            attenuation = [stack.spread(of_energy) for of_energy in zip(*(METALS[m] for m in materials), strict=True)]
 
         def part(some: slice) -> torch.Tensor:
             out = torch.zeros_like(stack.slices[some])
-            index = torch.nonzero(touched[some])[:, 0] + some.start
-            if len(index):
-                few = stack.slices[index]
-                share = metal[index].to(device, stack.slices.dtype)
-                given = ([METALS[name]], photons, scatter, beam, WINDOW)
-                body = stack.body_of(few)
-                new = metal_artefact(few, share, white[index], *given, body=body, **model)
-                out[index - some.start] = new - few
+            rows = [i + some.start for i, is_metal in enumerate(touched[some]) if is_metal]
+            if rows:
+                index = sent(rows, device)
+                few, noise = stack.slices.index_select(0, index), white.index_select(0, index)
+                own = [mu.index_select(0, index) if torch.is_tensor(mu) else mu for mu in attenuation]
+                given = (metal[rows], noise, [own], photons, scatter, beam, WINDOW)
+                new = metal_artefact(few, *given, body=stack.body_of(few), **model)
+                out.index_copy_(0, index - some.start, new - few)
             return out
 
         return part
@@ -186,8 +187,8 @@ def _with_metal(image: torch.Tensor, found: list[Params], name: str, call: Call)
 
 
 def _metal_slices(drawn: Params, found: Params, grid: VoxelGrid, stack: SliceStack) -> torch.Tensor:
-    """The share of metal in a sample's slices as the scanner sees them, (C * S, 1, rows, columns)."""
-    share = metal_share(drawn, found, stack.body_grid(grid), stack.slices.device)[0, 0]
+    """The share of metal in a sample's slices as the scanner sees them, (C * S, 1, rows, columns), on the CPU."""
+    share = metal_share(drawn, found, stack.body_grid(grid), torch.device("cpu"))[0, 0]
     slices = share[None] if stack.axis is None else torch.movedim(share, stack.axis, 0)
     return slices.repeat(stack.whole[1], 1, 1)[:, None]
 

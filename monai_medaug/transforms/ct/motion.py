@@ -12,6 +12,7 @@ import torch
 from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.twin import dictionary_twin
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.body import PatientMask, find_patient
 from monai_medaug.functional.ct.motion import apparent_shift, breath, motion_artefact, view_times
 from monai_medaug.functional.ct.projection import ParallelBeam
@@ -124,8 +125,9 @@ class RandCTMotion(SinogramOperation):
             return dict(zip(first.samples, call.known, strict=True))
         if "table" not in call.settings:
             return {sample: {} for sample in first.samples}
+        images = first.image[:, :1].detach().cpu()  # a GPU is awaited once
         return {
-            sample: _course(first.image[i], first.grids[i], call.draws[i], call.settings)
+            sample: _course(images[i], first.grids[i], call.draws[i], call.settings)
             for i, sample in enumerate(first.samples)
         }
 
@@ -145,9 +147,9 @@ class RandCTMotion(SinogramOperation):
                 poses.append(_breathing(call.draws[i], found, call.grids[i], beam, stack.whole))
             else:
                 poses.append(_jerking(call.draws[i], beam, stack.whole))
-        shift, turn, stretch, along = (torch.cat(part).to(device) for part in zip(*poses, strict=True))
+        breathes = any(bool(p[2].any()) for p in poses)
+        shift, turn, stretch, along = (sent(torch.cat(part), device) for part in zip(*poses, strict=True))
         patient = _patients(stack) if "table" in call.settings else None
-        breathes = bool(stretch.any())
 
         def part(some: slice) -> torch.Tensor:
             moving = stack.slices[some]
@@ -229,7 +231,7 @@ def _course(image: torch.Tensor, grid: VoxelGrid, drawn: Params, settings: Param
     across, rows, columns = _axes(grid)
     volume = image[0].detach().reshape(grid.size).movedim(across, 0)
     patient = find_patient(volume, (grid.embedded_spacing[rows], grid.embedded_spacing[columns]))
-    crop = touches_border(volume)
+    crop = touches_border(volume[None])[0]
     trunk = patient.has_lung or (settings["body_mm"] if crop else patient.diameter_mm) >= _BREATHES_MM
     if drawn["trajectory"] != "breathing" and not (settings["trunks_breathe"] and trunk):
         return {"course": drawn["trajectory"]}
@@ -272,6 +274,6 @@ def _front(grid: VoxelGrid) -> tuple[np.ndarray, np.ndarray]:
 
 def _patients(stack: SliceStack) -> torch.Tensor:
     """Where the patients are in the slices of a stack, (N, 1, rows, columns)."""
-    volumes = stack.slices.reshape(-1, *stack.whole[2:])
+    volumes = stack.slices.detach().reshape(-1, *stack.whole[2:]).cpu()  # a GPU is awaited once
     found: list[PatientMask] = [find_patient(v, stack.spacing) for v in volumes]
-    return torch.cat([f.voxels for f in found])[:, None]
+    return sent(torch.cat([f.voxels for f in found])[:, None], stack.slices.device)

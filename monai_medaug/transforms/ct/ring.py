@@ -11,6 +11,7 @@ from monai_medaug.core.arguments import number, span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.acquisition import ring_artefact
 from monai_medaug.functional.ct.projection import ParallelBeam
 from monai_medaug.functional.ct.slices import SliceStack, change_slices, isocentre_offset
@@ -89,10 +90,11 @@ class RandCTRing(CTImage, RandomOperation):
             rings = []
             for i in stack.members:
                 beam = stack.beam_about(_rotation_axis(stack, call.settings, call.draws[i], call.grids[i]))
-                gain = _gain_errors(call.draws[i], call.settings, seeds[i], beam).to(stack.slices.device)
+                gain = sent(_gain_errors(call.draws[i], call.settings, seeds[i], beam), stack.slices.device)
                 rings.append(ring_artefact(gain[None, None], beam, WINDOW))
             each, slices = torch.cat(rings), stack.whole[1] * stack.whole[2]
-            return lambda some: each[torch.arange(some.start, min(some.stop, len(stack.slices))) // slices]
+            places = torch.arange(len(stack.slices), device=each.device) // slices
+            return lambda some: each.index_select(0, places[some])
 
         changed = change_slices(image, call.grids, change, body_mm=call.settings.get("body_mm", 0.0))
         return torch.where(image > PADDING_HU, changed, image)

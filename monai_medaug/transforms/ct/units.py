@@ -10,7 +10,7 @@ import torch
 
 from monai_medaug.core.contract import Params
 from monai_medaug.core.tensors import say_once
-from monai_medaug.functional.ct.scale import doubt_about_hu, doubt_about_window
+from monai_medaug.functional.ct.scale import doubt_about_hu, doubt_about_window, surely_hu
 
 BEFORE_SCALING = "put CT transforms before intensity scaling"
 _known: ContextVar[bool] = ContextVar("units_known", default=False)
@@ -46,20 +46,21 @@ def require_hu(image: torch.Tensor, name: str, remedy: str = BEFORE_SCALING) -> 
             raise ValueError(f"{name} must be in Hounsfield units, got values within [{low:.5g}, {high:.5g}], {why}")
 
 
-def require_window(image: torch.Tensor, window: Sequence[float], name: str) -> None:
-    """Raise unless each channel can be an image whose values 0 and 1 mean two given HU.
+def require_window(images: torch.Tensor, window: Sequence[float], name: str) -> None:
+    """Raise unless each channel of each sample (N, C, *spatial) can be one whose values 0 and 1 mean two given HU.
 
     Raises:
         ValueError: see `doubt_about_window`.
 
     Example:
-        >>> require_window(torch.full((1, 8, 8), -1000.0), (-57, 164), "image")
+        >>> require_window(torch.full((1, 1, 8, 8), -1000.0), (-57, 164), "image")
         Traceback (most recent call last):
         ValueError: image must be scaled so that 0 and 1 mean -57 and 164 HU, got ... already in HU: leave window out
     """
     low_hu, high_hu = window
-    for channel in image.detach():
-        if doubt_about_window(channel, low_hu, high_hu):
+    channels = images.detach().flatten(0, 1)
+    for channel, doubtful in zip(channels, doubt_about_window(channels, low_hu, high_hu), strict=True):
+        if doubtful:
             low, high = (float(v) for v in (channel.double().amin(), channel.double().amax()))
             raise ValueError(
                 f"{name} must be scaled so that 0 and 1 mean {low_hu:g} and {high_hu:g} HU, got values within "
@@ -86,6 +87,14 @@ class CTImage:
     def check_units(cls, image: torch.Tensor, name: str, settings: Params) -> None:
         if not _known.get():
             require_hu(image, name)
+
+    @classmethod
+    def check_batch_units(cls, images: torch.Tensor, name: str, settings: Params) -> None:
+        if _known.get():
+            return
+        for image, sure in zip(images, surely_hu(images), strict=True):
+            if not sure:
+                require_hu(image, name)
 
     @classmethod
     def example(cls, spatial_dims: int = 3) -> torch.Tensor:

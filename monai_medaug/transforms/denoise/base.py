@@ -13,7 +13,9 @@ import torch
 from monai_medaug.core.arguments import choice, number
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import Operation
+from monai_medaug.core.surroundings import undisturbed
 from monai_medaug.core.tensors import affine_of, plain_tensor, require_finite, say_once
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.slices import slice_axis
 from monai_medaug.functional.denoise.padding import padding_filled, padding_of
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -113,6 +115,7 @@ class NoiseRemoval(Operation):
                 fixed.noise = "gaussian"
         return fixed
 
+    @undisturbed
     def measured(self, image: torch.Tensor) -> tuple[float, list[list[float]] | None, list[float] | None]:
         """Noise level, given or estimated on an image (1, *spatial); correlation of CT noise, and its slices' levels.
 
@@ -171,6 +174,8 @@ class NoiseRemoval(Operation):
         def cleared(values: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
             """The filtered images; those of equal spacing and noise go together."""
             kinds = list(zip(spacing, correlations, strict=True))
+            if all(k == kinds[0] for k in kinds):
+                return cls.filtered(values, level, {**own, "correlation": kinds[0][1]}, kinds[0][0], guide)
             out = torch.empty_like(values)
             for n, (voxel, correlation) in enumerate(kinds):
                 some = [i for i, k in enumerate(kinds) if k == (voxel, correlation)]
@@ -274,8 +279,7 @@ def _noise_of(
                     "no background to measure, as after masking: the estimate is doubtful and too small; give sigma"
                 )
         if params["noise"] == "gaussian":
-            for n, image in enumerate(single):
-                background = background_beyond_details(image[None], level[n])
+            for n, background in enumerate(background_beyond_details(single, level)):
                 if background is not None:
                     level[n] = background
                     say_once(
@@ -300,7 +304,7 @@ def _spread_over_slices(
     out = torch.ones_like(image)
     for own, level, levels, axis in zip(out[:, 0], sigma.tolist(), slices, across, strict=True):
         if levels is not None and axis is not None and level > 0:
-            ratio = own.new_tensor(levels) / level
+            ratio = sent(levels, own.device, own.dtype) / level
             own *= ratio.reshape([-1 if a == axis else 1 for a in range(own.ndim)])
     return out
 
@@ -323,8 +327,9 @@ def _notes(
 ) -> list[Params]:
     """Figures for the record of each sample: noise level, its range over slices, correlation along each axis."""
     notes = []
+    every = sigma.tolist()
     for start in range(0, len(sigma), channels):
-        levels = sigma[start : start + channels].tolist()
+        levels = every[start : start + channels]
         note: Params = {"noise_level": levels[0] if channels == 1 else levels}
         first, own = correlations[start], slices[start]
         if own is not None:

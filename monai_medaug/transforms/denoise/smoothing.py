@@ -94,7 +94,9 @@ class GaussianDenoise(NoiseRemoval):
     ) -> torch.Tensor:
         unit = 1 if settings["unit"] == "mm" else min(spacing)
         widths = [settings["width"] * unit / s for s in spacing]
-        return gaussian_smooth(image, image.new_tensor(widths).expand(len(image), -1), settings["truncate"])
+        return gaussian_smooth(
+            image, torch.tensor(widths, dtype=image.dtype, device="cpu").expand(len(image), -1), settings["truncate"]
+        )
 
 
 GaussianDenoised = dictionary_twin(GaussianDenoise)
@@ -238,7 +240,9 @@ class BilateralDenoise(NoiseRemoval):
         else:
             width = settings["range_factor"] * sigma
         space = [settings["space_sigma"] * min(spacing) / s for s in spacing]
-        return bilateral_smooth(image, settings["diameter"], width, image.new_tensor(space).expand(len(image), -1))
+        return bilateral_smooth(
+            image, settings["diameter"], width, torch.tensor(space, device="cpu").expand(len(image), -1)
+        )
 
 
 BilateralDenoised = dictionary_twin(BilateralDenoise)

@@ -12,7 +12,7 @@ from monai.utils.misc import ensure_tuple
 
 from monai_medaug.core.arguments import choice, flag, number, whole_number
 from monai_medaug.core.contract import Call, Params
-from monai_medaug.core.entry import Entry
+from monai_medaug.core.entry import Entry, require_one_device
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.acceleration import one_thread
@@ -202,6 +202,7 @@ class BatchMixing(RandomOperation):
                 raise ValueError(
                     f"{label.name} must have the batch size of {first.name}, {len(first.tensor)}, got {got}"
                 )
+        require_one_device([*((e.name, e.tensor) for e in entries), *((label.name, label.tensor) for label in labels)])
         done = self.run(name, entries, self.batch_params(len(first.tensor), randomize))
         plan: MixPlan = done.plan
         result = Mixture(plan.weights, plan.permutation, done.results[: len(images)])

@@ -12,10 +12,10 @@ from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.tensors import say_once
 from monai_medaug.core.twin import dictionary_twin
-from monai_medaug.functional.acceleration import over_rows
+from monai_medaug.functional.acceleration import over_rows, sent
 from monai_medaug.functional.mri.coil import EXPONENTS, bias, index_polynomial, magnitude_noise
 from monai_medaug.functional.mri.signal import foreground_mean
-from monai_medaug.functional.mri.support import band_limited, line_support
+from monai_medaug.functional.mri.support import band_limited, line_supports
 from monai_medaug.functional.noise.white import white_noise
 from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
 
@@ -70,7 +70,7 @@ class RandMRIBiasField(MagnitudeOperation):
     @classmethod
     def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
         terms = [index_polynomial(c, g) for c, g in zip(call.drawn("coefficients"), call.grids, strict=True)]
-        return bias(magnitude, torch.from_numpy(np.stack(terms)).to(magnitude), call.column("peak_to_peak"))
+        return bias(magnitude, sent(np.stack(terms), magnitude.device, magnitude.dtype), call.column("peak_to_peak"))
 
 
 RandMRIBiasFieldd = dictionary_twin(RandMRIBiasField)
@@ -146,11 +146,13 @@ class RandMRINoise(MagnitudeOperation):
 
     @classmethod
     def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
+        axes = range(magnitude.ndim - 2) if call.settings.get("band_limited", False) else ()
+        shares = [line_supports(magnitude, axis) for axis in axes]
         real, rest = (torch.empty(magnitude.shape, device=magnitude.device) for _ in range(2))
         for i, seed in enumerate(call.seeds()):
             parts = np.random.SeedSequence(seed).generate_state(2 * call.settings["coils"], np.uint64) >> np.uint64(1)
             _normal_into((real[i], rest[i]), parts[:2].tolist())
-            supports = _supports(magnitude[i]) if call.settings.get("band_limited", False) else ()
+            supports = _supports([of_axis[i] for of_axis in shares])
             real[i], rest[i] = band_limited(real[i], supports), band_limited(rest[i], supports)
             rest[i].square_()
             for part in parts[2:]:
@@ -164,10 +166,9 @@ RandMRINoised = dictionary_twin(RandMRINoise)
 RandMRINoiseD = RandMRINoiseDict = RandMRINoised
 
 
-def _supports(magnitude: torch.Tensor) -> tuple[float, ...]:
-    """How far the k-space of a sample (C, *spatial) reaches along each axis, 1 where it is nearly full."""
-    measured = [line_support(magnitude, axis) for axis in range(magnitude.ndim - 1)]
-    if min(measured) >= _NEARLY_FULL:
+def _supports(measured: Sequence[float]) -> tuple[float, ...]:
+    """How far the k-space of a sample reaches along each axis, 1 where it is nearly full; nothing for white noise."""
+    if min(measured, default=1.0) >= _NEARLY_FULL:
         return ()
     say_once(
         "an MR image without power at its highest frequencies, as after interpolation or a filter: the noise has none "

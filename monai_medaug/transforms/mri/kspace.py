@@ -20,7 +20,7 @@ from monai_medaug.functional.mri.kspace import (
     weight_lines,
 )
 from monai_medaug.functional.mri.signal import foreground_mean
-from monai_medaug.functional.mri.support import line_support
+from monai_medaug.functional.mri.support import line_supports
 from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
 from monai_medaug.transforms.mri.phase_axis import MULTISLICE, phase_axes, phase_axis_argument
 
@@ -236,9 +236,11 @@ class RandMRIGibbs(MagnitudeOperation):
     def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
         axes = phase_axes(call)
         measured = call.settings.get("of_support", False)  # records of the first version lack it
+        looked = {a for a, p in zip(axes, call.draws, strict=True) if measured and p["kept"] < 1}
+        shares = {a: line_supports(magnitude, a) for a in looked}
         weights = [
-            central_lines(x.shape[1 + a], p["kept"] * (line_support(x, a) if measured and p["kept"] < 1 else 1))
-            for x, a, p in zip(magnitude, axes, call.draws, strict=True)
+            central_lines(magnitude.shape[2 + a], p["kept"] * (shares[a][i] if a in shares and p["kept"] < 1 else 1))
+            for i, (a, p) in enumerate(zip(axes, call.draws, strict=True))
         ]
         return weight_lines(magnitude, weights, axes)
 

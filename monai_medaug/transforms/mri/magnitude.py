@@ -79,7 +79,8 @@ class MagnitudeOperation(MRImage, RandomOperation):
         magnitude, rest = magnitude_and_rest(image, lowest)
         if rest is not None:
             say_once(NEGATIVE_VALUES)
-        background = None if cls.multiplies and rest is None else background_to_keep(image, call, lowest)
+        negative = rest is not None
+        background = None if cls.multiplies and not negative else background_to_keep(image, call, lowest, negative)
         out = cls.changed(magnitude, call)
         if rest is not None:
             out += rest
@@ -91,15 +92,17 @@ def recorded_choice(keep_zeros: bool | None) -> bool | str:
     return AUTOMATIC if keep_zeros is None else keep_zeros
 
 
-def background_to_keep(image: torch.Tensor, call: Call, lowest: torch.Tensor) -> torch.Tensor | None:
+def background_to_keep(
+    image: torch.Tensor, call: Call, lowest: torch.Tensor, negative: bool = True
+) -> torch.Tensor | None:
     """The voxels (B, C, *spatial) that stay as they are, by the setting ``keep_zeros``; None for none.
 
-    ``lowest`` are the image's `least_values`.
+    ``lowest`` are the image's `least_values`, ``negative`` says whether one may be below 0.
     """
     kept = call.settings.get("keep_zeros", False)  # records of the first version lack it
     if kept != AUTOMATIC:
         return exact_background(image, lowest) if kept else None
-    background = masked_background(image, lowest)
+    background = masked_background(image, lowest, negative)
     if background is not None:
         say_once(
             "an MR image with a masked background, as after skull stripping: its exact zeros stay as they are; "

@@ -11,7 +11,7 @@ from monai_medaug.core.arguments import choice, span, whole_number
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.twin import dictionary_twin
-from monai_medaug.functional.mri.motion import breathing_path, drift_path, motion, step_path
+from monai_medaug.functional.mri.motion import breathing_path, drift_path, line_shares, motion, step_path
 from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
 from monai_medaug.transforms.mri.phase_axis import phase_axes, phase_axis_argument
 
@@ -98,7 +98,9 @@ class RandMRIMotion(MagnitudeOperation):
     def changed(cls, magnitude: torch.Tensor, call: Call) -> torch.Tensor:
         out = torch.empty_like(magnitude)
         trajectory = call.settings["trajectory"]
-        for x, p, grid, axis, target in zip(magnitude, call.draws, call.grids, phase_axes(call), out, strict=True):
+        axes = phase_axes(call)
+        shares = {axis: line_shares(magnitude, axis) for axis in set(axes)}
+        for i, (x, p, grid, axis) in enumerate(zip(magnitude, call.draws, call.grids, axes, strict=True)):
             shifts = p["translate_mm"] * np.asarray(p["directions"])
             knots = np.concatenate([shifts, p["rotate_degrees"] * np.asarray(p["axes"])], 1)
             lines = magnitude.shape[2 + axis]
@@ -108,7 +110,7 @@ class RandMRIMotion(MagnitudeOperation):
                 path = drift_path(knots, lines)
             else:
                 path = breathing_path(knots[0], p["cycles"], p["phase"], lines)
-            target.copy_(motion(x, *path, axis, grid))
+            out[i] = motion(x, *path, axis, grid, shares[axis][i])
         return out
 
 

@@ -68,9 +68,9 @@ class AugmentationPreset(SeededContainer, Compose, MapTransform):
     def before_call(self, image: torch.Tensor) -> None:
         """Prepare the steps for the first image (C, *spatial) of a call, before they draw."""
 
-    def findings(self, image: torch.Tensor, name: str) -> dict[str, Any]:
-        """Plain figures of an image (C, *spatial) after the steps, for the record."""
-        return {}
+    def findings(self, images: torch.Tensor, name: str) -> list[dict[str, Any]]:
+        """Plain figures of each image (N, C, *spatial) after the steps, for the records."""
+        return [{} for _ in images]
 
     # ---- the calls -------------------------------------------------------------------------------------------
 
@@ -130,7 +130,8 @@ class AugmentationPreset(SeededContainer, Compose, MapTransform):
             return self._as_dictionary(data, lambda one: self.run_seeded(one, seed))
         self._prepare(data, None, seed)
         out = execute_compose(data, self.transforms, lazy=self._lazy)
-        return self.with_records(in_kinds_of(data, dict(out), self.keys), True, self._infos(out, None, seed))
+        found = self._infos(out, [None], [seed])[0]
+        return self.with_records(in_kinds_of(data, dict(out), self.keys), True, found)
 
     @property
     def runs_on_batches(self) -> bool:
@@ -152,11 +153,11 @@ class AugmentationPreset(SeededContainer, Compose, MapTransform):
         for i, child in enumerate(self.transforms):
             data = run(child, [d if d is ABSENT else d[1][i] for d in draws], data)
         infos: list[Any] = [ABSENT] * len(draws)
-        for sample, draw in enumerate(draws):
-            if draw is not ABSENT:
-                untraced = untraced_steps(draw[1])
-                found = self._infos(data, sample, draw[0])
-                infos[sample] = {k: {**i, **({"untraced": untraced} if untraced else {})} for k, i in found.items()}
+        here = [sample for sample, draw in enumerate(draws) if draw is not ABSENT]
+        each = self._infos(data, here, [draws[sample][0] for sample in here])
+        for sample, found in zip(here, each, strict=True):
+            untraced = untraced_steps(draws[sample][1])
+            infos[sample] = {k: {**i, **({"untraced": untraced} if untraced else {})} for k, i in found.items()}
         out = in_kinds_of(given, dict(data), self.keys)
         for key in self.keys:
             if isinstance(out.get(key), MetaTensor) and self.tracing:
@@ -175,12 +176,14 @@ class AugmentationPreset(SeededContainer, Compose, MapTransform):
             self.before_call(_image_of_sample(data, first, sample))
         seed_children(self.transforms, seed)
 
-    def _infos(self, data: Mapping, sample: int | None, seed: int) -> dict[Any, dict[str, Any]]:
-        """The extra information in the record of each key."""
-        infos: dict[Any, dict[str, Any]] = {k: {"seed": seed, "settings": self.settings} for k in self.keys}
-        for key in self.image_keys:
+    def _infos(self, data: Mapping, samples: Sequence[Any], seeds: Sequence[int]) -> list[dict[Any, dict[str, Any]]]:
+        """The extra information in each sample's records of the keys; ``[None]`` is a single sample without a batch."""
+        infos: list[dict] = [{k: {"seed": seed, "settings": self.settings} for k in self.keys} for seed in seeds]
+        for key in self.image_keys if infos else ():
             if key in data:
-                infos[key] |= self.findings(_image_of_sample(data, key, sample), repr(key))
+                images = torch.stack([_image_of_sample(data, key, sample) for sample in samples])
+                for info, found in zip(infos, self.findings(images, repr(key)), strict=True):
+                    info[key] |= found
         return infos
 
 

@@ -9,7 +9,6 @@ import torch
 from monai.config import KeysCollection
 
 from monai_medaug.core.arguments import flag, number, wide_span
-from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.hounsfield import PADDING_HU
 from monai_medaug.transforms.ct.acquisition import RandCTBeamHardeningd
 from monai_medaug.transforms.ct.dose import RandCTDosed
@@ -77,7 +76,7 @@ class CTAugmentationPreset(AugmentationPreset):
 
     def check_image(self, image: torch.Tensor, name: str) -> None:
         if "window" in self.settings:
-            require_window(image, self.settings["window"], name)
+            require_window(image[None], self.settings["window"], name)
         else:
             require_hu(image, name, "put the preset before intensity scaling, or state it by window=(low, high)")
 
@@ -89,35 +88,38 @@ class CTAugmentationPreset(AugmentationPreset):
         with units_known():
             return super().run_batch(data, draws, run)
 
-    def findings(self, image: torch.Tensor, name: str) -> dict[str, Any]:
+    def findings(self, images: torch.Tensor, name: str) -> list[dict[str, Any]]:
         if "window" in self.settings:
             low, high = self.settings["window"]
-            image = image * (high - low) + low
-        return {"range_check": range_check(image, name)}
+            images = images * (high - low) + low
+        return [{"range_check": check} for check in range_checks(images)]
 
 
-def range_check(image: Any, name: str) -> dict[str, Any]:
-    """The shares of voxels below and above [-1000, 1000] HU, without padding at or below -1400 HU.
+def range_checks(images: torch.Tensor) -> list[dict[str, Any]]:
+    """The shares of voxels below and above [-1000, 1000] HU, without padding at or below -1400 HU, of each image.
 
     Example:
-        >>> check = range_check(torch.tensor([[[-2048.0, -1000.0, -1010.0, 40.0, 1500.0]]]), "image")
+        >>> check = range_checks(torch.tensor([[[-2048.0, -1000.0, -1010.0, 40.0, 1500.0]]]))[0]
         >>> check["share_below"], check["share_above"], check["passed"]
         (0.25, 0.25, False)
     """
-    values = plain_tensor(image, name)
-    low, high = torch.aminmax(values)
-    values = values[values > PADDING_HU]
-    below, above = (
-        float(n) / max(len(values), 1) for n in ((values < RANGE_HU[0]).sum(), (values > RANGE_HU[1]).sum())
-    )
-    return {
-        "range_hu": list(RANGE_HU),
-        "share_below": below,
-        "share_above": above,
-        "minimum": float(low),
-        "maximum": float(high),
-        "passed": below == above == 0,
-    }
+    values = images.flatten(1)
+    seen = values > PADDING_HU
+    counts = [seen, seen & (values < RANGE_HU[0]), values > RANGE_HU[1]]
+    figures = torch.stack([*values.aminmax(dim=1), *(c.sum(1) for c in counts)]).double().T.tolist()
+    checks = []
+    for low, high, voxels, below, above in figures:
+        checks.append(
+            {
+                "range_hu": list(RANGE_HU),
+                "share_below": below / max(voxels, 1),
+                "share_above": above / max(voxels, 1),
+                "minimum": low,
+                "maximum": high,
+                "passed": below == above == 0,
+            }
+        )
+    return checks
 
 
 def ct_augmentation(

@@ -10,6 +10,7 @@ from monai_medaug.core.arguments import flag, span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.xray.collimation import collimation_change
 from monai_medaug.functional.xray.display import flat_black
 from monai_medaug.transforms.xray.display import Radiograph, detector_spacing, display_scale
@@ -91,7 +92,8 @@ class RandXRayCollimation(Radiograph, RandomOperation):
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         scale = display_scale(image, call)
-        shares, angle, edge = (image.new_tensor(call.drawn(n)) for n in ("shares", "rotate_degrees", "edge_mm"))
+        drawn = (call.drawn(name) for name in ("shares", "rotate_degrees", "edge_mm"))
+        shares, angle, edge = (sent(values, image.device, image.dtype) for values in drawn)
         blades = (shares, angle, edge, call.column("leakage"), detector_spacing(call))
         p = scale.attenuation(image)
         change, field = collimation_change(p, *blades, scale.depth)

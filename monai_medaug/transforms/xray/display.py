@@ -11,6 +11,7 @@ import torch
 from monai_medaug.core.arguments import flag, number, span, wide_span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.tensors import say_once
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.noise.white import white_noise
 from monai_medaug.functional.xray.detector import detector_blur, detector_noise
 from monai_medaug.functional.xray.display import DisplayScale, flat_black, robust_range
@@ -57,9 +58,9 @@ def display_scale(image: torch.Tensor, call: Call) -> DisplayScale:
     ends = list(robust_range(image))
     for i, p in enumerate(call.draws):
         if "value_range" in p:
-            ends[i] = ends[i].new_tensor(p["value_range"])
+            ends[i] = sent(p["value_range"], image.device, ends[i].dtype)
         elif call.settings["linear"]:
-            ends[i] = ends[i] * ends[i].new_tensor([0, 1])  # photon counts start at 0
+            ends[i] = torch.stack([torch.zeros_like(ends[i][0]), ends[i][1]])  # photon counts start at 0
     low, high = (e.reshape(-1, *[1] * (image.ndim - 1)) for e in torch.stack(ends, 1))
     constants = (call.settings[n] for n in ("max_attenuation", "inverted", "linear"))
     return DisplayScale(low, high, *(call.spread([float(c)] * len(image)) for c in constants))
@@ -128,4 +129,4 @@ def black_kept(attenuation: torch.Tensor, change: torch.Tensor, call: Call) -> t
 
 def detector_spacing(call: Call) -> torch.Tensor:
     """Spacing of rows and columns in mm, (B, 2)."""
-    return call.image.new_tensor([grid.spacing[:2] for grid in call.grids])
+    return sent([grid.spacing[:2] for grid in call.grids], call.image.device, call.image.dtype)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from monai_medaug.functional.geometry.outside import background_values
-from monai_medaug.functional.geometry.warp import PullBack, warp
+from monai_medaug.functional.geometry.pull_back import PullBack
+from monai_medaug.functional.geometry.warp import warp
 from tests.scan_files import real_scan
 
 

@@ -11,7 +11,8 @@ from scipy.ndimage import map_coordinates
 
 from monai_medaug.functional.acceleration import torch_only
 from monai_medaug.functional.geometry.padded import padding_levels
-from monai_medaug.functional.geometry.warp import PullBack, warp
+from monai_medaug.functional.geometry.pull_back import PullBack
+from monai_medaug.functional.geometry.warp import warp
 
 SHAPES = [(24, 22), (10, 24, 22), (1, 24, 22)]
 

@@ -12,7 +12,8 @@ from torch.nn.functional import grid_sample
 
 from monai_medaug.functional import acceleration
 from monai_medaug.functional.acceleration import torch_only
-from monai_medaug.functional.geometry.warp import PullBack, sampled_determinants, warp
+from monai_medaug.functional.geometry.pull_back import PullBack, sampled_determinants
+from monai_medaug.functional.geometry.warp import warp
 
 PATHS = {"compiled": nullcontext, "torch": torch_only}
 PADDINGS = ["border", "zeros", "reflection", -1000.0]

@@ -95,3 +95,11 @@ def test_the_exact_background_counts_every_zero():
     image = torch.tensor([[[[0.0, -2.0, 3.0, 0.0], [1.0, -2.0, -1.0, 5.0]]]])
     assert _exact_background(image)[0, 0].tolist() == [[True, True, False, True], [False, True, False, False]]
     assert _exact_background(image.abs()).sum() == 2
+
+
+def test_a_sample_above_zero_has_no_masked_background_beside_one_below():
+    above = torch.full((1, 1, 32, 32), 5.0)
+    above[..., 8:24, 8:24] = 90.0
+    both = torch.cat([above, above - 50])
+    expected = torch.cat([torch.zeros_like(above, dtype=torch.bool), above == 5])
+    assert torch.equal(_masked_background(both), expected)

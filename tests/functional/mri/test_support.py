@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_medaug.functional.mri.support import line_support
+from monai_medaug.functional.mri.support import line_supports
 
 
 def scan(lines: int, acquired: float, noise: float, filtered: bool = False) -> torch.Tensor:
@@ -25,21 +25,21 @@ def scan(lines: int, acquired: float, noise: float, filtered: bool = False) -> t
 @pytest.mark.parametrize("noise", [1, 5])
 def test_the_end_of_a_zero_filled_scan(lines, acquired, noise):
     image = scan(lines, acquired, noise)
-    assert line_support(image, 1) == pytest.approx(acquired, abs=0.06)
-    assert line_support(image * 1e-3 + 0.001 * torch.rand(image.shape), 0) == 1
+    assert line_supports(image[None], 1)[0] == pytest.approx(acquired, abs=0.06)
+    assert line_supports((image * 1e-3 + 0.001 * torch.rand(image.shape))[None], 0)[0] == 1
 
 
 @pytest.mark.parametrize("noise", [0.0, 1, 5, 20])
 def test_a_full_scan_reaches_to_the_end(noise):
-    assert line_support(scan(200, 2, noise), 1) == 1
-    assert line_support(scan(200, 2, noise).round(), 1) == 1
+    assert line_supports(scan(200, 2, noise)[None], 1)[0] == 1
+    assert line_supports(scan(200, 2, noise).round()[None], 1)[0] == 1
 
 
 def test_a_filter_ends_before_its_zero():
-    assert 0.5 < line_support(scan(200, 1, 3, filtered=True), 1) < 0.9
+    assert 0.5 < line_supports(scan(200, 1, 3, filtered=True)[None], 1)[0] < 0.9
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
 def test_nothing_to_measure(value):
-    assert line_support(torch.full((1, 64, 64), value), 0) == 1
-    assert line_support(torch.rand(2, 9, 64), 0) == 1
+    assert line_supports(torch.full((1, 64, 64), value)[None], 0)[0] == 1
+    assert line_supports(torch.rand(2, 9, 64)[None], 0)[0] == 1
