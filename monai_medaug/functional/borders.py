@@ -19,7 +19,7 @@ REACH = _HALF + _SHIFTS
 _VISIBLE = 3.0  # an edge's mean profile stands out of its standard error by this factor
 _ALIKE = 0.7  # least correlation of an edge's profile before and after
 _SHIFTED = 1.0  # voxels: an edge further away has moved
-_FLOOR = 0.1  # of the edges' size
+_FLOOR = 0.15  # of the edges' size
 _ON_GRID = 0.02  # voxels
 _OFFSETS = np.array([(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) != (0, 0, 0)])
 

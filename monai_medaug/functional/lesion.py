@@ -12,6 +12,7 @@ from monai_medaug.functional.transfer import TransferCurve
 _INSIDE, _OUTSIDE = slice(REACH - 3, REACH), slice(REACH + 2, REACH + 5)  # of lines across the border
 _LEAST_STEP = 0.6  # contrast at the border in units of its spread; below, nobody could see the lesion
 _LEAST_CONTRAST, _LEAST_DETECTABILITY = 0.3, 1.0  # below, figures of the surroundings say nothing
+_CERTAIN = 5.0  # nobody overlooks a lesion of this detectability (Rose 1948)
 _FEWEST = 8  # voxels of a part
 _LEAST_GAIN = 0.25  # of that of the whole image: a window that clips the lesion counts as lost contrast
 
@@ -67,13 +68,14 @@ class LesionContrast:
 
     @property
     def was_visible(self) -> bool:
-        """Whether the lesion could be seen before, by its border."""
-        return abs(self.border[0]) >= _LEAST_STEP
+        """Whether the lesion could be seen before: by its border, or beyond doubt by its contrast."""
+        plain = abs(self.contrast_to_noise[0]) >= _LEAST_STEP and abs(self.detectability[0]) >= _CERTAIN
+        return abs(self.border[0]) >= _LEAST_STEP or plain
 
     @property
     def compared(self) -> dict[str, tuple[float, float]]:
         """The figures before and after that say something about this lesion."""
-        figures = {"border contrast": self.border}
+        figures = {"border contrast": self.border} if abs(self.border[0]) >= _LEAST_STEP else {}
         if abs(self.contrast_to_noise[0]) >= _LEAST_CONTRAST and abs(self.detectability[0]) >= _LEAST_DETECTABILITY:
             figures |= {"contrast to noise": self.contrast_to_noise, "detectability": self.detectability}
         return figures
@@ -102,6 +104,7 @@ def divided_lesion(
     parts: dict[str, np.ndarray] = {}
     if len(order) > 1:
         parts |= {f"component {i + 1}": component == n for i, n in enumerate(order)}
+        parts["small components"] = np.isin(component, numbers[sizes < _FEWEST])
     own = component == order[0]
     parts |= {"rim": own & rim, "core": own & ~rim}
     centred = lesion - lesion[own].mean(0)
@@ -144,7 +147,8 @@ def lesion_contrast(
     contrast = [float(v.mean()) - m for v, m in zip(lesion, middle, strict=True)]
     noise = [_cell_means(r, parts.cell).std() for r in ring]
     least = _LEAST_GAIN * max(curve.slope, 0.0) * float(steps[0].mean())
-    step = max(float(steps[2].mean()), least, key=abs)
+    whole = float(curve(lesion[0]).mean()) - float(np.median(curve(ring[0])))
+    step = max(float(steps[2].mean()), whole, least, key=abs)
     change, around = lesion[1] - curve(lesion[0]), ring[1] - curve(ring[0])
     changes = {}
     for name, members in parts.parts.items():

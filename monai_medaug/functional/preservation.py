@@ -120,15 +120,18 @@ def of_each(component: np.ndarray) -> np.ndarray:
 
 
 def strangers(component: np.ndarray, known: np.ndarray, least: float) -> int:
-    """How many components have no counterpart: of at least ``least`` voxels, less than half of them known.
+    """How many components have no counterpart: less than half of their voxels known.
 
     Args:
         component: of voxels, some of each component.
         known: whether each of these is lesion on the other side, too.
-        least: voxels.
+        least: voxels; smaller components count together, as one.
     """
     sizes, shared = np.bincount(component), np.bincount(component, known)
-    return int(((sizes >= max(least, 1)) & (shared < sizes / 2)).sum())
+    large = sizes >= least
+    missed = int((large & (shared < sizes / 2)).sum())
+    small = sizes[~large].sum()
+    return missed + int(small >= least and shared[~large].sum() < small / 2)
 
 
 def lesion_topology(voxels: np.ndarray, component: np.ndarray, speck: float = 0.01) -> dict[str, int]:

@@ -17,8 +17,8 @@ _LOOKS = 4096
 """Voxels of the image and of each of its faces that are looked at."""
 _BACKGROUND = 0.12
 """The background of an image lies in this lowest part of the range of its values, but for their top twentieth."""
-_CLOTHES_HU, _CLIPPED = 100.0, 0.02
-"""Air lies up to this above -1000 HU; or it is the least value where that is frequent, as after clipping."""
+_CLOTHES_HU = 100.0
+"""Air lies up to this above -1000 HU. Where values are clipped above that, lung could not be told from it."""
 _TISSUE, _ONE_SIDE = {"air": 0.3, "background": 0.2}, 0.5
 """An image lies in its background if no more of its faces is tissue, and of any one, but for two opposite ones."""
 
@@ -60,9 +60,7 @@ def background_values(images: torch.Tensor, kind: str) -> list[Background | None
             whole, *faces = np.split(channel, np.cumsum(sizes)[:-1])
             measured = whole[whole > PADDING_HU] if with_padding and (whole > PADDING_HU).any() else whole
             if kind == "air":
-                low = measured.min()
-                clipped = low > AIR_HU + _CLOTHES_HU and (measured == low).mean() > _CLIPPED
-                limit = low if clipped else AIR_HU + _CLOTHES_HU
+                low, limit = measured.min(), AIR_HU + _CLOTHES_HU
             else:
                 low, high = np.quantile(measured, (0.005, 0.95))
                 limit = low + _BACKGROUND * (high - low)

@@ -15,7 +15,7 @@ from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.ct.acquisition import beam_hardening
 from monai_medaug.functional.ct.slices import SLICES_AT_ONCE, SliceStack, change_slices
 from monai_medaug.functional.ct.truncation import BODY_MM
-from monai_medaug.functional.hounsfield import PADDING_HU
+from monai_medaug.functional.hounsfield import FLOOR_HU, PADDING_HU
 from monai_medaug.transforms.ct.units import CTImage
 
 WINDOW = "cosine"
@@ -42,6 +42,13 @@ def change_of_bodies(
         return change(stack)
 
     changed = change_slices(image, call.grids, noticed, at_once, call.settings.get("body_mm", 0.0))
+    return as_stored(changed, image, call)
+
+
+def as_stored(changed: torch.Tensor, image: torch.Tensor, call: Call) -> torch.Tensor:
+    """A changed image not below the least value that scanners store, ``floor_hu``; padding as it was."""
+    if "floor_hu" in call.settings:
+        changed = torch.maximum(changed, image.clamp_max(call.settings["floor_hu"]))
     return torch.where(image > PADDING_HU, changed, image)
 
 
@@ -101,7 +108,7 @@ class RandCTBeamHardening(SinogramOperation):
         return {"amount": self.R.uniform(*self.amount)}
 
     def settings(self) -> Params:
-        return {"tissue": "mixture", "body_mm": self.body_mm, "views": _VIEWS}
+        return {"tissue": "mixture", "body_mm": self.body_mm, "views": _VIEWS, "floor_hu": FLOOR_HU}
 
     @classmethod
     def change(cls, stack: SliceStack, call: Call) -> Callable[[slice], torch.Tensor]:

@@ -19,7 +19,7 @@ from monai_medaug.functional.ct.projection import ParallelBeam
 from monai_medaug.functional.ct.slices import SliceStack, slice_axis
 from monai_medaug.functional.ct.truncation import BODY_MM, touches_border
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.hounsfield import AIR_HU
+from monai_medaug.functional.hounsfield import AIR_HU, FLOOR_HU
 from monai_medaug.transforms.ct.acquisition import WINDOW, SinogramOperation
 
 TRAJECTORIES = ("breathing", "step", "drift")
@@ -115,7 +115,8 @@ class RandCTMotion(SinogramOperation):
         }
 
     def settings(self) -> Params:
-        return {"body_mm": self.body_mm, "trunks_breathe": self.trajectory is None, "table": "still"}
+        course = {"trunks_breathe": self.trajectory is None, "table": "still"}
+        return {"body_mm": self.body_mm, **course, "floor_hu": FLOOR_HU}
 
     @classmethod
     def plan(cls, call: Call) -> dict[int, Params]:

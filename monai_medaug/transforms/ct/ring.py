@@ -17,8 +17,8 @@ from monai_medaug.functional.ct.projection import ParallelBeam
 from monai_medaug.functional.ct.slices import SliceStack, change_slices, isocentre_offset
 from monai_medaug.functional.ct.truncation import BODY_MM
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.hounsfield import PADDING_HU
-from monai_medaug.transforms.ct.acquisition import WINDOW
+from monai_medaug.functional.hounsfield import FLOOR_HU
+from monai_medaug.transforms.ct.acquisition import WINDOW, as_stored
 from monai_medaug.transforms.ct.units import CTImage
 
 
@@ -80,7 +80,8 @@ class RandCTRing(CTImage, RandomOperation):
 
     def settings(self) -> Params:
         axis = {} if self.isocentre_mm is None else {"isocentre_mm": list(self.isocentre_mm)}
-        return {"elements": self.elements, "drift": self.drift, "turn_degrees": 360, "body_mm": BODY_MM, **axis}
+        course = {"elements": self.elements, "drift": self.drift, "turn_degrees": 360}
+        return {**course, "body_mm": BODY_MM, "floor_hu": FLOOR_HU, **axis}
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
@@ -97,7 +98,7 @@ class RandCTRing(CTImage, RandomOperation):
             return lambda some: each.index_select(0, places[some])
 
         changed = change_slices(image, call.grids, change, body_mm=call.settings.get("body_mm", 0.0))
-        return torch.where(image > PADDING_HU, changed, image)
+        return as_stored(changed, image, call)
 
 
 RandCTRingd = dictionary_twin(RandCTRing)

@@ -66,6 +66,8 @@ def judge_labels(
             finding.violated(f"{key}: the deformation folds, least Jacobian determinant {least:.3f}", GEOMETRY)
     images = shown_images(before, after, image_keys, passage)
     _judge_images(labels, images, misplaced, limits, ours, finding)
+    if not finding.violations and not images and any(k in before for k in image_keys):
+        finding.unchecked = "the images are gone"
     return finding
 
 

@@ -50,8 +50,8 @@ class PreservingCompose(SeededContainer, MapTransform):
 
     The answers are ``"yes"`` (labels preserved; lesion kept and visible), ``"no"`` or ``"not checked"``: without label
     or lesion, where a lesion could not be seen before, where images don't fit the labels any longer, or where a step
-    moved both without a record, as MONAI's elastic ones do. They and all figures are in the record and in
-    `augmentation_report`.
+    moved both without a record, as MONAI's elastic ones do, and changed no volume by more than is allowed. They and all
+    figures are in the record and in `augmentation_report`.
 
     Args:
         transforms: dictionary transforms, ours or MONAI's, or a Compose of them.
@@ -130,7 +130,8 @@ class PreservingCompose(SeededContainer, MapTransform):
                     for operation, kind in zip(operations, kinds, strict=True):
                         operation.strength = _STRENGTHS[eased[kind]]
                     seed_children(self.transforms, seed)
-                    out = execute_compose(wrapped, self.transforms)
+                    given = wrapped if are_ours(self.transforms) else _copied(wrapped, self.keys)
+                    out = execute_compose(given, self.transforms)
                     if not isinstance(out, dict):
                         raise ValueError(
                             f"transforms must return one sample, got {type(out).__name__}: put multi-sample crops "
@@ -174,7 +175,7 @@ class PreservingCompose(SeededContainer, MapTransform):
         if not images:  # nothing is done to them, so that labels that move no longer fit
             shapes = [tuple(before[key].shape[1:]) for key in self.keys if key in before]
             others = [k for k in before if k not in self.keys and _may_be_image(before[k], shapes)]
-            images = [k for k in others if k in after]
+            images = [k for k in others if isinstance(after.get(k), (torch.Tensor, np.ndarray))]
             before, after = (
                 {**d, **{k: d[k] if isinstance(d[k], MetaTensor) else MetaTensor(d[k]) for k in images}}
                 for d in (before, after)
@@ -228,6 +229,11 @@ def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
             affine = None if twin is None else affine_of(twin)
             out[key] = MetaTensor(tensor, affine=None if affine is None else torch.tensor(affine))
     return out
+
+
+def _copied(data: Mapping, keys: Sequence[Any]) -> dict:
+    """The data with copies of these tensors, since other transforms may write into them."""
+    return {**data, **{key: data[key].clone() for key in keys if key in data}}
 
 
 def _may_be_image(item: Any, shapes: Sequence[tuple[int, ...]]) -> bool:

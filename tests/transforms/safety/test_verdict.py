@@ -167,3 +167,55 @@ def test_the_scale_of_an_image_does_not_count(scale, offset):
     data["image"] = (data["image"].double() + offset) * scale
     report = augmentation_report(PreservingCompose([Change(["image"], lambda x: x)], "label", "lesion")(data))
     assert report["anatomy_preserved"] == report["pathology_preserved"] == "yes"
+
+
+@pytest.mark.filterwarnings("ignore:PreservingCompose")
+@pytest.mark.parametrize("mode", ["warn", "reject"])
+def test_steps_that_write_into_their_input_fool_nobody(mode):
+    """As MONAI's coarse dropout does; the caller's data and the rejected result are what they were."""
+
+    class Overwrite(MapTransform):
+        def __call__(self, data):
+            data["image"][:] = 7.0
+            return dict(data)
+
+    data = body()
+    before = data["image"].clone()
+    guard = PreservingCompose([Overwrite(["image"])], "label", "lesion", on_violation=mode)
+    out = guard(data)
+    assert augmentation_report(out)["anatomy_preserved"] == "no"
+    assert torch.equal(data["image"].as_tensor(), before.as_tensor())
+    assert torch.equal(out["image"].as_tensor(), before.as_tensor()) == (mode == "reject")
+
+
+@pytest.mark.filterwarnings("ignore:PreservingCompose")
+def test_images_that_are_gone_and_small_lesions_are_said():
+    class Drop(MapTransform):
+        def __call__(self, data):
+            return {k: v for k, v in data.items() if k not in self.keys}
+
+    assert judged(Drop(["image"]))["anatomy_preserved"] == "not checked"
+    data = body()
+    for z in range(4, 40, 6):  # six lesions of two voxels
+        data["lesion"][:, z, 20, 20:22] = 1
+    data["image"] = data["image"] + 500 * data["lesion"]
+    small = data["lesion"] * 0
+    for z in range(4, 40, 6):
+        small[:, z, 20, 20:22] = 1
+    drop = Change(["lesion"], lambda x: x * (1 - small))
+    guard = PreservingCompose([drop], None, "lesion", on_violation="warn")
+    assert augmentation_report(guard(data))["pathology_preserved"] == "no"
+
+
+def test_a_ring_that_enhances_is_visible():
+    """Bright without, dark within: the mean step at its border nearly cancels."""
+    data = body()
+    axes = torch.meshgrid(*[torch.arange(n) - n / 2 for n in data["image"].shape[1:]], indexing="ij")
+    distance = sum(a**2 for a in axes).sqrt()[None]
+    data["lesion"] = MetaTensor((distance < 10).to(torch.uint8))
+    data["image"] = MetaTensor(
+        torch.where(distance < 10, torch.where(distance > 7.6, 80.0, -60.0), 0.0) + 8 * torch.randn(distance.shape)
+    )
+    erased = Change(["image"], lambda x: torch.where(distance < 10, 8 * torch.randn(distance.shape), x))
+    report = augmentation_report(PreservingCompose([erased], None, "lesion", on_violation="reject")(data))
+    assert report["pathology_preserved"] == "no"
