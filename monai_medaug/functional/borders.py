@@ -19,7 +19,7 @@ REACH = _HALF + _SHIFTS
 _VISIBLE = 3.0  # an edge's mean profile stands out of its standard error by this factor
 _ALIKE = 0.7  # least correlation of an edge's profile before and after
 _SHIFTED = 1.0  # voxels: an edge further away has moved
-_FLOOR = 0.15  # of the edges' size
+_FLOOR = 0.1  # of the edges' size
 _ON_GRID = 0.02  # voxels
 _OFFSETS = np.array([(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) != (0, 0, 0)])
 
@@ -163,10 +163,13 @@ def _outward(volume: np.ndarray, points: np.ndarray, own: np.ndarray, grid: Voxe
     return step / np.abs(step).max(1, keepdims=True)
 
 
-def borders_in_place(lines: BorderLines, result: np.ndarray, source: np.ndarray, before: np.ndarray) -> float:
-    """The share of lines on both sides of whose border the map before has the labels of the result.
+def borders_in_place(
+    lines: BorderLines, result: np.ndarray, source: np.ndarray, before: np.ndarray
+) -> tuple[float, float]:
+    """The share of lines on both sides of whose border the map before has the labels of the result; and of one label.
 
     Two voxels off the border, since resampling moves it; where no position lies between voxels, at the border itself.
+    The second share is that of the label with the least, of those with at least 24 lines.
 
     Args:
         lines: across the borders of ``result``.
@@ -179,7 +182,10 @@ def borders_in_place(lines: BorderLines, result: np.ndarray, source: np.ndarray,
     was, known = values_at(source, before[:, beside], linear=False)
     is_now, inside = values_at(result, lines.index[:, beside], linear=False)
     known &= inside
-    return float(((was == is_now) | ~known).all(1).mean())
+    same = np.all((was == is_now) | ~known, axis=1)
+    _, own = np.unique(lines.label[lines.place], return_inverse=True)
+    counts, shares = np.bincount(own), np.bincount(own, same) / np.bincount(own)
+    return float(same.mean()), float(shares[counts >= 2 * _LINES].min(initial=1.0))
 
 
 @dataclass(frozen=True)

@@ -147,8 +147,9 @@ def lesion_contrast(
     contrast = [float(v.mean()) - m for v, m in zip(lesion, middle, strict=True)]
     noise = [_cell_means(r, parts.cell).std() for r in ring]
     least = _LEAST_GAIN * max(curve.slope, 0.0) * float(steps[0].mean())
+    seen = abs(_over(float(steps[0].mean()), float(steps[0].std()))) >= _LEAST_STEP
     whole = float(curve(lesion[0]).mean()) - float(np.median(curve(ring[0])))
-    step = max(float(steps[2].mean()), whole, least, key=abs)
+    step = max(float(steps[2].mean()) if seen else whole, least, key=abs)
     change, around = lesion[1] - curve(lesion[0]), ring[1] - curve(ring[0])
     changes = {}
     for name, members in parts.parts.items():

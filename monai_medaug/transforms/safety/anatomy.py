@@ -30,7 +30,7 @@ _POINTS, _FEWEST_POINTS, _MORE_POINTS = 3000, 60, 1500
 _SLACK = 1.5  # three standard deviations: a map may have dozens of labels
 _IN_PLACE = 0.8  # least share of a label's voxels found where the records say
 _UNLIKE = 0.01  # greatest share of the labels that are padded unlike the image
-_BORDERS_IN_PLACE = 0.8  # the same of lines across their borders
+_BORDERS_IN_PLACE, _BORDER_IN_PLACE = 0.8, 0.5  # the same of lines across their borders, all and those of one label
 _FOLLOWS = 0.9  # least share of edges in place that shows an image where the labels are not
 _DISTURBED, _TORN = 0.15, 0.02  # greatest shares of places where structure appeared or vanished
 _OF_LABEL = 3  # visible places of one label that can't all be lost by chance
@@ -169,9 +169,10 @@ def _judge_images(
     lines, blocks = _lines(labels, before=False)
     if lines is not None:
         before = labels.passage.back(lines.index)
-        in_place = borders_in_place(lines, labels.maps[1], labels.maps[0], before)
-        finding.checks[f"{key}: borders in place"] = in_place
-        misplaced = max(misplaced, 1 - in_place if in_place < _BORDERS_IN_PLACE else 0.0)
+        in_place, worst = borders_in_place(lines, labels.maps[1], labels.maps[0], before)
+        finding.checks[f"{key}: borders in place"], finding.checks[f"{key}: of one label"] = in_place, worst
+        if in_place < _BORDERS_IN_PLACE or worst < _BORDER_IN_PLACE:
+            misplaced = max(misplaced, 1 - in_place)
     lost = misplaced > 0
     if lost:
         lines, blocks = _lines(labels, before=True)
