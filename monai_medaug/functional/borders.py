@@ -169,7 +169,7 @@ def borders_in_place(
     """The share of lines on both sides of whose border the map before has the labels of the result; and of one label.
 
     Two voxels off the border, since resampling moves it; where no position lies between voxels, at the border itself.
-    The second share is that of the label with the least, of those with at least 24 lines.
+    The second share is that of the label with the least, of those with at least 24 lines; 1 where maps were resampled.
 
     Args:
         lines: across the borders of ``result``.
@@ -178,14 +178,15 @@ def borders_in_place(
         before: the positions of the lines there, (N, 2 REACH + 1, 3).
     """
     moved = before[:, REACH] - np.rint(before[:, REACH])
-    beside = [REACH, REACH + 1] if len(moved) and np.abs(moved).max() < _ON_GRID else [REACH - 2, REACH + 2]
+    on_grid = len(moved) > 0 and np.abs(moved).max() < _ON_GRID
+    beside = [REACH, REACH + 1] if on_grid else [REACH - 2, REACH + 2]
     was, known = values_at(source, before[:, beside], linear=False)
     is_now, inside = values_at(result, lines.index[:, beside], linear=False)
     known &= inside
     same = np.all((was == is_now) | ~known, axis=1)
     _, own = np.unique(lines.label[lines.place], return_inverse=True)
     counts, shares = np.bincount(own), np.bincount(own, same) / np.bincount(own)
-    return float(same.mean()), float(shares[counts >= 2 * _LINES].min(initial=1.0))
+    return float(same.mean()), float(shares[counts >= 2 * _LINES].min(initial=1.0)) if on_grid else 1.0
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,7 @@ def edges_kept(
         len(starts),
         int(strong.sum()),
         float(fits.mean()),
-        disturbed_places(place, before, after, curve, _FLOOR * size),
+        disturbed_places(place, before, after, curve, _FLOOR * size, trend=True),
         float((first * last).sum() / (first**2).sum()),
         size,
         place[starts][strong],
@@ -292,6 +293,7 @@ def disturbed_places(
     after: np.ndarray,
     curve: TransferCurve,
     floor: float = 0.0,
+    trend: bool = False,
 ) -> tuple[float, float]:
     """The shares of places where the change has a structure stronger than the image's own texture, and than thrice it.
 
@@ -305,6 +307,7 @@ def disturbed_places(
         after: the same in the result.
         curve: from the image's values before to those after.
         floor: least texture.
+        trend: whether a change in proportion to the position along the line counts too, as it does across an edge.
     """
     starts = np.flatnonzero(np.diff(place, prepend=-1))
     lines = np.diff(starts, append=len(place))[:, None]
@@ -317,8 +320,9 @@ def disturbed_places(
 
     mean, variance = moments(found - expected)
     mean -= mean.mean(1, keepdims=True)
-    along = np.arange(-_HALF, _HALF + 1) / np.sqrt((np.arange(-_HALF, _HALF + 1) ** 2).sum())
-    mean -= (mean @ along)[:, None] * along  # a bias field's slope
+    if not trend:
+        along = np.arange(-_HALF, _HALF + 1) / np.sqrt((np.arange(-_HALF, _HALF + 1) ** 2).sum())
+        mean -= (mean @ along)[:, None] * along
     structure = (mean**2 - variance / np.maximum(lines - 1, 1)).mean(1)
     texture = max(float(np.median(moments(expected)[1].mean(1))), floor**2, 1e-12 * float(expected.var()))
     return float((structure > texture).mean()), float((structure > 9 * texture).mean())
