@@ -5,14 +5,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from monai_medaug.functional.borders import (
-    REACH,
-    border_lines,
-    borders_in_place,
-    disturbed_places,
-    edges_kept,
-    inner_lines,
-)
+from monai_medaug.functional.borders import REACH, border_lines, borders_in_place, inner_lines
+from monai_medaug.functional.edges import disturbed_places, edges_kept
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.transfer import transfer_curve
 from monai_medaug.functional.voxels import values_at

@@ -10,15 +10,13 @@ import numpy as np
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.borders import (
     BorderLines,
-    EdgesKept,
     LabelBlocks,
     border_lines,
     borders_in_place,
-    disturbed_places,
-    edges_kept,
     inner_lines,
     label_blocks,
 )
+from monai_medaug.functional.edges import EdgesKept, disturbed_places, edges_kept
 from monai_medaug.functional.labels import label_array, one_map, whole_labels
 from monai_medaug.functional.preservation import counting_slack, label_counts, label_points
 from monai_medaug.functional.voxels import FACES, values_at

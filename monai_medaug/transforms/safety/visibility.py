@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_medaug.functional.borders import REACH, BorderLines, EdgesKept, edges_kept
+from monai_medaug.functional.borders import REACH, BorderLines
+from monai_medaug.functional.edges import EdgesKept, edges_kept
 from monai_medaug.functional.lesion import LesionContrast, LesionParts, divided_lesion, lesion_contrast
 from monai_medaug.functional.preservation import of_each
 from monai_medaug.functional.transfer import TransferCurve
