@@ -184,7 +184,7 @@ def _draw_rod(
             for a, b, s, m in zip(low, high, shift, marks[:, 0], strict=True)
         ]
         mesh = torch.stack(torch.meshgrid(*index, indexing="ij"), -1)
-        world = mesh @ torch.from_numpy(matrix.T).to(mesh)
+        world = mesh @ torch.tensor(matrix.T).to(mesh)
         reach = world @ torch.from_numpy(along).to(mesh)
         square = world.square().sum(-1) - reach**2
         distance = torch.sqrt(square.clamp_min(0))
