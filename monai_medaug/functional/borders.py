@@ -15,6 +15,8 @@ _BLOCK = 8  # voxels of a place along each axis
 _BLOCKS, _PLACES, _INNER, _LINES, _FEWEST, _OF_LABEL = 160, 96, 48, 12, 4, 4
 REACH = 8
 """Voxels of a line on each side of the border."""
+MARGIN = 3
+"""Voxels at the ends of a line that may lie outside the image, where its border repeats."""
 _ON_GRID = 0.02  # voxels
 _OFFSETS = np.array([(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) != (0, 0, 0)])
 

@@ -182,5 +182,5 @@ def _cell_means(values: np.ndarray, cell: np.ndarray) -> np.ndarray:
 
 
 def _over(a: float, b: float) -> float:
-    """A / b; 1000 times the sign of a where b is 0."""
-    return a / b if b else 1e3 * float(np.sign(a))
+    """The ratio; 1000 with the sign of ``a`` where ``b`` is 0 up to rounding."""
+    return a / b if abs(b) > 1e-9 * abs(a) else 1e3 * float(np.sign(a))

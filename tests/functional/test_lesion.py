@@ -99,3 +99,16 @@ def test_components_are_parts():
     parts = divided_lesion(BALL, RIM, component, RING, BESIDE, BORDER).parts
     assert parts["component 1"].sum() > parts["component 2"].sum() > 0
     assert not (parts["component 2"] & parts["core"]).any()
+
+
+def test_rounding_is_no_spread():
+    """Of noise-free images only rounding is left, by which nothing may be divided."""
+    values = [
+        np.full(len(BALL), 0.3),
+        np.full(len(RING), 0.1) + 1e-16 * RANDOM.randn(len(RING)),
+        np.full((300, 17), 0.1),
+    ]
+    values[2][:, : REACH + 1] = 0.3
+    parts = divided_lesion(BALL, RIM, np.ones(len(BALL), int), RING, BESIDE, BORDER)
+    found = lesion_contrast(parts, *[(v, v) for v in values], transfer_curve(np.arange(2.0), np.arange(2.0)))
+    assert found.contrast_to_noise == found.border == (1000, 1000)

@@ -9,6 +9,7 @@ import numpy as np
 
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.functional.borders import (
+    MARGIN,
     BorderLines,
     LabelBlocks,
     border_lines,
@@ -194,7 +195,7 @@ def _judge_images(
         within = places if inner is None else image.places(inner.index)
         for name, channel in image.channels():
             first, last, known = image.values(channel, places)
-            edges = edges_kept(lines.place, first, last, np.all(known[:, 3:-3], axis=1), image.curve(channel))
+            edges = edges_kept(lines.place, first, last, np.all(known[:, MARGIN:-MARGIN], axis=1), image.curve(channel))
             if edges.visible < max(_FEWEST_PLACES, 0.1 * edges.places):
                 continue
             seen += 1
@@ -273,12 +274,12 @@ def _padded_unlike(labels: _Labels, image: ShownImage) -> float | None:
     unlike = [(a, b) for a, b in pairs if (a != b if isinstance(a, str) else a == 0 and isinstance(b, str))]
     if not unlike:
         return None
-    before, own = image.everywhere
+    before, own = labels.passage.everywhere
     outside = ~values_at(labels.source[0], before, linear=False)[1]
     repeats = isinstance(unlike[0][1], str)
     wrong = np.zeros(len(outside), bool)
     labelled = np.zeros(len(outside), bool)
-    for first, last in zip(labels.source, labels.result, strict=True):
+    for first, last in zip(labels.source, labels.result, strict=False):
         shown = values_at(first, before, linear=False)[0] if repeats else np.zeros(len(before))
         found = values_at(last, own, linear=False)[0]
         wrong |= outside & (shown != found)

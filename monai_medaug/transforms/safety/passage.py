@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from monai.data.meta_tensor import MetaTensor
@@ -16,6 +17,7 @@ from monai_medaug.functional.geometry.maps import PointMap
 
 _CHORDS, _NEWTON_STEPS = 5, 6
 _NEAR = 0.05  # voxels
+_EVERYWHERE = 4000  # voxels
 
 
 class Passage:
@@ -57,8 +59,16 @@ class Passage:
         return any(r["extra_info"].get("mode") == "nearest" for r in self.steps)
 
     def moved_like(self, other: Passage) -> bool:
-        """Whether the same steps of ours moved both."""
-        return [r["extra_info"]["uid"] for r in self.steps] == [r["extra_info"]["uid"] for r in other.steps]
+        """Whether steps of ours moved both, and alike."""
+        return [_settled(r) for r in self.steps] == [_settled(r) for r in other.steps]
+
+    @cached_property
+    def everywhere(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (N, 3) all over the grid, in voxels before the call and of the result."""
+        grid = self.grids[1]
+        count = int(np.prod(grid.size))
+        own = np.stack(np.unravel_index(np.arange(0, count, max(1, count // _EVERYWHERE | 1)), grid.size), -1)
+        return self.back(own.astype(float)), own.astype(float)
 
     def back(self, index: np.ndarray) -> np.ndarray:
         """Positions (..., 3) in voxels of the result as positions in voxels before the call."""

@@ -174,12 +174,8 @@ class PreservingCompose(SeededContainer, MapTransform):
         images = [key for key in self.image_keys if key in before]
         if not images:  # nothing is done to them, so that labels that move no longer fit
             shapes = [tuple(before[key].shape[1:]) for key in self.keys if key in before]
-            others = [k for k in before if k not in self.keys and _may_be_image(before[k], shapes)]
-            images = [k for k in others if isinstance(after.get(k), (torch.Tensor, np.ndarray))]
-            before, after = (
-                {**d, **{k: d[k] if isinstance(d[k], MetaTensor) else MetaTensor(d[k]) for k in images}}
-                for d in (before, after)
-            )
+            images = [k for k in before if k not in self.keys and _may_be_image(before[k], shapes)]
+            before, after = (_with_trace(d, (*self.keys, *images)) for d in (before, after))
         ours = are_ours(self.transforms)
         return judge(before, after, self.label_keys, self.lesion_key, images, self.limits, ours)
 
@@ -237,17 +233,24 @@ def _copied(data: Mapping, keys: Sequence[Any]) -> dict:
 
 
 def _may_be_image(item: Any, shapes: Sequence[tuple[int, ...]]) -> bool:
-    """Whether data under another key lie on the masks' grid."""
-    return isinstance(item, (torch.Tensor, np.ndarray)) and tuple(item.shape[1:]) in shapes and item.ndim > 2
+    """Whether data under another key are real numbers on the masks' grid."""
+    real = (isinstance(item, torch.Tensor) and not item.is_complex()) or (
+        isinstance(item, np.ndarray) and item.dtype.kind in "biuf"
+    )
+    return real and item.ndim > 2 and tuple(item.shape[1:]) in shapes
 
 
 def _batch_with_trace(data: Mapping, keys: Sequence[Any], count: int) -> dict:
-    """A collated batch with bare tensors as MetaTensors, to record the steps."""
+    """A collated batch with bare tensors as MetaTensors, as `_with_trace` makes them of a sample."""
     out = dict(data)
+    known = [v for k, v in out.items() if k in keys and isinstance(v, MetaTensor)]
     for key in keys:
         if key in out and not isinstance(out[key], MetaTensor):
             tensor = plain_tensor(out[key], repr(key), batch=True)
-            out[key] = MetaTensor(tensor, affine=torch.eye(4, dtype=torch.float64).repeat(count, 1, 1))
+            twin = next((m for m in known if m.shape[2:] == tensor.shape[2:]), None)
+            affine = torch.eye(4, dtype=torch.float64) if twin is None else twin.affine
+            affine = affine if affine.ndim == 3 else affine.repeat(count, 1, 1)
+            out[key] = MetaTensor(tensor, affine=affine.clone())
             out[key].is_batch, out[key].applied_operations = True, [[] for _ in range(count)]
     return out
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,6 @@ from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.transfer import TransferCurve, transfer_curve
 from monai_medaug.functional.voxels import values_at
 from monai_medaug.transforms.safety.passage import Passage
-
-_EVERYWHERE = 4000  # voxels
 
 
 class ShownImage:
@@ -60,22 +57,13 @@ class ShownImage:
 
         Args:
             channel: of the image.
-            without: of `everywhere`, positions to leave out.
+            without: of the passage's `everywhere`, positions to leave out.
         """
         if channel not in self._everywhere:
-            self._everywhere[channel] = self.values(channel, self.everywhere)
+            self._everywhere[channel] = self.values(channel, self.passage.everywhere)
         first, last, known = self._everywhere[channel]
         known = known if without is None else known & ~without
         return transfer_curve(first[known], last[known])
-
-    @cached_property
-    def everywhere(self) -> tuple[np.ndarray, np.ndarray]:
-        """Positions all over the result, as of `places`."""
-        grid = self.passage.grids[1]
-        count = int(np.prod(grid.size))
-        flat = np.arange(0, count, max(1, count // _EVERYWHERE | 1))
-        own = np.stack(np.unravel_index(flat, grid.size), -1).astype(float)
-        return self.passage.back(own), own
 
 
 def shown_images(before: Mapping, after: Mapping, keys: Sequence[Any], mask: Passage) -> list[ShownImage]:

@@ -33,9 +33,9 @@ def judge(
         ours: whether all steps are of this package, so that the trace holds all of them.
 
     Returns:
-        The verdict as plain values: ``anatomy`` and ``pathology``: "yes", "no" or "not checked"; ``violations``,
-        ``checked`` and ``unchecked``: sentences; ``checks``: figures. And the kinds of steps that caused violations,
-        empty where one can't be told.
+        The verdict as plain values: ``anatomy`` and ``pathology``: "yes", "no" or "not checked"; ``violations``:
+        sentences; ``checked``: for both, sentences on what was checked or why nothing was; ``checks``: figures. And the
+        kinds of steps that caused violations, empty where one can't be told.
     """
     anatomy = [
         f

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_medaug.functional.borders import REACH, BorderLines
+from monai_medaug.functional.borders import MARGIN, REACH, BorderLines
 from monai_medaug.functional.edges import EdgesKept, edges_kept
 from monai_medaug.functional.lesion import LesionContrast, LesionParts, divided_lesion, lesion_contrast
 from monai_medaug.functional.preservation import of_each
@@ -22,7 +22,6 @@ _RING = 4  # voxels
 _FEWEST_PLACES = 3
 _EDGES_KEPT = 0.6  # least share of the edges at the lesion's border
 _CERTAIN = {"border contrast": 3.0, "contrast to noise": 3.0, "detectability": 5.0}  # nobody overlooks that (Rose 1948)
-_MARGIN = 3  # voxels at the ends of lines across the border that may lie outside
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class _View:
     def __init__(self, lesion: LesionMask, parts: LesionParts, image: ShownImage) -> None:
         self.parts, self.image, self.lines = parts, image, lesion.lines
         self.lesion, self.ring = (image.places(v.astype(float)) for v in (parts.lesion, parts.ring))
-        self.elsewhere = holds_at(lesion.first, image.everywhere[0])
+        self.elsewhere = holds_at(lesion.first, image.passage.everywhere[0])
         self.around = ~holds_at(lesion.first, self.ring[0])
         self.across = None if self.lines is None else image.places(self.lines.index)
 
@@ -108,7 +107,7 @@ class _View:
             return None
         lesion, ring, across = (self.image.values(channel, p) for p in (self.lesion, self.ring, self.across))
         inside, around = lesion[2], ring[2] & self.around
-        known = np.all(across[2][:, _MARGIN:-_MARGIN], axis=1)
+        known = np.all(across[2][:, MARGIN:-MARGIN], axis=1)
         if inside.sum() < 3 or around.sum() < 8 or known.sum() < 3:
             return None
         curve: TransferCurve = self.image.curve(channel, self.elsewhere)

@@ -366,3 +366,16 @@ def test_on_a_batch_only_samples_with_a_violation_go_again(mode, bare, monkeypat
                 own = [r["class"] for r in out[key].applied_operations[i]]
                 assert own == [r["class"] for r in single[key].applied_operations]
     assert torch.equal(torch.as_tensor(batch["image"][1]), data[1]["image"].as_tensor())
+
+
+def test_bare_masks_of_a_batch_lie_where_the_image_lies():
+    """As on single samples: a mask without an affine takes that of the image."""
+    affine = torch.diag(torch.tensor([2.0, 1, 1, 1], dtype=torch.float64))
+    data = [{k: v if k == "image" else v.as_tensor() for k, v in body(affine=affine).items()} for _ in range(2)]
+    guard = PreservingCompose([deform(rotate_degrees=(20, 20), elastic_alpha=0)], "label", "lesion")
+    guard.set_random_state(0)
+    wanted = [guard(d) for d in data]
+    out = Batched(guard).set_random_state(0)(list_data_collate(data))
+    for i, single in enumerate(wanted):
+        assert torch.equal(torch.as_tensor(out["label"][i]), single["label"])
+        assert augmentation_report(out["image"])[i]["checks"] == augmentation_report(single["image"])["checks"]

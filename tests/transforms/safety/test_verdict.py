@@ -3,10 +3,11 @@
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Rand3DElasticd, RandFlipd
+from monai.transforms import AsDiscreted, MapTransform, Rand3DElasticd, RandFlipd
 
 from monai_medaug.transforms import (
     PreservingCompose,
+    RandAffineElastic,
     RandAffineElasticd,
     RandCTDosed,
     augmentation_report,
@@ -223,3 +224,49 @@ def test_a_ring_that_enhances_is_visible():
     )
     report = augmentation_report(PreservingCompose([erased], None, "lesion", on_violation="reject")(data))
     assert report["pathology_preserved"] == "no"
+
+
+@pytest.mark.filterwarnings("ignore:PreservingCompose")
+def test_one_instance_that_draws_for_each_key_anew_is_seen():
+    """Two draws of one transform carry one uid."""
+    deform = RandAffineElastic(prob=1.0, rotate_degrees=20).set_random_state(0)
+    once = Change(["image"], lambda x: x)
+
+    class Apart(MapTransform):
+        def __call__(self, data):
+            masks = {k: deform(data[k], mode="nearest", randomize=False) for k in ("label", "lesion")}
+            return {**data, **masks, "image": deform(data["image"])}
+
+    deform(body()["image"])
+    report = judged(Apart(["image", "label", "lesion"]), once)
+    assert report["anatomy_preserved"] == "no"
+    assert "moved otherwise than image" in " ".join(report["violations"])
+
+
+@pytest.mark.filterwarnings("ignore:PreservingCompose")
+def test_padding_unlike_the_image_on_another_grid_is_seen():
+    """Half the resolution; the label ends at the border and is filled with 0 there, the image repeats."""
+    data = body((48, 44, 40))
+    data["label"][:, :8] = 1
+    coarse = MetaTensor(data["image"][:, ::2, ::2, ::2].contiguous(), affine=torch.diag(torch.tensor([2.0, 2, 2, 1])))
+    shift = RandAffineElasticd(
+        ("image", "label"),
+        1.0,
+        mode=("bilinear", "nearest"),
+        padding_mode=("border", "zeros"),
+        elastic_alpha=0,
+        rotate_degrees=0,
+        scale_fraction=0,
+        translate_fraction=(0.1, 0.1),
+    )
+    guard = PreservingCompose([shift], "label", on_violation="warn")
+    for image in (data["image"], coarse):
+        checks = augmentation_report(guard({"image": image, "label": data["label"]}))["checks"]
+        assert 0.02 < checks["label: labels padded unlike image"] < 0.5
+
+
+@pytest.mark.filterwarnings("ignore:PreservingCompose")
+def test_a_label_of_other_channels_is_judged():
+    one_hot = AsDiscreted("label", to_onehot=3)
+    deform = RandAffineElasticd(("image", "label"), 1.0, mode=("bilinear", "nearest"), padding_mode=("border", "zeros"))
+    assert judged(deform, one_hot)["anatomy_preserved"] == "no"
