@@ -21,10 +21,16 @@ def named_quantity(name: str, value: Any, digits: int = 4) -> tuple[str, str]:
     Example:
         >>> named_quantity("elastic_sigma", 8.0), named_quantity("shift_mm", [1.25, 2.0])
         (('elastic sigma', '8'), ('shift', '1.25, 2 mm'))
+        >>> named_quantity("cutoff_per_mm", 0.9), named_quantity("thickness_mm", "spacing")
+        (('cutoff', '0.9 per mm'), ('thickness', 'spacing'))
     """
     stem, _, suffix = name.rpartition("_")
     unit = UNITS.get(suffix, "")
+    if unit and stem.endswith("_per"):
+        stem, unit = stem.removesuffix("_per"), " per" + unit
     values = value if isinstance(value, list) else [value]
+    if any(isinstance(v, str) for v in values):
+        return (stem if unit else name).replace("_", " "), ", ".join(map(str, values))
     said = ", ".join(f"{v:.{digits}g}" if isinstance(v, float) else str(v) for v in values)
     return (stem if unit else name).replace("_", " "), said + unit
 

@@ -22,6 +22,8 @@ class Bent:
         ("parts", 3, "parts 3"),
         ("kind_of_noise", "ct", "kind of noise ct"),
         ("inside_fraction", 0.25, "inside 0.25 of the field of view"),
+        ("cutoff_per_mm", 0.9, "cutoff 0.9 per mm"),
+        ("thickness_mm", "spacing", "thickness spacing"),
     ],
 )
 def test_phrase_or_name_with_unit(name, value, said):

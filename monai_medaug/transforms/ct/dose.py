@@ -130,7 +130,10 @@ class RandCTDose(CTImage, RandomOperation):
         return {name: self.R.uniform(*getattr(self, name)), "seed": int(self.R.randint(2**31 - 1))}
 
     def settings(self) -> Params:
-        common: Params = {"kernel": self.kernel, "thickness_mm": self.thickness_mm or 0.0}
+        common: Params = {
+            "kernel": self.kernel,
+            "thickness_mm": "spacing" if self.thickness_mm is None else self.thickness_mm,
+        }
         if self.kernel != "white":
             common["cutoff_per_mm"] = CUTOFF_PER_MM[self.kernel]
         if self.slice_correlation is not None:
@@ -201,7 +204,9 @@ def _taps(stack: SliceStack, settings: Params) -> tuple[float, ...]:
 
 def _thickness(stack: SliceStack, settings: Params) -> float:
     """Of the slices in mm; a single slice is taken for a thick one."""
-    return settings["thickness_mm"] or (max(stack.across_mm, THINNEST_MM) if stack.axis is not None else _SINGLE_MM)
+    if settings["thickness_mm"] != "spacing":
+        return settings["thickness_mm"]
+    return max(stack.across_mm, THINNEST_MM) if stack.axis is not None else _SINGLE_MM
 
 
 def _noise_slices(stack: SliceStack, seeds: Sequence[int], settings: Params) -> torch.Tensor:

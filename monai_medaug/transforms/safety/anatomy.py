@@ -130,7 +130,8 @@ def _judge_volumes(labels: _Labels, limits: Limits, finding: Finding) -> float:
     if not agreement:
         return 0.0
     finding.checks[f"{key}: voxels in place"] = agreement = {k: min(1.0, v) for k, v in agreement.items()}
-    finding.checked.append(f"volumes of {len(changes)} labels within {max(map(abs, changes.values())):.1%}")
+    named = "the label" if len(changes) == 1 else f"{len(changes)} labels"
+    finding.checked.append(f"volume of {named} within {max(map(abs, changes.values())):.1%}")
     total = sum(sizes.values())
     return sum(sizes[n] for n, a in agreement.items() if a < _IN_PLACE) / total
 
@@ -243,7 +244,7 @@ def _misfits(
     own = lines.label[edges.seen]
     lost = [v for v in np.unique(own) if (own == v).sum() >= _OF_LABEL and not edges.fits[own == v].any()]
     if lost and not wrong:
-        wrong.append(f"{{}} shows no edge any longer at the borders of {len(lost)} labels")
+        wrong.append(f"{{}} shows no edge any longer at the borders of so many labels: {len(lost)}")
     for where, (some, much) in disturbed.items():
         if some > _DISTURBED or much > _TORN:
             wrong.append(

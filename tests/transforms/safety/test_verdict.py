@@ -55,7 +55,7 @@ def judged(*steps, lesion="lesion", **kwargs):
 def test_what_was_looked_at_stands_beneath_the_answers():
     report = judged(RandCTDosed("image", prob=1.0))
     text = str(report)
-    assert "  anatomy preserved    yes\n       labels preserved: volumes of 2 labels within 0.0%" in text
+    assert "  anatomy preserved    yes\n       labels preserved: volume of 2 labels within 0.0%" in text
     assert "labels preserved: 100% of" in text
     assert "  pathology preserved  yes\n       lesion kept and visible: 100% of the lesion in the image" in text
     assert "lesion kept and visible: visible in image, border contrast" in text
