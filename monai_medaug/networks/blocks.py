@@ -1,4 +1,4 @@
-"""Parts that the networks share: convolutions, residual blocks, sub-pixel and cubic upsampling."""
+"""Parts that the networks share: convolutions, residual blocks and sub-pixel upsampling."""
 
 from __future__ import annotations
 
@@ -73,22 +73,3 @@ def sub_pixel(spatial_dims: int, features: int, scale: int) -> nn.Sequential:
     factors = [2] * (scale.bit_length() - 1) if scale & (scale - 1) == 0 else [scale]
     stages = [(convolution(spatial_dims, features, features * f**spatial_dims), Shuffle(f)) for f in factors]
     return nn.Sequential(*(layer for stage in stages for layer in stage))
-
-
-def cubic(x: torch.Tensor, size: list[int]) -> torch.Tensor:
-    """Images (N, C, *spatial) of another size by cubic interpolation, antialiased where they shrink.
-
-    Corners stay in place (``align_corners=False``); a volume is interpolated plane by plane, then along its last axis.
-
-    Example:
-        >>> cubic(torch.ones(1, 1, 4, 4, 4), [8, 8, 2]).shape
-        torch.Size([1, 1, 8, 8, 2])
-    """
-    if x.dim() == 4:
-        return torch.nn.functional.interpolate(x, size, mode="bicubic", antialias=True)
-    n, c, a, b, d = x.shape
-    planes = x.permute(0, 1, 4, 2, 3).reshape(n * c, d, a, b)
-    planes = torch.nn.functional.interpolate(planes, size[:2], mode="bicubic", antialias=True)
-    lines = planes.permute(0, 2, 3, 1).reshape(n * c, 1, size[0] * size[1], d)
-    lines = torch.nn.functional.interpolate(lines, [size[0] * size[1], size[2]], mode="bicubic", antialias=True)
-    return lines.reshape(n, c, size[0], size[1], size[2])

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from monai_medaug.networks.blocks import TwoConvolutions, convolution, cubic, require_positive, silent, sub_pixel
+from monai_medaug.functional.geometry.upscale import cubic_resized
+from monai_medaug.networks.blocks import TwoConvolutions, convolution, require_positive, silent, sub_pixel
 
 
 class MultiScaleSR(nn.Module):
@@ -69,7 +70,7 @@ class MultiScaleSR(nn.Module):
             reached = reached * step
         if abs(reached - scale) < 1e-6:
             return x
-        return cubic(x, [int(round(n * scale)) for n in small.shape[2:]])  # noqa: RUF046 - a float in TorchScript
+        return cubic_resized(x, [int(round(n * scale)) for n in small.shape[2:]], True)  # noqa: RUF046 - a float in TorchScript
 
     @torch.jit.export
     def chain(self, scale: float) -> list[int]:
@@ -96,7 +97,7 @@ class MultiScaleSR(nn.Module):
         """The image by one of the heads."""
         features = self.head(x)
         features = features + self.body(features)
-        out = cubic(x, [n * scale for n in x.shape[2:]])
+        out = cubic_resized(x, [n * scale for n in x.shape[2:]])
         for name, head in self.heads.items():
             if name == str(scale):
                 out = out + head(features)

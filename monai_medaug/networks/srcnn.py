@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from monai_medaug.networks.blocks import convolution, cubic, require_positive
+from monai_medaug.functional.geometry.upscale import cubic_resized
+from monai_medaug.networks.blocks import convolution, require_positive
 
 
 class SRCNN(nn.Module):
@@ -43,4 +44,4 @@ class SRCNN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         size = [n * self.scale for n in x.shape[2:]]
-        return self.sharpening(cubic(x, size))
+        return self.sharpening(cubic_resized(x, size))

@@ -51,6 +51,7 @@ from monai_medaug.transforms.presets.xray import xray_augmentation as xray_augme
 from monai_medaug.transforms.resolution import RandThickSlice as RandThickSlice
 from monai_medaug.transforms.safety.preserving import PreservingCompose as PreservingCompose
 from monai_medaug.transforms.spatial import RandAffineElastic as RandAffineElastic
+from monai_medaug.transforms.superresolution import Upscale as Upscale
 from monai_medaug.transforms.xray.collimation import RandXRayCollimation as RandXRayCollimation
 from monai_medaug.transforms.xray.exposure import RandXRayExposure as RandXRayExposure
 from monai_medaug.transforms.xray.scatter import RandXRayScatter as RandXRayScatter
@@ -190,6 +191,10 @@ __all__ = [
     "RandXRayScatterd",
     "Report",
     "SampleSeeded",
+    "Upscale",
+    "UpscaleD",
+    "UpscaleDict",
+    "Upscaled",
     "WaveletDenoise",
     "WaveletDenoiseD",
     "WaveletDenoiseDict",
@@ -710,6 +715,22 @@ class RandXRayScatterd(RandomDictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+class Upscaled(DictionaryOperation):
+    """Dictionary version of `Upscale`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        scale: float | Sequence[float] = 2,
+        method: str = "bicubic",
+        blur: str = "cubic",
+        mode: str | Sequence[str | int] = "bilinear",
+        point_keys: KeysCollection = (),
+        box_keys: KeysCollection = (),
+        point_space: str = "world",
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
 class WaveletDenoised(DictionaryOperation):
     """Dictionary version of `WaveletDenoise`."""
 
@@ -789,5 +810,7 @@ RandXRayExposureD = RandXRayExposured
 RandXRayExposureDict = RandXRayExposured
 RandXRayScatterD = RandXRayScatterd
 RandXRayScatterDict = RandXRayScatterd
+UpscaleD = Upscaled
+UpscaleDict = Upscaled
 WaveletDenoiseD = WaveletDenoised
 WaveletDenoiseDict = WaveletDenoised

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from monai_medaug.functional.geometry.upscale import cubic_resized
 from monai_medaug.networks import EDSR, SRCNN, DnCNN, MultiScaleSR
-from monai_medaug.networks.blocks import Shuffle, cubic
+from monai_medaug.networks.blocks import Shuffle
 
 SMALL = {
     "DnCNN": (lambda dims: DnCNN(dims, num_layers=4, features=8), 1),
@@ -61,7 +62,7 @@ def test_any_size_is_enlarged_by_the_scale_in_script_and_export_too(name, dims):
 def test_untrained_nets_neither_denoise_nor_sharpen(dims):
     image = drawn(dims)
     assert torch.equal(DnCNN(dims, num_layers=3, features=4).eval()(image), image)
-    twice = cubic(image, [2 * n for n in SIZES[:dims]])
+    twice = cubic_resized(image, [2 * n for n in SIZES[:dims]])
     assert torch.equal(MultiScaleSR(dims, features=4, num_blocks=1)(image), twice)
 
 
@@ -85,7 +86,7 @@ def test_shuffled_channels_lie_where_pixel_shuffle_puts_them(dims):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_cubic_interpolation_keeps_corners_in_place(dims):
     ramp = sum((a + 1) * torch.arange(12.0).reshape(*[-1 if a == b else 1 for b in range(dims)]) for a in range(dims))
-    out = cubic(ramp[None, None], [24] * dims)[0, 0]
+    out = cubic_resized(ramp[None, None], [24] * dims)[0, 0]
     places = torch.arange(24.0) / 2 - 0.25  # half a pixel counts at the corners
     wanted = sum((a + 1) * places.reshape(*[-1 if a == b else 1 for b in range(dims)]) for a in range(dims))
     inside = (slice(6, -6),) * dims
@@ -95,8 +96,8 @@ def test_cubic_interpolation_keeps_corners_in_place(dims):
 def test_other_scales_come_from_a_chain_and_a_resize():
     net, image = moved_from_its_start(MultiScaleSR(features=4, num_blocks=1)), drawn(2)
     assert torch.equal(net(image, 8), net(net(image, 4), 2))
-    assert torch.equal(net(image, 3), cubic(net(image, 4), [27, 36]))
-    assert torch.equal(net(image, 1.5), cubic(net(image, 2), [14, 18]))
+    assert torch.equal(net(image, 3), cubic_resized(net(image, 4), [27, 36], True))
+    assert torch.equal(net(image, 1.5), cubic_resized(net(image, 2), [14, 18], True))
     assert torch.equal(torch.jit.script(net)(image, 8.0), net(image, 8))
 
 
@@ -130,7 +131,7 @@ def test_a_step_of_training_lowers_the_loss(name, dims):
     torch.manual_seed(0)
     build, scale = SMALL[name]
     net, image = build(dims).train(), drawn(dims)
-    target = cubic(image, [n * scale for n in SIZES[:dims]]) ** 2
+    target = cubic_resized(image, [n * scale for n in SIZES[:dims]]) ** 2
     optimiser = torch.optim.Adam(net.parameters(), 3e-3)
     losses = []
     for _ in range(8):

@@ -5,8 +5,8 @@ import pickle
 import pytest
 import torch
 
+from monai_medaug.functional.geometry.upscale import cubic_resized
 from monai_medaug.networks import EDSR, DnCNN, MultiScaleSR, inflate_weights, load_weights, save_weights
-from monai_medaug.networks.blocks import cubic
 from monai_medaug.networks.weights import weights_metadata
 
 
@@ -111,10 +111,10 @@ def test_an_inflated_net_treats_slices_as_the_flat_one(build):
     slices = torch.rand(1, 1, 6, 7, 3)
     out, scale = deep(slices), deep(slices).shape[2] // 6
     if isinstance(flat, MultiScaleSR):  # its details alone: the interpolation below them is that of a volume
-        out = out - cubic(slices, [12, 14, 6])
+        out = out - cubic_resized(slices, [12, 14, 6])
     for k in range(3):
         plane = slices[..., k]
-        wanted = flat(plane) - (cubic(plane, [12, 14]) if isinstance(flat, MultiScaleSR) else 0)
+        wanted = flat(plane) - (cubic_resized(plane, [12, 14]) if isinstance(flat, MultiScaleSR) else 0)
         for s in range(scale):
             assert torch.allclose(out[..., k * scale + s], wanted, atol=1e-4)
     with pytest.raises(ValueError, match="flat must have the structure"):
