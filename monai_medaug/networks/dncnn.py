@@ -53,7 +53,7 @@ class DnCNN(nn.Module):
             raise ValueError(f"num_layers must be at least 3, got {num_layers}")
         if norm not in ("batch", None):
             raise ValueError(f"norm must be 'batch' or None, got {norm!r}")
-        self.in_channels = in_channels
+        self.in_channels, self.noise_map = in_channels, noise_map
         layers = [convolution(spatial_dims, in_channels + noise_map, features), nn.ReLU(inplace=True)]
         for _ in range(num_layers - 2):
             layers.append(convolution(spatial_dims, features, features, bias=norm is None))

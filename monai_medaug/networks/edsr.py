@@ -47,6 +47,7 @@ class EDSR(nn.Module):
         )
         if scale < 2:
             raise ValueError(f"scale must be at least 2, got {scale}")
+        self.scale = scale
         self.head = convolution(spatial_dims, in_channels, features)
         self.body = nn.Sequential(
             *(TwoConvolutions(spatial_dims, features, residual_scale) for _ in range(num_blocks)),

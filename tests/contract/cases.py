@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from monai.bundle.config_parser import ConfigParser
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug import transforms
@@ -114,7 +115,11 @@ class Case:
         return (data.shape[0], *self.out_grid(data).shape)
 
     def _always(self, changes: dict[str, Any]) -> dict[str, Any]:
-        return {**self.arguments, **({"prob": 1.0} if self.random else {}), **changes}
+        parser = ConfigParser(self.arguments)  # a network may be given as a bundle's config would
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            made = {name: parser.get_parsed_content(name) for name in self.arguments}
+        return {**made, **({"prob": 1.0} if self.random else {}), **changes}
 
     def _seeded(self, transform: Any, seed: int) -> Any:
         return transform.set_random_state(seed) if self.random else transform
