@@ -9,6 +9,7 @@ from monai_medaug.engines.prepare_batch import (
 )
 from monai_medaug.engines.restoration import RestorationLoss, restoration_trainer
 from monai_medaug.engines.self_supervised import BlindSpotPrepareBatch, NeighbourSlicePrepareBatch
+from monai_medaug.engines.super_resolution import ReducingPrepareBatch
 
 __all__ = [
     "AdversarialPrepareBatch",
@@ -17,6 +18,7 @@ __all__ = [
     "BlindSpotPrepareBatch",
     "MixingPrepareBatch",
     "NeighbourSlicePrepareBatch",
+    "ReducingPrepareBatch",
     "RestorationLoss",
     "SampleEpochHandler",
     "restoration_trainer",

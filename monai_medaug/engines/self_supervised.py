@@ -48,7 +48,7 @@ class BlindSpotPrepareBatch(PrepareBatch):
         self, batchdata: Mapping[str, Any], device: Any = None, non_blocking: bool = False, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Input and target of a batch (N, C, *spatial)."""
-        image = _on_device(batchdata, self.key, device, non_blocking)
+        image = on_device(batchdata, self.key, device, non_blocking)
         dims = image.ndim - 2
         reach = [self.reach] * dims if isinstance(self.reach, int) else self.reach
         if len(reach) != dims:
@@ -83,7 +83,7 @@ class NeighbourSlicePrepareBatch(PrepareBatch):
         self, batchdata: Mapping[str, Any], device: Any = None, non_blocking: bool = False, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Two neighbouring slices of each volume, in either order."""
-        image = _on_device(batchdata, self.key, device, non_blocking)
+        image = on_device(batchdata, self.key, device, non_blocking)
         if image.ndim != 5 or image.shape[-1] < 2:
             raise ValueError(f"{self.key!r} must be volumes (N, C, rows, columns, slices), got {tuple(image.shape)}")
         generator = _generator()
@@ -93,7 +93,12 @@ class NeighbourSlicePrepareBatch(PrepareBatch):
         return image[each, ..., first + order], image[each, ..., first + 1 - order]
 
 
-def _on_device(batch: Mapping[str, Any], key: str, device: Any, non_blocking: bool) -> torch.Tensor:
+def on_device(batch: Mapping[str, Any], key: str, device: Any, non_blocking: bool) -> torch.Tensor:
+    """A plain tensor of a batch, on the device.
+
+    Raises:
+        ValueError: the batch is no dictionary, or lacks the key.
+    """
     if not isinstance(batch, Mapping) or key not in batch:
         raise ValueError(f"batchdata must be a dictionary with {key!r}, got {type(batch).__name__}")
     image = batch[key]
