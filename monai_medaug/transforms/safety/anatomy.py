@@ -20,7 +20,7 @@ from monai_medaug.functional.borders import (
 from monai_medaug.functional.edges import EdgesKept, disturbed_places, edges_kept
 from monai_medaug.functional.labels import label_array, one_map, whole_labels
 from monai_medaug.functional.preservation import counting_slack, label_counts, label_points
-from monai_medaug.functional.voxels import FACES, values_at
+from monai_medaug.functional.voxels import FACES, equal_at, values_at
 from monai_medaug.transforms.safety.finding import GEOMETRY, INTENSITY, Finding, Limits
 from monai_medaug.transforms.safety.passage import Passage, fills
 from monai_medaug.transforms.safety.shown import ShownImage, shown_images
@@ -158,8 +158,8 @@ def _followed(
 
 def _found(target: np.ndarray, index: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whether positions lie in a map, and whether they or a neighbouring voxel have these labels there."""
-    values, _ = values_at(target, index[:, None] + FACES, linear=False)
-    return values_at(target, index, linear=False)[1], np.any(values == names[:, None], axis=1)
+    found = equal_at(target, index, FACES, names)
+    return found[:, 0] < 2, (found & 1).any(1)
 
 
 def _judge_images(
@@ -168,7 +168,7 @@ def _judge_images(
     key = labels.key
     lines, blocks = _lines(labels, before=False)
     if lines is not None:
-        before = labels.passage.back(lines.index)
+        before = labels.passage.places(lines.index)
         in_place, worst = borders_in_place(lines, labels.maps[1], labels.maps[0], before)
         finding.checks[f"{key}: borders in place"], finding.checks[f"{key}: of one label"] = in_place, worst
         if in_place < _BORDERS_IN_PLACE or worst < _BORDER_IN_PLACE:

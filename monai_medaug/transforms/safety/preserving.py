@@ -20,6 +20,7 @@ from monai_medaug.core.call import ABSENT
 from monai_medaug.core.seeded import SeededContainer, are_ours, in_kinds_of, keys_of, random_operations, seed_children
 from monai_medaug.core.tensors import affine_of, plain_tensor, say_once, tracking, with_meta
 from monai_medaug.core.trace import samples_of
+from monai_medaug.functional.geometry.maps import maps_kept
 from monai_medaug.functional.precision import put_samples
 from monai_medaug.transforms.safety.finding import GEOMETRY, INTENSITY, Limits
 from monai_medaug.transforms.safety.verdict import judge
@@ -109,7 +110,7 @@ class PreservingCompose(SeededContainer, MapTransform):
 
     def run_seeded(self, data: Mapping, seed: int) -> dict:
         self._require_masks(data)
-        with tracking(everywhere=not are_ours(self.transforms)):
+        with tracking(everywhere=not are_ours(self.transforms)), maps_kept():
             out = self._judged(data, seed)
         return in_kinds_of(data, out, self.keys)
 
@@ -193,7 +194,7 @@ class PreservingCompose(SeededContainer, MapTransform):
     def run_batch(self, data: Any, draws: Sequence[Any], run: Callable[[Any, list[Any], Any], Any]) -> Any:
         """Each step once for all samples; those with a violation go again on their own, eased or rejected."""
         self._require_masks(data)
-        with tracking(everywhere=False):
+        with tracking(everywhere=False), maps_kept():
             wrapped = _batch_with_trace(data, self.keys, len(draws))
             out = wrapped
             with self._traced():
