@@ -20,19 +20,24 @@ def _clamped(c, n):
 
 @njit(inline="always")
 def _cell(c, n):
-    """Lower and upper voxel and fraction of a coordinate clamped to [0, n - 1]."""
+    """Lower voxel, step to the upper one, and fraction of a coordinate clamped to [0, n - 1].
+
+    Unsigned: indexing needs no check for negatives.
+    """
     c = _clamped(c, n)
-    i = int(c)
-    return i, min(i + 1, n - 1), c - i
+    i = np.uint32(c)
+    return i, np.uint32(1 if i + 1 < n else 0), c - i
 
 
 @njit(inline="always")
-def _linear(image, z0, z1, z, y0, y1, y, x0, x1, x):
-    value = (image[z0, y0, x0] * (1 - x) + image[z0, y0, x1] * x) * (1 - y)
-    value += (image[z0, y1, x0] * (1 - x) + image[z0, y1, x1] * x) * y
+def _linear(flat, p, deep, z, down, y, right, x):
+    """Between the voxel at ``p`` of a volume given flat and those ``deep``, ``down`` and to the ``right`` of it."""
+    value = (flat[p] * (1 - x) + flat[p + right] * x) * (1 - y)
+    value += (flat[p + down] * (1 - x) + flat[p + down + right] * x) * y
     if z > 0:
-        far = (image[z1, y0, x0] * (1 - x) + image[z1, y0, x1] * x) * (1 - y)
-        far += (image[z1, y1, x0] * (1 - x) + image[z1, y1, x1] * x) * y
+        p += deep
+        far = (flat[p] * (1 - x) + flat[p + right] * x) * (1 - y)
+        far += (flat[p + down] * (1 - x) + flat[p + down + right] * x) * y
         value = value * (1 - z) + far * z
     return value
 
@@ -44,27 +49,33 @@ def linear_values(image, index, flat, values, inside):
     ``inside`` (N,) tells which lie within the voxels; ``flat`` takes every z for 0.
     """
     nz, ny, nx = image.shape
+    line, plane = np.uint32(nx), np.uint32(nx * ny)
+    voxels = image.ravel()
     for i in range(len(index)):
         z, y, x = 0.0 if flat else index[i, 0], index[i, 1], index[i, 2]
         inside[i] = _within(z, y, x, image.shape)
-        z0, z1, z = _cell(z, nz)
-        y0, y1, y = _cell(y, ny)
-        x0, x1, x = _cell(x, nx)
-        values[i] = _linear(image, z0, z1, z, y0, y1, y, x0, x1, x)
+        z0, deep, z = _cell(z, nz)
+        y0, down, y = _cell(y, ny)
+        x0, right, x = _cell(x, nx)
+        p = z0 * plane + y0 * line + x0
+        values[i] = _linear(voxels, p, deep * plane, z, down * line, y, right, x)
 
 
 @njit()
 def displaced(index, nodes, affine, mix, field, out):
     """Positions (N, 3) moved by an affine map and a displacement, see `functional.geometry.maps.MapBack`."""
     _, nz, ny, nx = field.shape
+    line, plane = np.uint32(nx), np.uint32(nx * ny)
+    u, v, w = field[0].ravel(), field[1].ravel(), field[2].ravel()
     for i in range(len(index)):
         a, b, c = index[i, 0], index[i, 1], index[i, 2]
-        z0, z1, z = _cell(nodes[0, 0] * a + nodes[0, 1] * b + nodes[0, 2] * c + nodes[0, 3], nz)
-        y0, y1, y = _cell(nodes[1, 0] * a + nodes[1, 1] * b + nodes[1, 2] * c + nodes[1, 3], ny)
-        x0, x1, x = _cell(nodes[2, 0] * a + nodes[2, 1] * b + nodes[2, 2] * c + nodes[2, 3], nx)
-        d = _linear(field[0], z0, z1, z, y0, y1, y, x0, x1, x)
-        e = _linear(field[1], z0, z1, z, y0, y1, y, x0, x1, x)
-        f = _linear(field[2], z0, z1, z, y0, y1, y, x0, x1, x)
+        z0, deep, z = _cell(nodes[0, 0] * a + nodes[0, 1] * b + nodes[0, 2] * c + nodes[0, 3], nz)
+        y0, down, y = _cell(nodes[1, 0] * a + nodes[1, 1] * b + nodes[1, 2] * c + nodes[1, 3], ny)
+        x0, right, x = _cell(nodes[2, 0] * a + nodes[2, 1] * b + nodes[2, 2] * c + nodes[2, 3], nx)
+        p, deep, down = z0 * plane + y0 * line + x0, deep * plane, down * line
+        d = _linear(u, p, deep, z, down, y, right, x)
+        e = _linear(v, p, deep, z, down, y, right, x)
+        f = _linear(w, p, deep, z, down, y, right, x)
         for k in range(3):
             out[i, k] = affine[k, 0] * a + affine[k, 1] * b + affine[k, 2] * c + affine[k, 3]
             out[i, k] += mix[k, 0] * d + mix[k, 1] * e + mix[k, 2] * f

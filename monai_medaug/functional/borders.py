@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -150,10 +151,16 @@ def inner_lines(labels: np.ndarray, blocks: LabelBlocks | None = None) -> Border
     long = [axis for axis, n in enumerate(volume.shape) if n > 2 * REACH] or [2]
     place = np.repeat(np.arange(len(inner)), _LINES)
     steps = np.eye(3)[np.array(long)[place % len(long)]]
-    starts = np.random.RandomState(0).uniform(0, 1, (len(place), 3)) * (np.array(size) - 1)
+    starts = _anywhere()[: len(place)] * (np.array(size) - 1)
     points = np.repeat(inner, _LINES, axis=0) + np.where(steps > 0, np.array(size) / 2, starts)
     own = volume[tuple(inner.T)]
     return BorderLines(place, own, points[:, None] + np.arange(-REACH, REACH + 1)[:, None] * steps[:, None])
+
+
+@cache
+def _anywhere() -> np.ndarray:
+    """Positions (N, 3) at random in a cube of side 1, the same in each call."""
+    return np.random.RandomState(0).uniform(0, 1, (_INNER * _LINES, 3))
 
 
 def _patches(volume: np.ndarray, blocks: np.ndarray) -> np.ndarray:

@@ -62,30 +62,26 @@ def label_points(labels: np.ndarray, counts: Mapping[float, int], wanted: int) -
         step += 1
     values = flat[::step]
     order = np.argsort(values, kind="stable")
-    chosen, names = [], []
-    rare = []
-    firsts, lasts = (np.searchsorted(values[order], list(counts), side) for side in ("left", "right"))
-    for (value, count), first, last in zip(counts.items(), firsts, lasts, strict=True):
-        if last - first < min(_FEWEST, count):
-            rare.append(value)
-            continue
-        chosen.append(order[first:last][spread(last - first, wanted)] * step)
-        names.append(np.full(len(chosen[-1]), value))
-    if rare:
-        places = np.flatnonzero(_is_any(flat, rare))
-        for value in rare:
+    found, sizes = np.array(list(counts)), np.array(list(counts.values()))
+    firsts, lasts = (np.searchsorted(values[order], found.astype(flat.dtype), side) for side in ("left", "right"))
+    rare = lasts - firsts < np.minimum(_FEWEST, sizes)
+    which, member = spread_each((lasts - firsts)[~rare], wanted)
+    chosen, names = [order[firsts[~rare][which] + member] * step], [found[~rare][which]]
+    if rare.any():
+        places = np.flatnonzero(_is_any(flat, found[rare]))
+        for value in found[rare]:
             own = places[flat[places] == value]
             chosen.append(own[spread(len(own), wanted)])
             names.append(np.full(len(chosen[-1]), value))
     return np.stack(np.unravel_index(np.concatenate(chosen), shape), -1), np.concatenate(names)
 
 
-def _is_any(flat: np.ndarray, values: list[float]) -> np.ndarray:
+def _is_any(flat: np.ndarray, values: np.ndarray) -> np.ndarray:
     if (most := _greatest(flat)) is not None:
         table = np.zeros(most + 1, bool)
-        table[np.array(values, int)] = True
+        table[values.astype(int)] = True
         return np.take(table, flat)
-    return np.isin(flat, np.array(values, flat.dtype))
+    return np.isin(flat, values.astype(flat.dtype))
 
 
 def spread(count: int, wanted: int) -> np.ndarray:

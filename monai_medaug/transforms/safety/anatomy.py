@@ -146,8 +146,11 @@ def _followed(
     move = labels.passage.ahead if ahead else labels.passage.back
     points, names = label_points(source[channel], counts, labels.per_label)
     inside, agree = _found(target[channel], move(points.astype(float)), names)
-    stays = {v: float(inside[names == v].mean()) for v in counts}
-    agrees = {v: float(agree[(names == v) & inside].mean()) if stays[v] else 1.0 for v in counts}
+    values = np.array(list(counts))
+    own = np.searchsorted(values, names)
+    sizes, stay, same = (np.bincount(own, w, len(values)) for w in (None, inside, inside & agree))
+    stays = dict(zip(counts, (stay / sizes).tolist(), strict=True))
+    agrees = dict(zip(counts, np.where(stay > 0, same / np.maximum(stay, 1), 1.0).tolist(), strict=True))
     cut = {v: n for v, n in counts.items() if 0 < stays[v] < 1 and n > labels.per_label}
     if cut:  # their share needs more voxels
         points, names = label_points(source[channel], cut, _MORE_POINTS)

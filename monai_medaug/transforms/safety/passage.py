@@ -48,7 +48,7 @@ class Passage:
         self._alike = other if alike else None
         self._places: list[tuple[np.ndarray, np.ndarray]] = []
 
-    @property
+    @cached_property
     def volume_scale(self) -> float:
         """Volume after over before, in voxels, that the drawn scaling and the grids' spacing give."""
         drawn = [r["extra_info"].get("figures", {}).get("volume_scale", 1.0) for r in self.steps]
