@@ -178,6 +178,7 @@ class PreservingCompose(SeededContainer, MapTransform):
             images = [k for k in before if k not in self.keys and _may_be_image(before[k], shapes)]
             before, after = (_with_trace(d, (*self.keys, *images)) for d in (before, after))
         ours = are_ours(self.transforms)
+        before, after = (_on_the_host(d, (*self.keys, *images)) for d in (before, after))
         return judge(before, after, self.label_keys, self.lesion_key, images, self.limits, ours)
 
     # ---- on a batch ------------------------------------------------------------------------------------------
@@ -200,12 +201,13 @@ class PreservingCompose(SeededContainer, MapTransform):
             with self._traced():
                 for i, child in enumerate(self.transforms):
                     out = run(child, [d if d is ABSENT else d[1][i] for d in draws], out)
+            given, result = (_on_the_host(batch, self.keys) for batch in (wrapped, out))  # a GPU is awaited once
             finished: dict[int, dict] = {}
             for s, draw in enumerate(draws):
                 if draw is ABSENT:
                     continue
+                verdict, _ = self._verdict(_sample(given, s), _sample(result, s))
                 before, after = (_sample(batch, s) for batch in (wrapped, out))
-                verdict, _ = self._verdict(before, after)
                 if verdict["violations"]:
                     finished[s] = {**before, **self._judged(before, draw[0])}
                 else:
@@ -231,6 +233,16 @@ def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
 def _copied(data: Mapping, keys: Sequence[Any]) -> dict:
     """The data with copies of these tensors, since other transforms may write into them."""
     return {**data, **{key: data[key].clone() for key in keys if key in data}}
+
+
+def _on_the_host(data: Mapping, keys: Sequence[Any]) -> dict:
+    """The data with these MetaTensors in the host's memory, where the verdict looks up single voxels."""
+    out = dict(data)
+    for key in keys:
+        if isinstance(out.get(key), MetaTensor) and out[key].device.type != "cpu":
+            with torch._C.DisableTorchFunctionSubclass():
+                out[key] = with_meta(out[key].as_subclass(torch.Tensor).detach().cpu(), out[key])
+    return out
 
 
 def _may_be_image(item: Any, shapes: Sequence[tuple[int, ...]]) -> bool:
