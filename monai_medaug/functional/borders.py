@@ -111,7 +111,7 @@ def border_lines(labels: np.ndarray, grid: VoxelGrid, blocks: LabelBlocks | None
 
 
 def _border_voxels(volume: np.ndarray, blocks: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The voxels of blocks that have a neighbour of another label: block (N,) and position (N, 3); by block and label."""
+    """Voxels of blocks beside another label: block (N,) and position (N, 3), ordered by block and label."""
     if (array := compilable(volume)) is not None and (compiled := loops("_numba_borders")):
         found = np.empty((len(blocks) * int(np.prod(size)), 4), np.int64)
         found = found[: compiled.border_voxels(array, blocks, np.array(size), found)]

@@ -142,6 +142,7 @@ def disturbed_places(
 def _disturbed(
     place: np.ndarray, expected: np.ndarray, found: np.ndarray, floor: float, trend: bool
 ) -> tuple[float, float]:
+    """`disturbed_places` from the values expected and found in the middle of the lines."""
     starts = np.flatnonzero(np.diff(place, prepend=-1))
     lines = np.diff(starts, append=len(place))[:, None]
 

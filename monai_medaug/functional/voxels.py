@@ -59,7 +59,7 @@ def values_at(
 
 
 def compilable(image: torch.Tensor | np.ndarray, dtypes: Collection[torch.dtype] = _LABELS) -> np.ndarray | None:
-    """The memory of an image as compiled loops take it, truth values as bytes; None if it is elsewhere or of no such type."""
+    """An image as compiled loops take it, truth values as bytes; None if it lies elsewhere or is of no such type."""
     if isinstance(image, np.ndarray):
         if image.dtype.kind not in "biuf" or not image.flags.writeable or not image.dtype.isnative:
             return None
@@ -87,7 +87,7 @@ def equal_at(labels: np.ndarray, index: np.ndarray, steps: np.ndarray, wanted: n
         wanted: labels (N,).
 
     Returns:
-        (N, M): 1 where the nearest voxel has the label, 0 where it has another; 2 more beyond the image, where its outer
+        (N, M): 1 where the nearest voxel has the label, 0 where it has another; 2 more beyond the image, whose outer
         voxels repeat.
     """
     if (volume := compilable(labels)) is not None and (compiled := loops("_numba_voxels")):
