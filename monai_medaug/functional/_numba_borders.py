@@ -10,7 +10,7 @@ from monai_medaug.functional._njit import njit
 
 @njit()
 def block_kinds(volume, size, kinds):
-    """Fill ``kinds`` (Z, Y, X), one for each block of a volume: 0 for 0 alone, 1 for another label alone, 2 for several."""
+    """Fill ``kinds`` (Z, Y, X), one for each block of a volume: 0 if it is all 0, 1 all another label, 2 mixed."""
     nz, ny, nx = volume.shape
     for bz in range(kinds.shape[0]):
         for by in range(kinds.shape[1]):

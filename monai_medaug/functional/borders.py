@@ -58,7 +58,7 @@ class LabelBlocks:
 
 def label_blocks(labels: np.ndarray) -> LabelBlocks:
     """Divide a label map (*spatial) into blocks; the last along an axis may reach beyond it."""
-    volume = _embedded(labels)
+    volume = _as_volume(labels)
     size = [min(_BLOCK, n) for n in volume.shape]
     counts = [-(-n // s) for n, s in zip(volume.shape, size, strict=True)]
     if (array := compilable(volume)) is not None and (compiled := loops("_numba_borders")):
@@ -74,7 +74,7 @@ def label_blocks(labels: np.ndarray) -> LabelBlocks:
     return LabelBlocks(np.argwhere(high != low) * size, np.argwhere((high == low) & (high != 0)) * size, size)
 
 
-def _embedded(labels: np.ndarray) -> np.ndarray:
+def _as_volume(labels: np.ndarray) -> np.ndarray:
     return labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
 
 
@@ -89,7 +89,7 @@ def border_lines(labels: np.ndarray, grid: VoxelGrid, blocks: LabelBlocks | None
         grid: its grid.
         blocks: its `label_blocks`, if they are known.
     """
-    volume, blocks = _embedded(labels), blocks or label_blocks(labels)
+    volume, blocks = _as_volume(labels), blocks or label_blocks(labels)
     mixed = blocks.mixed[spread(len(blocks.mixed), _BLOCKS)]
     if not len(mixed):
         return None
@@ -147,7 +147,7 @@ def inner_lines(labels: np.ndarray, blocks: LabelBlocks | None = None) -> Border
     inner, size = blocks.inner[spread(len(blocks.inner), _INNER)], blocks.size
     if not len(inner):
         return None
-    volume = _embedded(labels)
+    volume = _as_volume(labels)
     long = [axis for axis, n in enumerate(volume.shape) if n > 2 * REACH] or [2]
     place = np.repeat(np.arange(len(inner)), _LINES)
     steps = np.eye(3)[np.array(long)[place % len(long)]]

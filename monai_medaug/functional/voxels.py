@@ -109,4 +109,4 @@ def holds_at(mask: np.ndarray, index: np.ndarray, everywhere: bool = False) -> n
         everywhere: whether it must hold at the position and at all its neighbours, instead of at any of them.
     """
     held = equal_at(mask, index, FACES, np.ones(len(index), bool)) & 1
-    return held.all(1) if everywhere else held.any(1)
+    return np.asarray(held.all(1) if everywhere else held.any(1))

@@ -162,7 +162,7 @@ def _followed(
 def _found(target: np.ndarray, index: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whether positions lie in a map, and whether they or a neighbouring voxel have these labels there."""
     found = equal_at(target, index, FACES, names)
-    return found[:, 0] < 2, (found & 1).any(1)
+    return found[:, 0] < 2, np.asarray((found & 1).any(1))
 
 
 def _judge_images(

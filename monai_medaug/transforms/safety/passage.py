@@ -96,18 +96,19 @@ class Passage:
     @cached_property
     def _stays(self) -> bool:
         """Whether nothing moves."""
-        return not self.steps and bool(np.array_equal(*(g.matrix for g in self.grids)))
+        return not self.steps and np.array_equal(self.grids[0].matrix, self.grids[1].matrix)
 
     @cached_property
     def _chain(self) -> list[PointMap]:
         """The maps from voxels of the result to voxels before, those of the grids joined to their neighbours."""
         first, last = self.grids[1].matrix, np.linalg.inv(self.grids[0].matrix)
         maps = [self._maps[_settled(r)] for r in reversed(self.steps)]
-        if maps and all(isinstance(m, MapBack) for m in maps):
-            maps[0] = maps[0].between(first, np.eye(4))
-            maps[-1] = maps[-1].between(np.eye(4), last)
-            return maps
-        return [partial(moved_affinely, first), *maps, partial(moved_affinely, last)]
+        joined = [m for m in maps if isinstance(m, MapBack)]
+        if not maps or len(joined) < len(maps):
+            return [partial(moved_affinely, first), *maps, partial(moved_affinely, last)]
+        joined[0] = joined[0].between(first, np.eye(4))
+        joined[-1] = joined[-1].between(np.eye(4), last)
+        return [*joined]
 
     def ahead(self, index: np.ndarray) -> np.ndarray:
         """Positions (N, 3) in voxels before the call as positions in voxels of the result, within a twentieth voxel.
