@@ -46,7 +46,7 @@ def _linear(flat, p, deep, z, down, y, right, x):
 def linear_values(image, index, flat, values, inside):
     """Trilinear values (N,) of a volume (Z, Y, X) at positions (N, 3) in voxels, clamped to the outer voxels.
 
-    ``inside`` (N,) tells which lie within the voxels; ``flat`` takes every z for 0.
+    ``inside`` (N,) tells which lie within the voxels; ``flat`` takes every z for 0. A volume in pieces is copied.
     """
     nz, ny, nx = image.shape
     line, plane = np.uint32(nx), np.uint32(nx * ny)

@@ -30,7 +30,7 @@ class ShownImage:
         self.passage = Passage(before, after, mask)
         self._everywhere: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._curves: dict[int, TransferCurve] = {}
-        self._before, self._after = plain_tensor(before, repr(key)), plain_tensor(after, repr(key))
+        self._before, self._after = (plain_tensor(image, repr(key)).contiguous() for image in (before, after))
         same = [_close(a, b) for a, b in zip(self.passage.grids, mask.grids, strict=True)]
         self.in_place = (same[1] or not same[0]) and self.passage.moved_like(mask)
         self._to_own = None if same[1] else np.linalg.inv(self.passage.grids[1].matrix) @ mask.grids[1].matrix
