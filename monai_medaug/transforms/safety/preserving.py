@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from monai_medaug.core.call import ABSENT
 from monai_medaug.core.seeded import SeededContainer, are_ours, in_kinds_of, keys_of, random_operations, seed_children
 from monai_medaug.core.tensors import affine_of, plain_tensor, say_once, tracking, with_meta
 from monai_medaug.core.trace import samples_of
+from monai_medaug.core.twin import DictionaryOperation
 from monai_medaug.functional.geometry.maps import maps_kept
 from monai_medaug.functional.precision import put_samples
 from monai_medaug.transforms.safety.finding import GEOMETRY, INTENSITY, Limits
@@ -125,14 +127,18 @@ class PreservingCompose(SeededContainer, MapTransform):
         operations = list(random_operations(self.transforms))
         kinds = [GEOMETRY if operation.geometric else INTENSITY for operation in operations]
         eased = dict.fromkeys(kinds, 0)
+        first = list(takewhile(_moves_alone, self.transforms))
+        moved: Any = None
         try:
             with self._traced():
                 while True:
                     for operation, kind in zip(operations, kinds, strict=True):
                         operation.strength = _STRENGTHS[eased[kind]]
                     seed_children(self.transforms, seed)
-                    given = wrapped if are_ours(self.transforms) else _copied(wrapped, self.keys)
-                    out = execute_compose(given, self.transforms)
+                    if moved is None:
+                        moved = execute_compose(wrapped, first)
+                    given = moved if are_ours(self.transforms) else _copied(moved, self.keys)
+                    out = execute_compose(given, self.transforms[len(first) :])
                     if not isinstance(out, dict):
                         raise ValueError(
                             f"transforms must return one sample, got {type(out).__name__}: put multi-sample crops "
@@ -144,6 +150,8 @@ class PreservingCompose(SeededContainer, MapTransform):
                     if not verdict["violations"] or self.on_violation != "shrink" or not further:
                         break
                     eased |= {kind: eased[kind] + 1 for kind in further}
+                    if GEOMETRY in further:
+                        moved = None
         finally:
             for operation in operations:
                 operation.strength = 1.0
@@ -215,6 +223,11 @@ class PreservingCompose(SeededContainer, MapTransform):
                     finished[s] = self.with_records(after, True, dict.fromkeys(self.keys, info))
             out = _with_samples(out, finished, self.keys)
         return in_kinds_of(data, out, self.keys)
+
+
+def _moves_alone(transform: Any) -> bool:
+    """Whether a transform is a geometric step of ours: where other steps are eased, its result stands."""
+    return isinstance(transform, DictionaryOperation) and transform.operation.geometric
 
 
 def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
