@@ -18,6 +18,7 @@ from tests.benchmarks import (
     denoise_quality,
     denoise_wavelet,
     dose,
+    guard,
     loader,
     mixing,
     mri,
@@ -50,6 +51,7 @@ TIMED = {
 TABLES = {
     "quality": lambda options: quality.fold_table(options.seeds),
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
+    "guard": lambda options: guard.guard_table(options.repeats),
     "loader": lambda options: loader.loader_table(options.repeats),
     "slices": lambda options: slices.slice_table(options.repeats),
     "restore": lambda _: restore_memory.restore_table(),

@@ -8,13 +8,9 @@ from monai.config import KeysCollection
 
 from monai_medaug.core.arguments import flag
 from monai_medaug.transforms.mri.coil import RandMRIBiasFieldd, RandMRINoised
-from monai_medaug.transforms.mri.kspace import (
-    RandMRIGhostingd,
-    RandMRIGibbsd,
-    RandMRISpiked,
-    RandMRIUndersamplingd,
-)
+from monai_medaug.transforms.mri.kspace import RandMRIGhostingd, RandMRISpiked
 from monai_medaug.transforms.mri.motion import RandMRIMotiond
+from monai_medaug.transforms.mri.undersampling import RandMRIGibbsd, RandMRIUndersamplingd
 from monai_medaug.transforms.presets.base import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
 from monai_medaug.transforms.resolution import RandThickSliced
 from monai_medaug.transforms.spatial import RandAffineElasticd

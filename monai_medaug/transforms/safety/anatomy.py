@@ -20,7 +20,7 @@ from monai_medaug.functional.borders import (
 from monai_medaug.functional.edges import EdgesKept, disturbed_places, edges_kept
 from monai_medaug.functional.labels import label_array, one_map, whole_labels
 from monai_medaug.functional.preservation import counting_slack, label_counts, label_points
-from monai_medaug.functional.voxels import FACES, values_at
+from monai_medaug.functional.voxels import FACES, equal_at, values_at
 from monai_medaug.transforms.safety.finding import GEOMETRY, INTENSITY, Finding, Limits
 from monai_medaug.transforms.safety.passage import Passage, fills
 from monai_medaug.transforms.safety.shown import ShownImage, shown_images
@@ -146,8 +146,11 @@ def _followed(
     move = labels.passage.ahead if ahead else labels.passage.back
     points, names = label_points(source[channel], counts, labels.per_label)
     inside, agree = _found(target[channel], move(points.astype(float)), names)
-    stays = {v: float(inside[names == v].mean()) for v in counts}
-    agrees = {v: float(agree[(names == v) & inside].mean()) if stays[v] else 1.0 for v in counts}
+    values = np.array(list(counts))
+    own = np.searchsorted(values, names)
+    sizes, stay, same = (np.bincount(own, w, len(values)) for w in (None, inside, inside & agree))
+    stays = dict(zip(counts, (stay / sizes).tolist(), strict=True))
+    agrees = dict(zip(counts, np.where(stay > 0, same / np.maximum(stay, 1), 1.0).tolist(), strict=True))
     cut = {v: n for v, n in counts.items() if 0 < stays[v] < 1 and n > labels.per_label}
     if cut:  # their share needs more voxels
         points, names = label_points(source[channel], cut, _MORE_POINTS)
@@ -158,8 +161,8 @@ def _followed(
 
 def _found(target: np.ndarray, index: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whether positions lie in a map, and whether they or a neighbouring voxel have these labels there."""
-    values, _ = values_at(target, index[:, None] + FACES, linear=False)
-    return values_at(target, index, linear=False)[1], np.any(values == names[:, None], axis=1)
+    found = equal_at(target, index, FACES, names)
+    return found[:, 0] < 2, np.asarray((found & 1).any(1))
 
 
 def _judge_images(
@@ -168,7 +171,7 @@ def _judge_images(
     key = labels.key
     lines, blocks = _lines(labels, before=False)
     if lines is not None:
-        before = labels.passage.back(lines.index)
+        before = labels.passage.places(lines.index)
         in_place, worst = borders_in_place(lines, labels.maps[1], labels.maps[0], before)
         finding.checks[f"{key}: borders in place"], finding.checks[f"{key}: of one label"] = in_place, worst
         if in_place < _BORDERS_IN_PLACE or worst < _BORDER_IN_PLACE:

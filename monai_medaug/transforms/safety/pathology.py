@@ -111,7 +111,7 @@ def _judge_mask(lesion: LesionMask, passage: Passage, limits: Limits, finding: F
     for name, (number, is_now) in topology_changes(source, result).items():
         finding.violated(f"{key}: the lesion's {name} went from {number} to {is_now}", GEOMETRY)
     if lesion.lines is not None:
-        in_place, _ = borders_in_place(lesion.lines, last, first, passage.back(lesion.lines.index))
+        in_place, _ = borders_in_place(lesion.lines, last, first, passage.places(lesion.lines.index))
         finding.checks["lesion borders in place"] = in_place
         if in_place < _BORDERS_IN_PLACE:
             finding.violated(f"{key}: the lesion's border is elsewhere than the steps moved it")

@@ -29,7 +29,8 @@ class ShownImage:
         self.key = key
         self.passage = Passage(before, after, mask)
         self._everywhere: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        self._before, self._after = plain_tensor(before, repr(key)), plain_tensor(after, repr(key))
+        self._curves: dict[int, TransferCurve] = {}
+        self._before, self._after = (plain_tensor(image, repr(key)).contiguous() for image in (before, after))
         same = [_close(a, b) for a, b in zip(self.passage.grids, mask.grids, strict=True)]
         self.in_place = (same[1] or not same[0]) and self.passage.moved_like(mask)
         self._to_own = None if same[1] else np.linalg.inv(self.passage.grids[1].matrix) @ mask.grids[1].matrix
@@ -41,9 +42,9 @@ class ShownImage:
 
     def places(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions (..., 3) in voxels of the resulting mask as those in the image before and after."""
-        own = index
-        if self._to_own is not None:
-            own = index @ self._to_own[:3, :3].T + self._to_own[:3, 3]
+        if self._to_own is None:
+            return self.passage.places(index), index
+        own = index @ self._to_own[:3, :3].T + self._to_own[:3, 3]
         return self.passage.back(own), own
 
     def values(self, channel: int, places: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -62,8 +63,12 @@ class ShownImage:
         if channel not in self._everywhere:
             self._everywhere[channel] = self.values(channel, self.passage.everywhere)
         first, last, known = self._everywhere[channel]
-        known = known if without is None else known & ~without
-        return transfer_curve(first[known], last[known])
+        if without is not None:
+            known = known & ~without
+            return transfer_curve(first[known], last[known])
+        if channel not in self._curves:
+            self._curves[channel] = transfer_curve(first[known], last[known])
+        return self._curves[channel]
 
 
 def shown_images(before: Mapping, after: Mapping, keys: Sequence[Any], mask: Passage) -> list[ShownImage]:
