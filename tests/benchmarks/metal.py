@@ -1,16 +1,14 @@
 """Metal artefact reduction on slices of known truth, beside a plain LI and NMAR that were written apart from it.
 
-``--cases generated`` runs the judging half of `tests.metal.cases` with its controls and the detectability of a disc near
-metal, ``choosing`` the other half, ``catsim`` the slices of an independent simulator with the eight figures of the AAPM
-CT-MAR challenge, ``real`` scans without truth, of which only pictures and the size of the change are given.
+``--cases generated`` runs the judging half of `tests.metal.cases` with its controls and the detectability of a disc
+near metal, ``choosing`` the other half, ``catsim`` the slices of an independent simulator with the eight figures of the
+AAPM CT-MAR challenge, ``real`` scans without truth, of which only pictures and the size of the change are given.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +24,8 @@ from monai_medaug.functional.detectability import (
     npw_detectability,
 )
 from tests.metal import reference
-from tests.metal.bodies import water_body
-from tests.metal.cases import CASES, MetalCase, Slice, disc, names, root_mean_square, scanned, simulated
+from tests.metal.bodies import data_file, water_body
+from tests.metal.cases import MetalCase, Slice, disc, names, root_mean_square, scanned, simulated
 from tests.metal.challenge import NAMES, Challenge
 from tests.metal.scanner import Scanner, Shape
 
@@ -85,8 +83,8 @@ def methods() -> dict[str, tuple[Correct, bool]]:
 
 def catsim(name: str) -> Slice | None:
     """A case of the independent simulator in the folder MONAI_MEDAUG_DATA."""
-    path = Path(os.environ.get("MONAI_MEDAUG_DATA", "")) / f"catsim/{name}.npz"
-    if not path.is_file():
+    path = data_file(f"catsim/{name}.npz")
+    if path is None:
         return None
     with np.load(path) as file:
         image, truth, noisy = (file[key].astype(float) for key in ("image", "truth", "truth_noisy"))
@@ -222,8 +220,8 @@ def real_rows(folder: Path | None) -> list[dict[str, Any]]:
     """Print how much real scans change, the mask found by the method itself."""
     rows = []
     for file, places in REAL:
-        path = Path(os.environ.get("MONAI_MEDAUG_DATA", "")) / file
-        if not path.is_file():
+        path = data_file(file)
+        if path is None:
             continue
         stored = nib.load(path)
         for k in places:

@@ -162,10 +162,16 @@ def jaw() -> list[Shape]:
     ]
 
 
+def data_file(name: str) -> Path | None:
+    """A file of the folder MONAI_MEDAUG_DATA, if it is there."""
+    folder = os.environ.get("MONAI_MEDAUG_DATA")
+    return Path(folder) / name if folder and (Path(folder) / name).is_file() else None
+
+
 def real_slice(name: str, index: int) -> Anatomy | None:
     """A slice of the folder MONAI_MEDAUG_DATA in a square of air; None where there is none."""
-    path = Path(os.environ.get("MONAI_MEDAUG_DATA", "")) / name
-    if not path.is_file():
+    path = data_file(name)
+    if path is None:
         return None
     stored = nib.load(path)
     hu = np.asarray(stored.dataobj[..., index], float).clip(-1000, 2800)

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.ndimage import binary_fill_holes, distance_transform_edt, label
 
-from tests.metal.bodies import TEETH, abdomen, chest, jaw, pelvis, real_slice, shoulders, thigh, water_body
+from tests.metal.bodies import TEETH, abdomen, chest, data_file, jaw, pelvis, real_slice, shoulders, thigh, water_body
 from tests.metal.scanner import Anatomy, Scanner, Shape, coverage, measured, reconstructed, traversed
 
 LOWEST, HIGHEST = -1024.0, 3071.0
@@ -52,7 +52,7 @@ class MetalCase:
 
     @property
     def available(self) -> bool:
-        return self.real is None or self.anatomy is not None
+        return self.real is None or data_file(self.real[0]) is not None
 
 
 @dataclass(frozen=True)
