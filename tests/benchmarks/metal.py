@@ -24,7 +24,7 @@ from monai_medaug.functional.detectability import (
     npw_detectability,
 )
 from tests.metal import reference
-from tests.metal.bodies import data_file, water_body
+from tests.metal.bodies import data_file, even_body
 from tests.metal.cases import MetalCase, Slice, disc, names, root_mean_square, scanned, simulated
 from tests.metal.challenge import NAMES, Challenge
 from tests.metal.scanner import Scanner, Shape
@@ -41,10 +41,10 @@ CATSIM = (
 )
 CATSIM_CONTROLS = ("control_bone", "control_contrast")
 REAL = (("lidc_0003_ct.nii.gz", (2, 5, 9)), ("ct_head_ge_512.nii.gz", (0, 3, 6)), ("lidc_0001_ct.nii.gz", (4, 18)))
-NEAR_METAL = MetalCase("detectability", True, water_body, (disc("cocr", 15, 8, 9),), Scanner())
+NEAR_METAL = MetalCase("detectability", True, even_body, (disc("cocr", 15, 0, 9),), Scanner())
 PLACES = tuple(
-    (15 + r * np.cos(a), 8 + r * np.sin(a))
-    for r, count, turn in ((22, 6, 0.0), (38, 10, 0.3))
+    (15 + r * np.cos(a), r * np.sin(a))
+    for r, count, turn in ((22, 6, 0.0), (40, 10, 0.3))
     for a in turn + 2 * np.pi * np.arange(count) / count
 )
 DISC_MM, DRAWS, PATCH = 4.0, 4, 17
@@ -100,8 +100,12 @@ def corrected(given: Slice, keep: Sequence[str] | None = None) -> Iterator[tuple
             yield name, result, time.process_time() - start
 
 
-def error_rows(slices: Iterator[tuple[str, Slice]], folder: Path | None) -> list[dict[str, Any]]:
-    """Print the errors of each case and their means."""
+def error_rows(
+    slices: Iterator[tuple[str, Slice]],
+    folder: Path | None,
+    judge: Callable[[str, Slice, dict[str, np.ndarray]], object] = lambda *_: None,
+) -> list[dict[str, Any]]:
+    """Print the errors of each case and their means; ``judge`` also gets the images."""
     print(
         f"{'RMSE, HU, body / near':<22}" + "".join(f"{n:>14}" for n in ("input", *methods())),
         "  NMAR/LI  NMAR/plain LI",
@@ -114,6 +118,7 @@ def error_rows(slices: Iterator[tuple[str, Slice]], folder: Path | None) -> list
             seconds[method].append(spent)
         rows.append(row)
         print(f"{name:<22}{_errors(row)}  {_worse(row)}", flush=True)
+        judge(name, given, results)
         if folder is not None:
             picture(folder / f"{name}.png", results | {"truth": given.truth}, given.truth)
     if rows:
@@ -149,24 +154,20 @@ def control_rows(slices: Iterator[tuple[str, Slice]]) -> list[dict[str, Any]]:
     return rows
 
 
-def challenge_rows(folder: Path | None) -> list[dict[str, Any]]:
-    """Print the eight figures of each case of the independent simulator and their means by method."""
-    print(f"\n{'AAPM figures, 0 to 4':<36}" + "".join(f"{n:>10}" for n in (*NAMES, "mean")))
-    rows: list[dict[str, Any]] = []
-    for name in CATSIM:
-        given = catsim(name)
-        if given is None:
-            continue
-        challenge = Challenge(given)
-        for method, result in [("input", given.image), *((m, r) for m, r, _ in corrected(given))]:
-            scores = challenge.scores(result)
-            rows.append({"case": name, "method": method, **scores})
-            print(f"{name:<22}{method:<14}" + "".join(f"{scores[n]:>10.2f}" for n in (*NAMES, "mean")), flush=True)
+def score_rows(name: str, given: Slice, results: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """The eight figures of each image of a case."""
+    challenge = Challenge(given)
+    return [{"case": name, "method": method, **challenge.scores(image)} for method, image in results.items()]
+
+
+def print_scores(rows: list[dict[str, Any]]) -> None:
+    """By case and method, and the means by method."""
+    columns = (*NAMES, "mean")
+    print(f"\n{'AAPM figures, 0 to 4':<36}" + "".join(f"{n:>10}" for n in columns))
     for method in dict.fromkeys(row["method"] for row in rows):
         mine = [row for row in rows if row["method"] == method]
-        means = [float(np.mean([row[n] for row in mine])) for n in (*NAMES, "mean")]
-        print(f"{'mean':<22}{method:<14}" + "".join(f"{m:>10.2f}" for m in means))
-    return rows
+        for row in [*mine, {"case": "mean"} | {n: float(np.mean([r[n] for r in mine])) for n in columns}]:
+            print(f"{row['case']:<22}{method:<14}" + "".join(f"{row[n]:>10.2f}" for n in columns))
 
 
 def seen_discs(correct: Callable[[Slice], np.ndarray], draws: int = DRAWS) -> tuple[float, float]:
@@ -263,7 +264,10 @@ def metal_table(cases: str, folder: Path | None, size: int = 256) -> list[dict[s
     if cases == "catsim":
         slices = [(name, given) for name in CATSIM if (given := catsim(name)) is not None]
         none = [(name, given) for name in CATSIM_CONTROLS if (given := catsim(name)) is not None]
-        return [*error_rows(iter(slices), folder), *control_rows(iter(none)), *challenge_rows(folder)]
+        scores: list[dict[str, Any]] = []
+        errors = error_rows(iter(slices), folder, lambda *case: scores.extend(score_rows(*case)))
+        print_scores(scores)
+        return [*errors, *scores, *control_rows(iter(none))]
     judged = cases == "generated"
     rows = error_rows(((name, scanned(name, size)) for name in names(judged)), folder)
     rows += control_rows((name, scanned(name, size)) for name in names(judged, control=True))

@@ -63,6 +63,12 @@ def water_body() -> list[Shape]:
     ]
 
 
+def even_body() -> list[Shape]:
+    """Soft tissue alone within 60 mm of the middle, with bones beyond."""
+    bones = [*ring(0, 82, 20, 14, 3), *ring(122, 20, 9, 14, 3), *ring(-122, 20, 9, 14, 3), *ring(0, -88, 22, 8, 3)]
+    return [Shape("soft", 0, 0, 150, 105), *bones]
+
+
 def pelvis() -> list[Shape]:
     femurs = [part for s in (-1, 1) for part in ring(s * 92, 6, 26, 26, 3)]
     ischia = [part for s in (-1, 1) for part in ring(s * 66, 20, 9, 34, 3, s * 20)]
