@@ -76,8 +76,11 @@ class LesionContrast:
     def compared(self) -> dict[str, tuple[float, float]]:
         """The figures before and after that say something about this lesion."""
         figures = {"border contrast": self.border} if abs(self.border[0]) >= _LEAST_STEP else {}
-        if abs(self.contrast_to_noise[0]) >= _LEAST_CONTRAST and abs(self.detectability[0]) >= _LEAST_DETECTABILITY:
+        contrast = abs(self.contrast_to_noise[0])
+        if contrast >= _LEAST_CONTRAST and abs(self.detectability[0]) >= _LEAST_DETECTABILITY:
             figures |= {"contrast to noise": self.contrast_to_noise, "detectability": self.detectability}
+        elif contrast >= _LEAST_STEP:  # in surroundings of coarse structure a lesion stands out at its voxels alone
+            figures |= {"contrast to noise": self.contrast_to_noise}
         return figures
 
 
