@@ -34,7 +34,8 @@ def transfer_curve(before: np.ndarray, after: np.ndarray) -> TransferCurve:
     """Fit the curve to values of the same places before and after a change.
 
     The medians of 64 groups of equal size by the value before, made monotone by pooling neighbours (isotonic
-    regression). Medians, so that a shutter or metal over a part of the image doesn't bend the curve of the rest.
+    regression). Medians, since those of both lie on any monotone curve, and a shutter or metal over a part of the image
+    doesn't bend the curve of the rest.
 
     Example:
         >>> x = np.linspace(0, 1, 1000)
@@ -47,8 +48,7 @@ def transfer_curve(before: np.ndarray, after: np.ndarray) -> TransferCurve:
     order = np.argsort(before, kind="stable")
     starts = np.linspace(0, len(order), min(_KNOTS, len(order)), endpoint=False).astype(int)
     members = np.diff(starts, append=len(order))
-    knots = np.add.reduceat(before[order], starts) / members
-    middles = _medians(after[order], starts, members)
+    knots, middles = (_medians(v[order], starts, members) for v in (before, after))
     centred = before - before.mean()
     square = float((centred**2).sum())
     slope = float((centred * (after - after.mean())).sum() / square) if square > 0 else 0.0
