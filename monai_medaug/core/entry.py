@@ -166,12 +166,12 @@ def _fitting(
         data = data[:, None] if entry.batched else data[None]
     tensor = plain_tensor(data, what, entry.batched, entry.accepts_complex)
     whole = tensor if entry.batched else tensor[None]
-    count = channels or entry.channels
     if declared.kind == "labels":
         if tuple(whole.shape[2:]) != tuple(entry.shape):
             say_once(f"{what} lies on another grid than {entry.name}, which is processed without it")
             return None
         channels = whole.shape[1]
+    count = channels or entry.channels
     wanted = [len(entry.tensor) if entry.batched else 1, count, *entry.shape]
     if list(whole.shape) not in (wanted, [wanted[0], 1, *wanted[2:]]):
         shown = wanted if entry.batched else wanted[1:]

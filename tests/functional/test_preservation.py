@@ -66,3 +66,15 @@ def test_the_slack_covers_resampling_and_not_more():
         changes = np.abs(np.array(counts) / expected - 1)
         assert np.quantile(changes, 0.95) < counting_slack(expected, 3)
         assert changes.max() > 0.1 * counting_slack(expected, 3)
+
+
+def test_bridges_and_gaps_of_a_voxel_depend_on_the_sampling():
+    bridge = np.zeros((40, 40), bool)
+    bridge[2:12, 2:12] = bridge[2:12, 14:24] = bridge[6, 12:14] = True
+    cut = bridge.copy()
+    cut[6, 12:14] = False
+    assert topology_changes(components(bridge), components(cut)) == {}
+    assert topology_changes(components(cut), components(bridge)) == {}
+    wide = bridge.copy()
+    wide[:, 11:17] = False  # a gap of six
+    assert topology_changes(components(bridge), components(wide)) == {"components": (1, 2)}

@@ -46,7 +46,7 @@ _CT_STEPS: dict[str, Steps] = {
         (
             RandAffineElasticd,
             1,
-            {"rotate_degrees": 15, "translate_fraction": 0.1, "scale_fraction": 0.2, "elastic_mm": (0, 8)} | SMOOTH,
+            {"rotate_degrees": 15, "translate_fraction": 0.07, "scale_fraction": 0.15, "elastic_mm": (0, 8)} | SMOOTH,
         ),
         (RandHUContrastd, 1, {"factor": (0.8, 1.2)}),
         (RandCTMotiond, 0.25, {}),
@@ -54,7 +54,7 @@ _CT_STEPS: dict[str, Steps] = {
         (RandCTMetald, 0.1, {}),
         (RandCTRingd, 0.25, {}),
         (RandThickSliced, 0.3, _SLICES),
-        (RandCTDosed, 1, {"noise_hu": (5, 30)}),
+        (RandCTDosed, 1, {"noise_hu": (5, 25)}),
     ],
     "source": [
         (RandAffineElasticd, 1, {"elastic_alpha": 1000}),  # at the default sigma 8
