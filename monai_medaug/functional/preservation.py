@@ -198,14 +198,14 @@ def topology_changes(
 
 
 def _joined(voxels: np.ndarray, speck: float) -> int:
-    """How many components of at least a speck there are if gaps of up to two voxels count as closed."""
+    """How many components of at least a speck there are if gaps of one voxel count as closed."""
     from scipy.ndimage import binary_dilation, generate_binary_structure, label
 
     start = voxels.min(0) - 1
-    mask = np.zeros(voxels.max(0) - start + 2, bool)
+    mask = np.zeros(voxels.max(0) - start + 3, bool)
     mask[tuple((voxels - start).T)] = True
     near = generate_binary_structure(mask.ndim, mask.ndim)
-    numbers, _ = label(binary_dilation(mask, near), near)
+    numbers, _ = label(binary_dilation(mask, np.ones((2,) * mask.ndim)), near)
     return int((np.bincount(numbers[mask])[1:] >= max(speck * len(voxels), 1)).sum())
 
 
