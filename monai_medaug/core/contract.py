@@ -130,7 +130,8 @@ class Input:
     Attributes:
         doc: description for the twin's docstring: "a second image of the same shape, ...".
         kind: ``"image"``: real, finite, converted to the computing type; ``"mask"``: converted to bool, True where not
-            (nearly) zero; both of the image's shape or of one channel. ``"any"``: passed on unchecked and unchanged.
+            (nearly) zero; both of the image's shape or of one channel. ``"labels"``: a mask of any number of channels,
+            left out with a notice on another grid than the image's. ``"any"``: passed on unchecked and unchanged.
         required: whether a call needs it.
         early: whether its key follows the twin's arguments without a default instead of standing at the end.
     """

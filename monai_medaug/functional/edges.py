@@ -17,6 +17,7 @@ _VISIBLE = 3.0  # an edge's mean profile stands out of its standard error by thi
 _ALIKE = 0.7  # least correlation of an edge's profile before and after
 _SHIFTED = 1.0  # voxels: an edge further away has moved
 _FLOOR = 0.1  # of the edges' size
+_HARDLY = 0.3  # singular value of normals, of the greatest
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class EdgesKept:
         size: mean standard deviation of the visible edges' profiles, as expected after.
         seen: the visible places, by number.
         fits: whether the edge of each of these is still there.
+        shift: by how many voxels each of these lies further out; NaN where the edge can't be found.
     """
 
     places: int
@@ -42,6 +44,7 @@ class EdgesKept:
     size: float = 0.0
     seen: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     fits: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    shift: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def least_texture(self) -> float:
@@ -87,7 +90,7 @@ def edges_kept(
     size = float(expected[strong][:, _MIDDLE].std(1).mean())
     spread_after = float(after.std())
     constant = spread_after <= 1e-9 * float(np.abs(after).max())
-    fits = _fit(expected[strong][:, _MIDDLE] / (spread_after or 1.0), found[strong] / (spread_after or 1.0))
+    fits, shift = _fit(expected[strong][:, _MIDDLE] / (spread_after or 1.0), found[strong] / (spread_after or 1.0))
     fits &= not constant
     near = slice(_HALF - 2, _HALF + 3)
     first, last = pooled[strong][:, near], mean((after[:, 2:] - after[:, :-2])[:, around] / 2)[strong][:, near]
@@ -100,18 +103,44 @@ def edges_kept(
         size,
         place[starts][strong],
         fits,
+        shift,
     )
 
 
-def _fit(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Whether edges are where they were, from mean profiles of 2 HALF + 1 values before and of all values after."""
+def displacement(normals: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """The translation (3,) that moves edges along their normals as seen, by least squares.
+
+    Directions that the normals hardly show count as none.
+
+    Args:
+        normals: unit vectors (N, 3).
+        shifts: by how much each edge lies further along its normal, (N,); NaN where unknown.
+
+    Example:
+        >>> displacement(np.eye(3), np.array([2.0, 0.0, -1.0])).tolist()
+        [2.0, 0.0, -1.0]
+    """
+    known = np.isfinite(shifts)
+    if not known.any():
+        return np.zeros(3)
+    return np.linalg.lstsq(normals[known], shifts[known], rcond=_HARDLY)[0]
+
+
+def _fit(expected: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether edges are where they were, and how far off.
+
+    Args:
+        expected: mean profiles before, (N, 2 HALF + 1).
+        found: the same after, (N, 2 REACH + 1).
+    """
     shifts = np.arange(-2 * _SHIFTS, 2 * _SHIFTS + 1) / 2
     table = np.empty((len(found), len(shifts)))
     for first, profiles in enumerate((found, (found[:, 1:] + found[:, :-1]) / 2)):  # whole shifts, and those between
         windows = sliding_window_view(profiles, expected.shape[1], axis=1)
         table[:, first::2] = _correlation(expected[:, None], windows)
     best = shifts[table.argmax(1)]
-    return (table[:, len(shifts) // 2] >= _ALIKE) & (np.abs(best) <= _SHIFTED)
+    fits = (table[:, len(shifts) // 2] >= _ALIKE) & (np.abs(best) <= _SHIFTED)
+    return fits, np.where(table.max(1) >= _ALIKE, best, np.nan)
 
 
 def disturbed_places(

@@ -199,7 +199,8 @@ def topology_changes(
     """Components and cavities that were lost, merged, split or made, as numbers before and after.
 
     Of at least 1 % of the lesion. Resampling moves parts across that threshold: a number counts as changed if it does
-    so also when specks before are of half and after of 2 %, or the reverse.
+    so also when specks before are of half and after of 2 %, or the reverse. It also cuts bridges of a voxel and closes
+    gaps of one: pieces that lie so near count as one where they split or merged.
 
     Args:
         before: result of `components`.
@@ -210,11 +211,29 @@ def topology_changes(
         return {}
     fewer = [lesion_topology(*m, speck=0.02) for m in (before, after)]
     more = [lesion_topology(*m, speck=0.005) for m in (before, after)]
-    return {
+    changed = {
         name: (shown[0][name], shown[1][name])
         for name in shown[0]
         if more[1][name] < fewer[0][name] or fewer[1][name] > more[0][name]
     }
+    if "components" in changed:
+        was, is_now = changed["components"]
+        joined = _joined(before[0] if is_now < was else after[0], speck=0.02)
+        if joined <= min(was, is_now):
+            del changed["components"]
+    return changed
+
+
+def _joined(voxels: np.ndarray, speck: float) -> int:
+    """How many components of at least a speck there are if gaps of one voxel count as closed."""
+    from scipy.ndimage import binary_dilation, generate_binary_structure, label
+
+    start = voxels.min(0) - 1
+    mask = np.zeros(voxels.max(0) - start + 3, bool)
+    mask[tuple((voxels - start).T)] = True
+    near = generate_binary_structure(mask.ndim, mask.ndim)
+    numbers, _ = label(binary_dilation(mask, np.ones((2,) * mask.ndim)), near)
+    return int((np.bincount(numbers[mask])[1:] >= max(speck * len(voxels), 1)).sum())
 
 
 def around(mask: np.ndarray, margin: int) -> tuple[slice, ...]:

@@ -701,6 +701,7 @@ class RandXRayCollimationd(RandomDictionaryOperation):
         linear: bool = False,
         shutter: bool = True,
         prob: float = 0.3,
+        organ_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 

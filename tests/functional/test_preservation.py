@@ -86,3 +86,15 @@ def test_many_are_spread_as_one(wanted):
     counts = np.arange(1, 200, 7)
     which, place = spread_each(counts, wanted)
     assert [place[which == i].tolist() for i in range(len(counts))] == [spread(n, wanted).tolist() for n in counts]
+
+
+def test_bridges_and_gaps_of_a_voxel_depend_on_the_sampling():
+    bridge = np.zeros((40, 40), bool)
+    bridge[2:12, 2:12] = bridge[2:12, 13:23] = bridge[6, 12] = True
+    cut = bridge.copy()
+    cut[6, 12] = False
+    assert topology_changes(components(bridge), components(cut)) == {}
+    assert topology_changes(components(cut), components(bridge)) == {}
+    wide = bridge.copy()
+    wide[:, 12:14] = False  # a gap of two
+    assert topology_changes(components(bridge), components(wide)) == {"components": (1, 2)}

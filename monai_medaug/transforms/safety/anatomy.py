@@ -34,6 +34,7 @@ _FOLLOWS = 0.9  # least share of edges in place that shows an image where the la
 _DISTURBED, _TORN = 0.15, 0.02  # greatest shares of places where structure appeared or vanished
 _OF_LABEL = 3  # visible places of one label that can't all be lost by chance
 _FEWEST_PLACES = 4  # visible places, below which the image says nothing
+_APPEARED, _VANISHED, _FEWEST_STRANGE = 0.001, 0.003, 3  # greatest shares of the whole image with other structures
 
 
 def judge_labels(
@@ -193,6 +194,7 @@ def _judge_images(
                     f"{key}: {share:.1%} of its labels beside the border differ from what {image.key} shows there: "
                     "both need the same padding_mode",
                 )
+        _judge_elsewhere(labels, image, ours, finding)
         if lines is None:
             continue
         places = image.places(lines.index)
@@ -232,6 +234,19 @@ def _judge_images(
         finding.unchecked = "a step moved image and labels without a record, so that nothing can be compared"
     elif images and not seen and not ours and not finding.violations:
         finding.unchecked = "the images show no edges at the labels' borders"
+
+
+def _judge_elsewhere(labels: _Labels, image: ShownImage, ours: bool, finding: Finding) -> None:
+    """Structures such as metal that an image shows anywhere, also off the labels."""
+    for name, channel in image.channels():
+        counts, places = image.strange(channel)
+        shares = counts / max(places, 1)
+        finding.checks[f"{labels.key}: strange structures anywhere in {name}"] = shares.tolist()
+        if np.any((counts >= _FEWEST_STRANGE) & (shares > (_APPEARED, _VANISHED))):
+            finding.violated(
+                f"{labels.key}: {name} shows strong structures that it had not, at {shares.sum():.1%} of all places",
+                *([INTENSITY] if ours else []),
+            )
 
 
 def _misfits(

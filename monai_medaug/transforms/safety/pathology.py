@@ -40,7 +40,9 @@ def judge_lesion(
     finding = Finding()
     passage = Passage(before[key], after[key])
     last = _without_padding(source, result, passage)
-    lesion = LesionMask(key, first, last, *components(last), border_lines(last.view(np.uint8), passage.grids[1]))
+    lesion = LesionMask(
+        key, first, last, *components(last), border_lines(last.view(np.uint8), passage.grids[1]), passage.grids[1]
+    )
     _judge_mask(lesion, passage, limits, finding)
     images = shown_images(before, after, image_keys, passage)
     if len(lesion.voxels):

@@ -42,14 +42,17 @@ class PreservingCompose(SeededContainer, MapTransform):
     - images still fit the labels: both were moved by the same steps, stay on one grid and are padded alike; of the
       edges at label borders that could be seen before, at least 90 % lie there still, within a voxel and with a like
       profile; at no more than 15 % of the places, at borders and inside, structures appeared or vanished that are
-      stronger than the texture, at no more than 2 % three times as strong. Noise doesn't count, nor gain, gamma and
-      windows: values are compared through the monotone curve that fits best;
+      stronger than the texture, at no more than 2 % three times as strong. Nowhere in the image do structures appear
+      (at more than 0.1 % of places all over it) or vanish (0.3 %) by half the range of its values, as metal does; black
+      or white shutters that begin at a side don't count. Noise doesn't count, nor gain, gamma and windows: values are
+      compared through the monotone curve that fits best;
     - lesion: the share that is still in the image, the share that is padding, voxels that were no lesion, its border,
       its components and cavities (except specks below 1 % of it);
     - the lesion in each image, if its mean step at the border was at least 0.6 of the steps' standard deviation, which
       can be seen: that ratio; contrast to noise against the surrounding 4 voxels and detectability (d' of an
       observer who averages over areas of the lesion's size), where these say something; the steepness of its border;
-      the contrast of its parts (components; rim, core and thirds of the largest), which may neither fall nor grow.
+      by how much its edges together lie off the mask, at most 1.5 voxels; the contrast of its parts (components; rim,
+      core and thirds of the largest), which may neither fall nor grow.
 
     The answers are ``"yes"`` (labels preserved; lesion kept and visible), ``"no"`` or ``"not checked"``: without label
     or lesion, where a lesion could not be seen before, where images don't fit the labels any longer, or where a step
