@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
+import numpy as np
 import torch
 
+from monai_medaug.functional.acceleration import loops, over_rows
 from monai_medaug.functional.hounsfield import AIR_HU
 
 TISSUE_HU = -200.0
@@ -29,7 +33,15 @@ def hu_window(
         >>> hu_window(t([-200.0, 40.0, 140.0, 900.0]), t(40.0), t(400.0), t(0.0), t(1.0))
         tensor([0.0000, 0.5000, 0.7500, 1.0000])
     """
-    share = (image - (center - width / 2)).div_(width)
+    start, compiled = center - width / 2, loops("ct._numba_hu", image, dtypes=[torch.float32])
+    each = [_per_sample(value, image) for value in (start, width, low, high)]
+    if compiled is not None and all(numbers is not None for numbers in each):
+        voxels = image.contiguous()
+        out = torch.empty_like(voxels)
+        flat = [x.view(len(x), -1).numpy() for x in (voxels, out)]
+        over_rows(functools.partial(compiled.window, flat[0], *each, clip, flat[1]), flat[0].shape[1], 1 << 16)
+        return out
+    share = (image - start).div_(width)
     if clip:
         share = share.clamp_(0, 1)
     return share.mul_(high - low).add_(low)
@@ -45,11 +57,33 @@ def hu_contrast(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor |
         >>> hu_contrast(torch.tensor([-950.0, -100.0, 0.0, 50.0, 250.0]), torch.tensor(1.1), torch.tensor(0.0))
         tensor([-950.0000, -100.0000,    0.0000,   51.2500,  270.0000])
     """
+    compiled = loops("ct._numba_hu", image, dtypes=[torch.float32])
+    gain, middle = _per_sample(factor - 1, image), _per_sample(pivot, image)
+    if compiled is not None and gain is not None and middle is not None:
+        voxels = image.contiguous()
+        out = torch.empty_like(voxels)
+        flat = [x.view(len(x), -1).numpy() for x in (voxels, out)]
+        full = np.float32(_FULL_CONTRAST)
+        over_rows(functools.partial(compiled.contrast, flat[0], gain, middle, full, flat[1]), flat[0].shape[1], 1 << 16)
+        return out
     above = (image - pivot).clamp_(min=0)
     low = above.clamp(max=_FULL_CONTRAST)
     # the integral of a slope that rises from 0 to 1 over the first 100 HU
     excess = above.sub_(low).addcmul_(low, low, value=0.5 / _FULL_CONTRAST)
     return torch.addcmul(image, excess, torch.as_tensor(factor - 1).to(image))
+
+
+def _per_sample(value: torch.Tensor | float, image: torch.Tensor) -> np.ndarray | None:
+    """One number for each sample in float32; None if it may differ within one, or has a gradient."""
+    if isinstance(value, torch.Tensor):
+        if value.numel() > 1 and (value.ndim != image.ndim or not len(value) == value.numel() == len(image)):
+            return None
+        if value.requires_grad or value.device.type != "cpu":
+            return None
+        value = value.reshape(-1).numpy()
+    each = np.empty(len(image), np.float32)
+    each[:] = value
+    return each
 
 
 def hu_stretch(image: torch.Tensor, factor: torch.Tensor, pivot: torch.Tensor | float) -> torch.Tensor:

@@ -44,24 +44,25 @@ def count_equal(image, step, values, counts):
 
 
 @njit(fastmath=True)
-def sum_above(image, level, zero, sums):
-    """Of the voxels above a level: their number, and the sum of what they exceed zero by, (channels, 2).
+def mean_above(image, level, zero, means):
+    """Of the voxels above a level, the mean of what they exceed zero by, 0 for none.
 
-    image: (channels, voxels); level, zero: (channels,).
+    image: (channels, voxels); level, zero, means: (channels,).
     """
     channels, voxels = image.shape
     for k in range(channels):
         number = total = 0.0
-        for start in range(0, voxels, _BLOCK):
+        least, start = level[k], zero[k]
+        for begin in range(0, voxels, _BLOCK):
             count = part = np.float32(0)
-            block = image[k, start : start + _BLOCK]
-            for x in block:
-                above = x > level[k]
-                count += np.float32(1) if above else np.float32(0)
-                part += x - zero[k] if above else np.float32(0)
+            block = image[k, begin : begin + _BLOCK]
+            for i in range(len(block)):  # without a branch, which would keep it from being vectorised
+                above = np.float32(block[i] > least)
+                count += above
+                part += (block[i] - start) * above
             number += count
             total += part
-        sums[k, 0], sums[k, 1] = number, total
+        means[k] = total / max(number, 1.0)
 
 
 @njit(fastmath=True, error_model="numpy")

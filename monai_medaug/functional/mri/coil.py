@@ -210,10 +210,11 @@ def magnitude_noise(image: torch.Tensor, sigma: torch.Tensor, real: torch.Tensor
         rest: the sum of the squares of the 2 L - 1 other components for L coils; overwritten.
     """
     if (compiled := loops("mri._numba_signal", image, real, rest, dtypes=[torch.float32])) is not None:
-        voxels, real = image[0, 0].numel(), real.contiguous()
-        flat = [x.reshape(-1, voxels).numpy() for x in (image, real, rest)]
-        each = sigma.expand(*image.shape[:2], *[1] * (image.ndim - 2)).reshape(-1).to(image).numpy()
-        over_rows(functools.partial(compiled.magnitude_noise, flat[0], each, *flat[1:]), voxels, 1 << 16)
+        real = real.contiguous()
+        flat = [x.flatten(0, 1).flatten(1).numpy() for x in (image, real, rest)]
+        each = sigma.to(image).expand(*image.shape[:2], *[1] * (image.ndim - 2)).reshape(-1).numpy()
+        kernel = functools.partial(compiled.magnitude_noise, flat[0], each, *flat[1:])
+        over_rows(kernel, flat[0].shape[1], 1 << 16)
         return real
     real.mul_(sigma).add_(image)
     return real.square_().add_(rest.mul_(sigma**2)).sqrt_()
