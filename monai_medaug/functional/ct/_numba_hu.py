@@ -10,7 +10,7 @@ from monai_medaug.functional._njit import njit
 
 @njit(error_model="numpy")
 def window(image, start, width, low, high, clip, out, first, last):
-    """``low + (high - low) (image - start) / width`` for the voxels first..last of (samples, voxels), rest (samples,)."""
+    """``low + (high - low) (image - start) / width``, voxels first..last: (samples, voxels), rest (samples,)."""
     for s in range(len(image)):
         begin, slope, least, extent = start[s], width[s], low[s], high[s] - low[s]
         source, target = image[s, first:last], out[s, first:last]

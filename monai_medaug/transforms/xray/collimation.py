@@ -10,10 +10,8 @@ from monai_medaug.core.arguments import flag, span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
-from monai_medaug.functional.acceleration import sent
-from monai_medaug.functional.xray.collimation import collimation_change
-from monai_medaug.functional.xray.display import flat_black
-from monai_medaug.transforms.xray.display import Radiograph, detector_spacing, display_scale
+from monai_medaug.functional.xray.collimation import Blades, behind_shutter, collimation_change
+from monai_medaug.transforms.xray.display import Radiograph, display_scale
 
 
 class RandXRayCollimation(Radiograph, RandomOperation):
@@ -92,16 +90,12 @@ class RandXRayCollimation(Radiograph, RandomOperation):
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         scale = display_scale(image, call)
-        drawn = (call.drawn(name) for name in ("shares", "rotate_degrees", "edge_mm"))
-        shares, angle, edge = (sent(values, image.device, image.dtype) for values in drawn)
-        blades = (shares, angle, edge, call.column("leakage"), detector_spacing(call))
-        p = scale.attenuation(image)
-        change, field = collimation_change(p, *blades, scale.depth)
-        if not call.settings.get("shutter", False) or call.settings["linear"]:
-            return scale.changed(image, change)
-        out = scale.changed(image, torch.where(flat_black(p), 0.0, change))  # no rim on an archive's own shutter
-        black = torch.where(scale.inverted > 0, scale.high, scale.low)
-        return torch.where((field < 0.5) & (call.column("leakage") < 1), black, out)
+        drawn = (call.drawn(name) for name in ("shares", "rotate_degrees", "edge_mm", "leakage"))
+        blades = Blades(*drawn, [grid.spacing[:2] for grid in call.grids])
+        if call.settings.get("shutter", False) and not call.settings["linear"]:
+            return behind_shutter(image, scale, blades)
+        change, _ = collimation_change(scale.attenuation(image), blades, scale.depth)
+        return scale.changed(image, change)
 
 
 RandXRayCollimationd = dictionary_twin(RandXRayCollimation)
