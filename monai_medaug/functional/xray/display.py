@@ -80,7 +80,7 @@ def flat_black(attenuation: torch.Tensor) -> torch.Tensor:
         out = torch.empty(attenuation.shape, dtype=torch.uint8)
         rows, width = attenuation.shape[2], attenuation[0, 0, 0].numel()
         planes = (x.reshape(-1, rows, width).numpy() for x in (attenuation, out))
-        compiled.flat_black(next(planes), attenuation[0, 0, 0, 0].numel(), next(planes))
+        compiled.flat_black(next(planes), np.float32(0), False, attenuation[0, 0, 0, 0].numel(), next(planes))
         return out.view(torch.bool)
     dark = attenuation <= 0
     inner = dark.clone()

@@ -9,7 +9,7 @@ from monai_medaug.functional.acceleration import torch_only
 from monai_medaug.functional.xray.collimation import Blades, behind_shutter, collimation_change
 from monai_medaug.functional.xray.detector import detector_noise
 from monai_medaug.functional.xray.display import DisplayScale, flat_black
-from monai_medaug.functional.xray.exposure import exposure_change
+from monai_medaug.functional.xray.exposure import exposed, exposure_change
 
 SHAPES = [(2, 1, 45, 67), (1, 2, 30, 41, 3), (1, 1, 1, 5), (1, 1, 4, 1, 2), (1, 1, 2, 6)]
 
@@ -55,6 +55,23 @@ def test_exposure(shape, q, depth):
     assert (exposure_change(p, z, *numbers, read, level) - wanted).abs().max() < slack
     turned = exposure_change(p.mT, z.mT, *numbers, read, level)  # another memory layout
     assert (turned - wanted.mT).abs().max() < slack
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("inverted", [0.0, 1.0])
+@pytest.mark.parametrize("keep_black", [True, False])
+def test_exposed(shape, inverted, keep_black):
+    """In one pass: equal to the change of the attenuation, added on the display's scale."""
+    image = 1000 * attenuation(shape) - 200
+    image[:, :, : shape[2] // 2, ::2] = 4000
+    columns = [torch.full((shape[0], *[1] * (image.ndim - 1)), v) for v in (0.0, 4000.0, 4.0, inverted, 0.0)]
+    numbers = [torch.full_like(columns[0], v) for v in (0.8, 0.01, 2.0, 0.9)]
+    z = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    with torch_only():
+        doubles = ([c.double() for c in columns], [n.double() for n in numbers])
+        wanted = exposed(image.double(), DisplayScale(*doubles[0]), z.double(), doubles[1], keep_black)
+    found = exposed(image, DisplayScale(*columns), z, numbers, keep_black)
+    assert (found - wanted).abs().max() < 8e-3  # two millionths of the range
 
 
 @pytest.mark.parametrize("shape", SHAPES)
