@@ -74,3 +74,49 @@ def magnitude_noise(image, sigma, real, rest, first, last):
         for i in range(last - first):
             a = x[i] + s * n[i]
             n[i] = np.sqrt(a * a + s * s * c[i])
+
+
+@njit()
+def taper(columns, window, out):
+    """Columns (samples, columns, n) less their means, times a window, in float64."""
+    samples, count, n = columns.shape
+    for s in range(samples):
+        for c in range(count):
+            source, target = columns[s, c], out[s, c]
+            total = 0.0
+            for i in range(n):
+                total += source[i]
+            mean = total / n
+            for i in range(n):
+                target[i] = (source[i] - mean) * window[i]
+
+
+@njit()
+def end_of_power(spectra, lines, cliff, width, blur, filtered, lowest, out):
+    """See `support._end_of_power`: spectra (samples, columns, frequencies), out (samples,)."""
+    samples, count, n = spectra.shape
+    power, beyond = np.empty(n), np.empty(n)
+    for s in range(samples):
+        power[:] = 0
+        for c in range(count):
+            for i in range(n):
+                value = spectra[s, c, i]
+                power[i] += value.real * value.real + value.imag * value.imag
+        beyond[:] = 0
+        for i in range(n):
+            for k in range(-2, 3):
+                beyond[i] += power[min(max(i + k, 0), n - 1)]
+        power[:] = beyond
+        for i in range(n - 2, -1, -1):
+            beyond[i] = max(beyond[i], beyond[i + 1])
+        end = n - 1
+        for i in range(lowest, n - 2 * width):
+            if beyond[i + 2 * width] < cliff * power[i]:
+                end = i + 2 * width - blur
+                break
+        half = end // 2
+        for i in range(half + 1, end + 1):
+            if beyond[i] < filtered * power[half]:
+                end = i
+                break
+        out[s] = min(1.0, 2 * end / (lines - lines % 2))
