@@ -55,13 +55,13 @@ def undisturbed(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _as_wanted() -> bool:
-    """Whether there is nothing to switch off; an empty tensor tells the default device faster than its getter."""
+    """Whether there is nothing to switch off."""
     return not (
         torch.is_autocast_enabled("cpu")
         or torch.is_autocast_enabled("cuda")
         or _inside
         or _products.fp32_precision == "tf32"
-        or torch.empty(0).device.type != "cpu"
+        or torch.get_default_device().type != "cpu"
     )
 
 

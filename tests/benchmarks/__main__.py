@@ -28,6 +28,7 @@ from tests.benchmarks import (
     slices,
     spatial,
     verdict,
+    volumes,
     xray,
 )
 from tests.benchmarks.harness import environment, print_environment, time_table
@@ -51,6 +52,7 @@ TABLES = {
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
     "loader": lambda options: loader.loader_table(options.repeats),
     "slices": lambda options: slices.slice_table(options.repeats),
+    "volumes": lambda options: volumes.volume_table(options.slices, options.repeats),
     "restore": lambda _: restore_memory.restore_table(),
     "verdict": lambda options: verdict.verdict_table(options.scan, options.attack, options.draws),
     "contact_sheets": lambda options: contact_sheets.contact_sheets(options.out, options.sheet),
@@ -65,6 +67,7 @@ def main() -> None:
     parser.add_argument("--scan", metavar="NAME", help="of the verdict's scans those whose names hold this")
     parser.add_argument("--attack", metavar="NAME", help="the same of its attacks and harmless steps, each explained")
     parser.add_argument("--draws", type=int, default=30, help="draws of each preset that the verdict judges")
+    parser.add_argument("--slices", type=int, default=100, help="of the whole scans of 512²")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument("--out", type=Path, default=Path("contact_sheets"), metavar="FOLDER", help="for contact sheets")
     parser.add_argument("--sheet", action="append", default=[], choices=contact_sheets.SHEETS, help="only these sheets")
