@@ -47,15 +47,15 @@ def behind_shutter(image: torch.Tensor, scale: DisplayScale, blades: Blades) -> 
         image = image.contiguous()
         out = torch.empty_like(image)
         batch, channels, rows, columns = image.shape[:4]
-        ends = np.empty((batch, 4), np.float32)
+        limits = np.empty((batch, 4), np.float32)
         for k, end in enumerate((scale.low, scale.high, scale.depth, scale.inverted)):
-            ends[:, k] = end.flatten().numpy()
-        for sample, (end, source, target) in enumerate(zip(ends, image, out, strict=True)):
+            limits[:, k] = end.flatten().numpy()
+        for sample, (own, source, target) in enumerate(zip(limits, image, out, strict=True)):
             edges, *numbers = _numbers(blades, sample, rows, columns)
             if blades.leakage[sample] >= 1:
                 edges[:] = np.inf
             planes = [x.reshape(channels, rows, -1).numpy() for x in (source, target)]
-            fixed = (planes[0], end, edges, *numbers, planes[0].shape[2] // columns, planes[1])
+            fixed = (planes[0], own, edges, *numbers, planes[0].shape[2] // columns, planes[1])
             over_rows(functools.partial(compiled.shut, *fixed), rows, 256)
         return out
     p = scale.attenuation(image)

@@ -90,8 +90,8 @@ class RandXRayCollimation(Radiograph, RandomOperation):
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         scale = display_scale(image, call)
-        drawn = (call.drawn(name) for name in ("shares", "rotate_degrees", "edge_mm", "leakage"))
-        blades = Blades(*drawn, [grid.spacing[:2] for grid in call.grids])
+        shares, degrees, edges, leakage = map(call.drawn, ("shares", "rotate_degrees", "edge_mm", "leakage"))
+        blades = Blades(shares, degrees, edges, leakage, [grid.spacing[:2] for grid in call.grids])
         if call.settings.get("shutter", False) and not call.settings["linear"]:
             return behind_shutter(image, scale, blades)
         change, _ = collimation_change(scale.attenuation(image), blades, scale.depth)
