@@ -95,7 +95,7 @@ def thick_slices(
     Example:
         >>> line = torch.zeros(1, 1, 1, 13).index_fill(3, torch.tensor(6), 1.0)
         >>> round(float(thick_slices(line, 1, [4.0], [0.0], "gaussian").max()), 2)
-        0.22
+        0.23
     """
     if (compiled := loops("geometry._numba_resolution", image, dtypes=[torch.float32])) is not None:
         return _compiled_slices(compiled, image.contiguous(), axis, widths, phases, profile)
