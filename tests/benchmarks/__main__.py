@@ -31,6 +31,7 @@ from tests.benchmarks import (
     spatial,
     training_scans,
     verdict,
+    volumes,
     xray,
 )
 from tests.benchmarks.harness import environment, print_environment, time_table
@@ -55,6 +56,7 @@ TABLES = {
     "guard": lambda options: guard.guard_table(options.repeats),
     "loader": lambda options: loader.loader_table(options.repeats),
     "slices": lambda options: slices.slice_table(options.repeats),
+    "volumes": lambda options: volumes.volume_table(options.slices, options.repeats),
     "restore": lambda _: restore_memory.restore_table(),
     "verdict": lambda options: verdict.verdict_table(options.scan, options.attack, options.draws),
     "metal": lambda options: metal.metal_table(options.cases, options.images, options.size),
@@ -75,6 +77,7 @@ def main() -> None:
     parser.add_argument("--cases", choices=metals, default=metals[0], help="slices with metal")
     parser.add_argument("--size", type=int, default=256, help="pixels a side of generated slices with metal")
     parser.add_argument("--images", type=Path, metavar="DIR", help="also draw the slices with metal")
+    parser.add_argument("--slices", type=int, default=100, help="of the whole scans of 512²")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument(
         "--out",

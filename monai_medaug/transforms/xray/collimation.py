@@ -11,9 +11,8 @@ from monai_medaug.core.contract import Call, Input, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.acceleration import sent
-from monai_medaug.functional.xray.collimation import collimation_change, shares_beside
-from monai_medaug.functional.xray.display import flat_black
-from monai_medaug.transforms.xray.display import Radiograph, detector_spacing, display_scale
+from monai_medaug.functional.xray.collimation import Blades, behind_shutter, collimation_change, shares_beside
+from monai_medaug.transforms.xray.display import Radiograph, display_scale
 
 _MARGIN_MM = 10  # about a finger's breadth
 
@@ -96,20 +95,18 @@ class RandXRayCollimation(Radiograph, RandomOperation):
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         scale = display_scale(image, call)
-        drawn = (call.drawn(name) for name in ("shares", "rotate_degrees", "edge_mm"))
-        shares, angle, edge = (sent(values, image.device, image.dtype) for values in drawn)
-        spacing = detector_spacing(call)
+        shares, degrees, edges, leakage = map(call.drawn, ("shares", "rotate_degrees", "edge_mm", "leakage"))
+        spacings = [grid.spacing[:2] for grid in call.grids]
         if (organ := call.inputs.get("organ")) is not None:
-            shares = shares_beside(organ, shares, angle, _MARGIN_MM + edge, spacing)
-            call.note([{"blades": [round(share, 4) for share in one]} for one in shares.tolist()])
-        blades = (shares, angle, edge, call.column("leakage"), spacing)
-        p = scale.attenuation(image)
-        change, field = collimation_change(p, *blades, scale.depth)
-        if not call.settings.get("shutter", False) or call.settings["linear"]:
-            return scale.changed(image, change)
-        out = scale.changed(image, torch.where(flat_black(p), 0.0, change))  # no rim on an archive's own shutter
-        black = torch.where(scale.inverted > 0, scale.high, scale.low)
-        return torch.where((field < 0.5) & (call.column("leakage") < 1), black, out)
+            limits = zip(shares, degrees, edges, spacings, strict=True)
+            table = [[*share, angle, _MARGIN_MM + edge, *mm] for share, angle, edge, mm in limits]
+            shares = shares_beside(organ, *sent(table, image.device, torch.float64).split((4, 1, 1, 2), 1)).tolist()
+            call.note([{"blades": [round(share, 4) for share in one]} for one in shares])
+        blades = Blades(shares, degrees, edges, leakage, spacings)
+        if call.settings.get("shutter", False) and not call.settings["linear"]:
+            return behind_shutter(image, scale, blades)
+        change, _ = collimation_change(scale.attenuation(image), blades, scale.depth)
+        return scale.changed(image, change)
 
 
 RandXRayCollimationd = dictionary_twin(RandXRayCollimation)
