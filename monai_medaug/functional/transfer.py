@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _KNOTS = 64
+_EQUAL = 2.0**-16  # of the range: values no further apart are one, since resampling rounds those of a flat region
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ def transfer_curve(before: np.ndarray, after: np.ndarray) -> TransferCurve:
     """
     if not len(before):
         return TransferCurve(np.zeros(1), np.zeros(1), 1.0)
+    step = float(np.ptp(before)) * _EQUAL
+    if step > 0:
+        before = np.round(before / step) * step
     order = np.argsort(before, kind="stable")
     starts = np.linspace(0, len(order), min(_KNOTS, len(order)), endpoint=False).astype(int)
     members = np.diff(starts, append=len(order))
