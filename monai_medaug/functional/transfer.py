@@ -46,19 +46,18 @@ def transfer_curve(before: np.ndarray, after: np.ndarray) -> TransferCurve:
     """
     if not len(before):
         return TransferCurve(np.zeros(1), np.zeros(1), 1.0)
-    step = float(np.ptp(before)) * _EQUAL
-    if step > 0:
-        before = np.round(before / step) * step
-    order = np.argsort(before, kind="stable")
+    step = float(np.ptp(before)) * _EQUAL or 1.0
+    order = np.argsort(np.round(before / step), kind="stable")
     starts = np.linspace(0, len(order), min(_KNOTS, len(order)), endpoint=False).astype(int)
     members = np.diff(starts, append=len(order))
     knots, middles = (_medians(v[order], starts, members) for v in (before, after))
     centred = before - before.mean()
     square = float((centred**2).sum())
     slope = float((centred * (after - after.mean())).sum() / square) if square > 0 else 0.0
-    distinct, own = np.unique(knots, return_inverse=True)
+    own = np.unique(np.round(knots / step), return_inverse=True)[1]
     sizes = np.bincount(own).astype(float)
-    return TransferCurve(distinct, _rising(np.bincount(own, middles) / sizes, sizes), slope)
+    distinct, level = (np.bincount(own, v) / sizes for v in (knots, middles))
+    return TransferCurve(distinct, _rising(level, sizes), slope)
 
 
 def _medians(values: np.ndarray, starts: np.ndarray, members: np.ndarray) -> np.ndarray:

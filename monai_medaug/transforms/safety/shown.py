@@ -94,7 +94,10 @@ class ShownImage:
             return np.zeros(2, int), int(known.sum())
         around = self.passage.everywhere[1][found][:, None] + FACES
         was, is_now, there = self.values(channel, (self.passage.back(around), around))
-        change = np.where(there, is_now - curve(was), 0).sum(1) / np.maximum(there.sum(1), 1)
+        neighbours = there.sum(1)
+        change = np.where(there, is_now - curve(was), 0).sum(1) / np.maximum(neighbours, 1)
+        single = sum(n == 1 for n in self._after[channel].shape)
+        change[neighbours < len(FACES) - 2 * single] = 0  # next to what was outside, which padding blends in
         return np.array([(change > least).sum(), (change < -least).sum()]), int(known.sum())
 
     def _shutters(self, channel: int) -> list[float]:
