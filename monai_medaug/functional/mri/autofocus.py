@@ -11,7 +11,7 @@ import torch
 
 from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.mri.focus import ShiftedSharpness, body_region, gradient_entropy
-from monai_medaug.functional.mri.rigid_kspace import SegmentedKSpace, signed_frequency
+from monai_medaug.functional.mri.rigid_kspace import SegmentedKSpace, coil_mixture, signed_frequency
 
 _LEAST = 32  # lines of the first, coarsest image
 _ARM = 0.35  # of the field of view: where a rotation moves the anatomy by a voxel for a step of the search
@@ -19,6 +19,8 @@ _PEAKS = 6  # sharpest translations whose entropy is compared
 _REGION, _LAST_REGION = 0.1, 0.05  # of the greatest magnitude, see `body_region`
 _COARSE, _JOINT, _LAST = (12, 0.2), (12, 0.1), (40, 0.05)  # steps of Adam, and the first one's length in voxels
 _PASSES = 2
+_COILS = 4  # virtual ones, in which the motion is estimated
+_NEAR = 2  # steps to each side in the angles of a segment that is searched again
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def autofocus(kspace: SegmentedKSpace, bounds: MotionBounds) -> torch.Tensor:
         bounds: of the search.
     """
     order = outwards(kspace)
+    if len(kspace.lines[0]) > _COILS:
+        kspace = kspace.mixed(coil_mixture(kspace, _COILS))
     poses = kspace.lines[0].real.new_zeros(len(order), kspace.pose_size)
     for count in range(2, len(order) + 1):
         some = order[:count]
@@ -89,19 +93,21 @@ def refined(
 ) -> torch.Tensor:
     """The sharpest poses on a descent by Adam, whose steps become ten times shorter on the way."""
     count, rate = steps
-    unit = _pose_unit(kspace, bounds, poses)
+    unit = pose_unit(kspace, poses)
     x, mean, square = poses / unit, torch.zeros_like(poses), torch.zeros_like(poses)
     moving = torch.ones_like(poses)
     moving[list(fixed)] = 0
     best, least = poses, poses.new_full((), math.inf)
     for i in range(count + 1):
+        parts = [kspace.moved_back(j, pose, bounds.turns) for j, pose in enumerate(x * unit)]
         with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            focus = gradient_entropy(kspace.image(x * unit, bounds.turns), region)
-            slope = torch.autograd.grad(focus, x)[0] * moving if i < count else None
-        x, better = x.detach(), focus.detach() < least
+            image = torch.fft.ifft(_sum(parts), dim=1).requires_grad_()
+            focus = gradient_entropy(image, region)
+            (by_image,) = torch.autograd.grad(focus, image)
+        better = focus.detach() < least
         best, least = torch.where(better, x * unit, best), torch.where(better, focus.detach(), least)
-        if slope is not None:
+        if i < count:
+            slope = kspace.pose_slopes(parts, x * unit, by_image, bounds.turns) * unit * moving
             mean, square = mean.lerp(slope, 0.2), square.lerp(slope.square(), 0.05)
             step = (mean / (1 - 0.8 ** (i + 1))) / ((square / (1 - 0.95 ** (i + 1))).sqrt() + 1e-12)
             x = x - rate * 0.1 ** (i / count) * step
@@ -118,7 +124,7 @@ def _searched(
     part: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The pose of segment j that makes base + segment sharpest, and whether it beats ``part``, the segment as it is."""
-    tried = _sharpest(kspace, j, base, start, bounds)
+    tried = _sharpest(kspace, j, base, start, bounds, part is not None)
     parts = [kspace.moved_back(j, pose, bounds.turns) for pose in tried] + ([] if part is None else [part])
     focus = torch.stack([gradient_entropy(torch.fft.ifft(base + p, dim=1), region) for p in parts])
     least, place = focus[: len(tried)].min(0)
@@ -126,25 +132,24 @@ def _searched(
 
 
 def _sharpest(
-    kspace: SegmentedKSpace, j: int, base: torch.Tensor, start: torch.Tensor, bounds: MotionBounds
+    kspace: SegmentedKSpace, j: int, base: torch.Tensor, start: torch.Tensor, bounds: MotionBounds, near: bool
 ) -> torch.Tensor:
-    """Poses of segment j, one a row, that `ShiftedSharpness` finds best: for each angle in turn all translations."""
+    """Poses of segment j, one a row, that `ShiftedSharpness` finds best: for each angle in turn all translations.
+
+    With ``near`` only angles near the present ones are tried, and else all within the bounds.
+    """
     dims, sharpness = len(kspace.shape), ShiftedSharpness(torch.fft.ifft(base, dim=1))
-    axes = [np.fft.fftfreq(n, 1 / n) * h for n, h in zip(kspace.shape, kspace.steps, strict=True)]
-    shifts = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], 1)
-    within = np.flatnonzero(np.abs(shifts).max(1) <= bounds.translate_mm + max(kspace.steps) / 2)
-    places = sent(within, base.device, torch.int64)
-    distances = sent(shifts[within], base.device, start.dtype)
-    count = min(_PEAKS, len(within))
+    places, distances = whole_shifts(kspace, bounds, start)
+    count = min(_PEAKS, len(places))
     pose = start.clone()
     pose[:dims] = 0
     tried, values = pose[None], start.new_zeros(1)
     for plane in range(len(kspace.planes)) if bounds.turns else [None]:
         poses, found = [], []
-        for angle in [0.0] if plane is None else _angles(kspace, bounds):
+        for angle in [0.0] if plane is None else _angles(kspace, bounds, near):
             turned = pose.clone()
             if plane is not None:
-                turned[dims + plane] = angle
+                turned[dims + plane] = (start[dims + plane] * near + angle).clamp(-bounds.rotate, bounds.rotate)
             part = torch.fft.ifft(kspace.moved_back(j, turned, bounds.turns), dim=1)
             top = sharpness.of(part).flatten()[places].topk(count)
             moved = turned.repeat(count, 1)
@@ -158,10 +163,21 @@ def _sharpest(
     return tried
 
 
-def _angles(kspace: SegmentedKSpace, bounds: MotionBounds) -> list[float]:
-    step = float(_angle_unit(kspace))
-    count = math.ceil(bounds.rotate / step)
-    return [bounds.rotate * i / count for i in range(-count, count + 1)]
+def whole_shifts(
+    kspace: SegmentedKSpace, bounds: MotionBounds, like: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The shifts by whole voxels within the bounds: their places in a flat image, and distances in mm (shifts, axes)."""
+    axes = [np.fft.fftfreq(n, 1 / n) * h for n, h in zip(kspace.shape, kspace.steps, strict=True)]
+    shifts = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], 1)
+    within = np.flatnonzero(np.abs(shifts).max(1) <= bounds.translate_mm + max(kspace.steps) / 2)
+    return sent(within, like.device, torch.int64), sent(shifts[within], like.device, like.dtype)
+
+
+def _angles(kspace: SegmentedKSpace, bounds: MotionBounds, near: bool) -> list[float]:
+    """Angles to try, or changes of the present one."""
+    step = min(_angle_unit(kspace), bounds.rotate)
+    count = _NEAR if near else math.ceil(bounds.rotate / step)
+    return [(step if near else bounds.rotate / count) * i for i in range(-count, count + 1)]
 
 
 def _angle_unit(kspace: SegmentedKSpace) -> float:
@@ -169,7 +185,7 @@ def _angle_unit(kspace: SegmentedKSpace) -> float:
     return max(kspace.steps) / (_ARM * max(n * h for n, h in zip(kspace.shape, kspace.steps, strict=True)))
 
 
-def _pose_unit(kspace: SegmentedKSpace, bounds: MotionBounds, like: torch.Tensor) -> torch.Tensor:
+def pose_unit(kspace: SegmentedKSpace, like: torch.Tensor) -> torch.Tensor:
     """The change of each number of a pose that moves the anatomy by about a voxel."""
     unit = like.new_full((like.shape[1],), max(kspace.steps))
     unit[len(kspace.shape) :] = _angle_unit(kspace)

@@ -2,8 +2,7 @@
 
 A pose moves the anatomy by ``r' = R r + t`` about the centre of the field of view. A translation is a phase ramp of
 k-space. A rotation is a product of plane rotations, each of three shears, and a shear shifts every row of the image by
-a phase ramp (Unser, Thévenaz and Yaroslavsky 1995): each step keeps the energy and can be undone exactly, and gradients
-flow through it.
+a phase ramp (Unser, Thévenaz and Yaroslavsky 1995): each step keeps the energy and can be undone exactly.
 """
 
 from __future__ import annotations
@@ -91,7 +90,7 @@ class SegmentedKSpace:
         """
         total = self.moved_back(0, poses[0], turns)
         for j in range(1, len(self.lines)):
-            total = total + self.moved_back(j, poses[j], turns)
+            total += self.moved_back(j, poses[j], turns)
         return torch.fft.ifft(total, dim=1)
 
     def moved_back(self, j: int, pose: torch.Tensor, turns: bool) -> torch.Tensor:
@@ -123,6 +122,42 @@ class SegmentedKSpace:
             line = torch.fft.fft(image, dim=1).index_select(1, self.places[j])
         return torch.fft.fftn(line, dim=tuple(range(2, line.ndim))) * self._ramp(j, pose).conj()
 
+    def mixed(self, mixture: torch.Tensor) -> SegmentedKSpace:
+        """The same with other channels, ``mixture @ channels``."""
+        lines = [torch.tensordot(mixture, line, 1) for line in self.lines]
+        return SegmentedKSpace(lines, self.places, self.shape, self.steps, self.centre)
+
+    def pose_slopes(
+        self, parts: Sequence[torch.Tensor], poses: torch.Tensor, slope: torch.Tensor, turns: bool
+    ) -> torch.Tensor:
+        """Derivative of a number by the poses (segments, `pose_size`), from its derivative by the image.
+
+        To move a segment a little farther is to move its part of the image at rest: along an axis, by that part's
+        derivative, and in a plane, by the derivative along circles. The adjoint of these acts once on ``slope``,
+        and what remains is a scalar product with each part; so it costs little beside the parts.
+
+        Args:
+            parts: `moved_back` of each segment.
+            poses: with which they were.
+            slope: derivative by the real part of `image`, plus i times that by the imaginary part.
+            turns: whether the angles count.
+        """
+        dims = len(self.shape)
+        along = [self._differentiated(slope, axis) for axis in range(dims)]
+        fields = [-d for d in along]
+        if turns:
+            places = [self._position(axis, slope) for axis in range(dims)]
+            fields += [places[b] * along[a] - places[a] * along[b] for a, b in self.planes]
+        spectra = torch.stack([torch.view_as_real(torch.fft.fft(f, dim=1)).flatten() for f in fields])
+        own = torch.stack([spectra @ torch.view_as_real(part).flatten() for part in parts]) / self.shape[0]
+        found = torch.zeros_like(poses)
+        for j, pose in enumerate(poses):
+            turned = self.rotation(pose if turns else torch.zeros_like(pose))
+            found[j, :dims] = turned @ own[j, :dims]
+            if turns:
+                found[j, dims:] = self._plane_mixture(pose) @ own[j, dims:]
+        return found
+
     def with_line(self, j: int, line: torch.Tensor) -> SegmentedKSpace:
         """The same with other lines in segment j."""
         lines = [line if i == j else own for i, own in enumerate(self.lines)]
@@ -130,14 +165,39 @@ class SegmentedKSpace:
 
     def rotation(self, pose: torch.Tensor) -> torch.Tensor:
         """The matrix R of a pose."""
-        dims = len(self.shape)
-        whole = torch.eye(dims, dtype=pose.dtype, device=pose.device)
-        for (a, b), angle in zip(self.planes, pose[dims:], strict=True):
-            one = torch.eye(dims, dtype=pose.dtype, device=pose.device)
-            one[a, a] = one[b, b] = angle.cos()
-            one[a, b], one[b, a] = -angle.sin(), angle.sin()
+        whole = torch.eye(len(self.shape), dtype=pose.dtype, device=pose.device)
+        for one in self._plane_rotations(pose):
             whole = whole @ one
         return whole
+
+    def _plane_rotations(self, pose: torch.Tensor) -> list[torch.Tensor]:
+        found = []
+        for (a, b), angle in zip(self.planes, pose[len(self.shape) :], strict=True):
+            one = torch.eye(len(self.shape), dtype=pose.dtype, device=pose.device)
+            one[a, a] = one[b, b] = angle.cos()
+            one[a, b], one[b, a] = -angle.sin(), angle.sin()
+            found.append(one)
+        return found
+
+    def _plane_mixture(self, pose: torch.Tensor) -> torch.Tensor:
+        """How much each angle turns the anatomy at rest in each plane: a row for each angle."""
+        rows, after = [], torch.eye(len(self.shape), dtype=pose.dtype, device=pose.device)
+        for (a, b), one in reversed(list(zip(self.planes, self._plane_rotations(pose), strict=True))):
+            quarter = torch.zeros_like(after)
+            quarter[b, a], quarter[a, b] = 1.0, -1.0
+            seen = after.T @ quarter @ after
+            rows.append(torch.stack([seen[d, c] for c, d in self.planes]))
+            after = one @ after
+        return torch.stack(rows[::-1])
+
+    def _differentiated(self, image: torch.Tensor, axis: int) -> torch.Tensor:
+        frequency = _along(self._frequency(axis, image), axis, len(self.shape))
+        return torch.fft.ifft(torch.fft.fft(image, dim=axis + 1) * (_TURN * 1j * frequency), dim=axis + 1)
+
+    def _position(self, axis: int, like: torch.Tensor) -> torch.Tensor:
+        """mm from the centre."""
+        position = np.arange(self.shape[axis]) * self.steps[axis] - self.centre[axis]
+        return _along(sent(position, like.device, like.real.dtype), axis, len(self.shape))
 
     def _shears(self, pose: torch.Tensor) -> list[tuple[int, int, torch.Tensor]]:
         """Axis, the axis along which its shift grows, and shift per length, of a pose undone: to be negated."""
@@ -164,16 +224,14 @@ class SegmentedKSpace:
 
     def _shear(self, frequency: torch.Tensor, axis: int, along: int, factor: torch.Tensor) -> torch.Tensor:
         """Ramps of these frequencies that shift along an axis by ``factor`` times the position along another."""
-        position = np.arange(self.shape[along]) * self.steps[along] - self.centre[along]
-        count = len(self.shape)
-        grows = _along(sent(position, frequency.device, frequency.dtype), along, count)
-        return _turned(-_TURN * factor * (_along(frequency, axis, count) * grows))
+        cycles = _along(frequency, axis, len(self.shape)) * self._position(along, frequency)
+        return _turned(-_TURN * factor * cycles)
 
     def _sheared(
         self, image: torch.Tensor, axis: int, along: int, factor: torch.Tensor, back: bool = True
     ) -> torch.Tensor:
         ramp = self._shear(self._frequency(axis, image), axis, along, factor)
-        if torch.is_grad_enabled() or image.numel() <= elements_at_once(image.device):
+        if image.numel() <= elements_at_once(image.device):
             out = torch.fft.fft(image, dim=axis + 1) * ramp
             return torch.fft.ifft(out, dim=axis + 1) if back else out
         whole = torch.empty_like(image)  # in slabs, for large volumes
@@ -184,6 +242,12 @@ class SegmentedKSpace:
             out = torch.fft.fft(slab, dim=axis + 1) * ramp
             target.copy_(torch.fft.ifft(out, dim=axis + 1) if back else out)
         return whole
+
+
+def coil_mixture(kspace: SegmentedKSpace, coils: int) -> torch.Tensor:
+    """The mixture (coils, C) of the channels that holds most of the energy: virtual coils (Buehrer et al. 2007)."""
+    products = torch.stack([line.flatten(1) @ line.flatten(1).conj().T for line in kspace.lines]).sum(0)
+    return torch.linalg.eigh(products).eigenvectors[:, -coils:].conj().T
 
 
 def signed_frequency(places: torch.Tensor, lines: int) -> torch.Tensor:
