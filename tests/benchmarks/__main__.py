@@ -20,6 +20,7 @@ from tests.benchmarks import (
     dose,
     loader,
     mixing,
+    motion,
     mri,
     overhead,
     projection,
@@ -49,6 +50,7 @@ TIMED = {
 TABLES = {
     "quality": lambda options: quality.fold_table(options.seeds),
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
+    "motion": lambda _: motion.motion_table(),
     "loader": lambda options: loader.loader_table(options.repeats),
     "slices": lambda options: slices.slice_table(options.repeats),
     "restore": lambda _: restore_memory.restore_table(),

@@ -72,8 +72,7 @@ class SenseModel:
     def unexplained(self, image: torch.Tensor, poses: torch.Tensor, turns: bool) -> torch.Tensor:
         """Energy of the data that an image in these poses leaves unexplained, as a share of all."""
         rest = [
-            _energy(self.seen(self.posed(image, pose, turns), j) - self.kspace.lines[j])
-            for j, pose in enumerate(poses)
+            _energy(self.seen(self.posed(image, pose, turns), j) - self.kspace.lines[j]) for j, pose in enumerate(poses)
         ]
         whole = torch.stack([_energy(line) for line in self.kspace.lines]).sum()
         return torch.stack(rest).sum() / whole.clamp_min(torch.finfo(whole.dtype).tiny)
@@ -113,7 +112,9 @@ def consistent_motion(model: SenseModel, start: torch.Tensor, bounds: MotionBoun
     return best
 
 
-def _translated(model: SenseModel, image: torch.Tensor, j: int, pose: torch.Tensor, bounds: MotionBounds) -> torch.Tensor:
+def _translated(
+    model: SenseModel, image: torch.Tensor, j: int, pose: torch.Tensor, bounds: MotionBounds
+) -> torch.Tensor:
     """The pose of a segment, or one at another place where its data correlate with the image and that explains them
     better."""
     dims = len(model.kspace.shape)
