@@ -1,4 +1,4 @@
-"""Motion during an MR scan, put in by other means than the correction models it: spline interpolation of the anatomy."""
+"""Motion during an MR scan, put in by other means than the correction models it: splines move the anatomy."""
 
 from __future__ import annotations
 
@@ -16,6 +16,19 @@ def smooth_phase(shape: Sequence[int], seed: int) -> np.ndarray:
     phase = sum(random.normal() * a for a in axes)
     phase = phase + sum(random.normal() * a * b for i, a in enumerate(axes) for b in axes[i:])
     return np.exp(1j * phase)
+
+
+def phantom(side: int, dims: int = 2) -> np.ndarray:
+    """Ellipsoids with inner structure and a smooth phase."""
+    axes = np.meshgrid(*[np.linspace(-1, 1, side)] * dims, indexing="ij")
+
+    def inside(centre: tuple, radii: tuple) -> np.ndarray:
+        return sum(((a - c) / r) ** 2 for a, c, r in zip(axes, centre, radii, strict=False)) < 1
+
+    image: np.ndarray = 1.0 * inside((0, 0, 0), (0.72, 0.6, 0.66)) - 0.6 * inside((0.05, 0, 0), (0.62, 0.5, 0.56))
+    image += 0.4 * inside((-0.2, -0.2, 0.1), (0.2, 0.1, 0.2)) + 0.3 * inside((0.2, 0.2, -0.1), (0.25, 0.12, 0.2))
+    image += 0.5 * inside((0.35, -0.1, 0), (0.08, 0.15, 0.1))
+    return image * smooth_phase(image.shape, 1)
 
 
 def moved(image: np.ndarray, shift: Sequence[float], turn: float | Sequence[float]) -> np.ndarray:

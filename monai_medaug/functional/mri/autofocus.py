@@ -38,10 +38,10 @@ class MotionBounds:
 def autofocus(kspace: SegmentedKSpace, bounds: MotionBounds) -> torch.Tensor:
     """Poses (segments, `pose_size`) that make the image sharpest; that of the segment with k = 0 is the reference, 0.
 
-    Segments join from the centre of k-space outwards, each at the resolution that it brings. Each one's translation (all
-    voxels at once, see `ShiftedSharpness`) and angle are searched on a grid, the best few compared by
-    `gradient_entropy`, and all poses so far refined together by gradient descent (Adam). Then each segment is searched
-    again with all others in place, and all are refined. The entropy counts within the body alone, since the wedges of
+    Segments join from the centre of k-space outwards, each at the resolution that it brings. The translation (see
+    `ShiftedSharpness`) and angle of each are searched on a grid, the best few compared by `gradient_entropy`, and all
+    poses so far refined together by gradient descent (Adam). Then each segment is searched again with all others in
+    place, and all are refined. The entropy counts within the body alone, since the wedges of
     k-space that a rotation leaves empty ring in the background.
 
     Args:
@@ -166,7 +166,7 @@ def _sharpest(
 def whole_shifts(
     kspace: SegmentedKSpace, bounds: MotionBounds, like: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The shifts by whole voxels within the bounds: their places in a flat image, and distances in mm (shifts, axes)."""
+    """Shifts by whole voxels within the bounds: their places in a flat image, and distances (shifts, axes) in mm."""
     axes = [np.fft.fftfreq(n, 1 / n) * h for n, h in zip(kspace.shape, kspace.steps, strict=True)]
     shifts = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], 1)
     within = np.flatnonzero(np.abs(shifts).max(1) <= bounds.translate_mm + max(kspace.steps) / 2)

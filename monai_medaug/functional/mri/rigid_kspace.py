@@ -22,7 +22,7 @@ _TURN = 2 * math.pi
 
 @dataclass(frozen=True)
 class SegmentedKSpace:
-    """k-space split into segments of phase-encoding lines; that axis comes first, each axis in the order of `torch.fft`.
+    """k-space split into segments of phase-encoding lines: that axis first, each in the order of `torch.fft`.
 
     A pose is a tensor of `pose_size` numbers: a translation along each axis in mm, then an angle in radians in each of
     the `planes`. The rotation is ``R = R_1 R_2 …`` in their order.
@@ -94,7 +94,7 @@ class SegmentedKSpace:
         return torch.fft.ifft(total, dim=1)
 
     def moved_back(self, j: int, pose: torch.Tensor, turns: bool) -> torch.Tensor:
-        """Segment j as if acquired at rest: (C, *shape), in k-space along the first axis, in image space along others."""
+        """Segment j as if acquired at rest: (C, *shape), in k-space along the first axis, in image space else."""
         line = self.lines[j]
         line = torch.fft.ifftn(line * self._ramp(j, pose), dim=tuple(range(2, line.ndim)))
         if not turns:
@@ -195,7 +195,7 @@ class SegmentedKSpace:
         return torch.fft.ifft(torch.fft.fft(image, dim=axis + 1) * (_TURN * 1j * frequency), dim=axis + 1)
 
     def _position(self, axis: int, like: torch.Tensor) -> torch.Tensor:
-        """mm from the centre."""
+        """Place of each voxel from the centre, in mm."""
         position = np.arange(self.shape[axis]) * self.steps[axis] - self.centre[axis]
         return _along(sent(position, like.device, like.real.dtype), axis, len(self.shape))
 

@@ -115,8 +115,7 @@ def consistent_motion(model: SenseModel, start: torch.Tensor, bounds: MotionBoun
 def _translated(
     model: SenseModel, image: torch.Tensor, j: int, pose: torch.Tensor, bounds: MotionBounds
 ) -> torch.Tensor:
-    """The pose of a segment, or one at another place where its data correlate with the image and that explains them
-    better."""
+    """The pose of a segment, or another place where its data correlate with the image, if that explains them better."""
     dims = len(model.kspace.shape)
     turned = pose.clone()
     turned[:dims] = 0

@@ -143,12 +143,11 @@ class MRIMotionCorrection(Operation):
         results, notes = [], []
         with torch.inference_mode(False):  # the entropy's slope is taken inside, whatever the caller's mode
             for i, x in enumerate(image):
-                known = None if call.known is None else call.known[i]
                 y = x.clone()
                 if own["kspace"]:
                     y = _centred(torch.fft.ifftn, y, axes)
                 maps = call.inputs["maps"][i].to(x.dtype, copy=True) if "maps" in call.inputs else None
-                found, note = _corrected(y, axis % dims, lines, call.grids[i].spacing, bounds, maps, known)
+                found, note = _corrected(y, axis % dims, lines, call.grids[i].spacing, bounds, maps)
                 if found is not None and own["kspace"]:
                     found = _centred(torch.fft.fftn, found, axes)
                 results.append(x if found is None else found)
@@ -175,19 +174,13 @@ def _corrected(
     spacing: Sequence[float],
     bounds: MotionBounds,
     maps: torch.Tensor | None,
-    known: Params | None,
 ) -> tuple[torch.Tensor | None, Params]:
     """A corrected image (C, *spatial), None if it is not better, and the figures for its record."""
     first = image.movedim(axis + 1, 1)
     steps = [spacing[axis], *[s for a, s in enumerate(spacing) if a != axis]]
     kspace = SegmentedKSpace.of(torch.fft.fftn(first, dim=tuple(range(1, first.ndim))), lines, steps)
     own_maps = None if maps is None else maps.movedim(axis + 1, 1).expand_as(first)
-    if known is not None:
-        if not known["corrected"]:
-            return None, known
-        poses = torch.tensor(known["poses"], dtype=first.real.dtype, device=first.device)
-    else:
-        poses = autofocus(kspace, bounds)
+    poses = autofocus(kspace, bounds)
     if own_maps is None:
         out = image_at_rest(kspace, poses, bounds.turns)
         region = torch.maximum(body_region(first, _BODY), body_region(out, _BODY))
@@ -196,8 +189,7 @@ def _corrected(
         figures = {"entropy_before": before, "entropy_after": after}
     else:
         model = SenseModel(kspace, own_maps)
-        if known is None:
-            poses = consistent_motion(model, poses, bounds)
+        poses = consistent_motion(model, poses, bounds)
         at_rest, still = model.solved(poses, bounds.turns, None, _SOLVES), torch.zeros_like(poses)
         unmoved = model.solved(still, False, None, _SOLVES)
         before = float(model.unexplained(unmoved, still, False))
@@ -205,9 +197,8 @@ def _corrected(
         corrected = after < _EXPLAINED * before and before > _INEXACT
         out = own_maps * at_rest
         figures = {"unexplained_before": before, "unexplained_after": after}
-    # axes of the poses as the image has them
-    note = {"corrected": corrected, **figures, "poses": poses.tolist(), **_trajectory(poses, kspace, axis)}
-    return (out.movedim(1, axis + 1) if corrected or known is not None else None), note
+    note = {"corrected": corrected, **figures, **_trajectory(poses, kspace, axis)}
+    return (out.movedim(1, axis + 1) if corrected else None), note
 
 
 def _trajectory(poses: torch.Tensor, kspace: SegmentedKSpace, axis: int) -> Params:

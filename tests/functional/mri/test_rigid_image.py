@@ -3,8 +3,7 @@ import torch
 
 from monai_medaug.functional.mri.rigid_image import conjugate_gradients, image_at_rest
 from monai_medaug.functional.mri.rigid_kspace import SegmentedKSpace
-from tests.segmented_motion import magnitude_psnr, scanned
-from tests.transforms.mri.test_motion_correction import phantom
+from tests.segmented_motion import magnitude_psnr, phantom, scanned
 
 
 def test_conjugate_gradients_solve():
