@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from monai.config import KeysCollection
 
 from monai_medaug.core.batch import Batched as Batched
@@ -44,6 +45,7 @@ from monai_medaug.transforms.mri.kspace import RandMRIGibbs as RandMRIGibbs
 from monai_medaug.transforms.mri.kspace import RandMRISpike as RandMRISpike
 from monai_medaug.transforms.mri.kspace import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.mri.motion import RandMRIMotion as RandMRIMotion
+from monai_medaug.transforms.network_restore import NetworkRestore as NetworkRestore
 from monai_medaug.transforms.presets.base import AugmentationPreset as AugmentationPreset
 from monai_medaug.transforms.presets.ct import ct_augmentation as ct_augmentation
 from monai_medaug.transforms.presets.mri import mri_augmentation as mri_augmentation
@@ -51,6 +53,7 @@ from monai_medaug.transforms.presets.xray import xray_augmentation as xray_augme
 from monai_medaug.transforms.resolution import RandThickSlice as RandThickSlice
 from monai_medaug.transforms.safety.preserving import PreservingCompose as PreservingCompose
 from monai_medaug.transforms.spatial import RandAffineElastic as RandAffineElastic
+from monai_medaug.transforms.superresolution import Upscale as Upscale
 from monai_medaug.transforms.xray.collimation import RandXRayCollimation as RandXRayCollimation
 from monai_medaug.transforms.xray.exposure import RandXRayExposure as RandXRayExposure
 from monai_medaug.transforms.xray.scatter import RandXRayScatter as RandXRayScatter
@@ -103,6 +106,10 @@ __all__ = [
     "MedianDenoiseDict",
     "MedianDenoised",
     "MixedBatch",
+    "NetworkRestore",
+    "NetworkRestoreD",
+    "NetworkRestoreDict",
+    "NetworkRestored",
     "NonLocalMeansDenoise",
     "NonLocalMeansDenoiseD",
     "NonLocalMeansDenoiseDict",
@@ -190,6 +197,10 @@ __all__ = [
     "RandXRayScatterd",
     "Report",
     "SampleSeeded",
+    "Upscale",
+    "UpscaleD",
+    "UpscaleDict",
+    "Upscaled",
     "WaveletDenoise",
     "WaveletDenoiseD",
     "WaveletDenoiseDict",
@@ -371,6 +382,27 @@ class MedianDenoised(DictionaryOperation):
         noise: str = "gaussian",
         sigma: float | None = None,
         strength: float | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class NetworkRestored(DictionaryOperation):
+    """Dictionary version of `NetworkRestore`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        network: torch.nn.Module,
+        value_range: Sequence[float] | str | None = None,
+        scale: float | None = None,
+        strength: float = 1.0,
+        sigma: float | None = None,
+        window: int | None = None,
+        self_ensemble: bool = False,
+        amp: bool = False,
+        mode: str | Sequence[str | int] = "bilinear",
+        point_keys: KeysCollection = (),
+        box_keys: KeysCollection = (),
+        point_space: str = "world",
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -710,6 +742,22 @@ class RandXRayScatterd(RandomDictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+class Upscaled(DictionaryOperation):
+    """Dictionary version of `Upscale`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        scale: float | Sequence[float] = 2,
+        method: str = "bicubic",
+        blur: str = "cubic",
+        mode: str | Sequence[str | int] = "bilinear",
+        point_keys: KeysCollection = (),
+        box_keys: KeysCollection = (),
+        point_space: str = "world",
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
 class WaveletDenoised(DictionaryOperation):
     """Dictionary version of `WaveletDenoise`."""
 
@@ -747,6 +795,8 @@ HUWindowD = HUWindowd
 HUWindowDict = HUWindowd
 MedianDenoiseD = MedianDenoised
 MedianDenoiseDict = MedianDenoised
+NetworkRestoreD = NetworkRestored
+NetworkRestoreDict = NetworkRestored
 NonLocalMeansDenoiseD = NonLocalMeansDenoised
 NonLocalMeansDenoiseDict = NonLocalMeansDenoised
 PGDAttackD = PGDAttackd
@@ -789,5 +839,7 @@ RandXRayExposureD = RandXRayExposured
 RandXRayExposureDict = RandXRayExposured
 RandXRayScatterD = RandXRayScatterd
 RandXRayScatterDict = RandXRayScatterd
+UpscaleD = Upscaled
+UpscaleDict = Upscaled
 WaveletDenoiseD = WaveletDenoised
 WaveletDenoiseDict = WaveletDenoised

@@ -28,6 +28,7 @@ from tests.benchmarks import (
     restore_memory,
     slices,
     spatial,
+    training_scans,
     verdict,
     xray,
 )
@@ -56,6 +57,7 @@ TABLES = {
     "restore": lambda _: restore_memory.restore_table(),
     "verdict": lambda options: verdict.verdict_table(options.scan, options.attack, options.draws),
     "contact_sheets": lambda options: contact_sheets.contact_sheets(options.out, options.sheet),
+    "training_scans": lambda options: training_scans.write_scans(options.out),
 }
 
 
@@ -68,10 +70,16 @@ def main() -> None:
     parser.add_argument("--attack", metavar="NAME", help="the same of its attacks and harmless steps, each explained")
     parser.add_argument("--draws", type=int, default=30, help="draws of each preset that the verdict judges")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
-    parser.add_argument("--out", type=Path, default=Path("contact_sheets"), metavar="FOLDER", help="for contact sheets")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("contact_sheets"),
+        metavar="FOLDER",
+        help="for contact sheets and training scans",
+    )
     parser.add_argument("--sheet", action="append", default=[], choices=contact_sheets.SHEETS, help="only these sheets")
     options = parser.parse_args()
-    suites = [*TIMED, *TABLES] if "all" in options.suite else list(dict.fromkeys(options.suite))
+    suites = [*TIMED, *TABLES][:-1] if "all" in options.suite else list(dict.fromkeys(options.suite))
     facts = environment()
     print_environment(facts, suites)
     results = {}
