@@ -27,7 +27,7 @@ Result = dict[str, Any]
 
 
 def t1_head() -> np.ndarray:
-    """nilearn's T1 with the air around it, at 3 mm, 66×78×63, from 0 to 1."""
+    """The T1 of nilearn with the air around it, at 3 mm, 66×78×63, from 0 to 1."""
     from nilearn.datasets import load_mni152_template
 
     whole = load_mni152_template(resolution=1).get_fdata()[::3, ::3, ::3]
