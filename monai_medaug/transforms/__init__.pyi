@@ -45,6 +45,7 @@ from monai_medaug.transforms.mri.kspace import RandMRIGibbs as RandMRIGibbs
 from monai_medaug.transforms.mri.kspace import RandMRISpike as RandMRISpike
 from monai_medaug.transforms.mri.kspace import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.mri.motion import RandMRIMotion as RandMRIMotion
+from monai_medaug.transforms.mri.motion_correction import MRIMotionCorrection as MRIMotionCorrection
 from monai_medaug.transforms.network_restore import NetworkRestore as NetworkRestore
 from monai_medaug.transforms.presets.base import AugmentationPreset as AugmentationPreset
 from monai_medaug.transforms.presets.ct import ct_augmentation as ct_augmentation
@@ -101,6 +102,10 @@ __all__ = [
     "HUWindowD",
     "HUWindowDict",
     "HUWindowd",
+    "MRIMotionCorrection",
+    "MRIMotionCorrectionD",
+    "MRIMotionCorrectionDict",
+    "MRIMotionCorrectiond",
     "MedianDenoise",
     "MedianDenoiseD",
     "MedianDenoiseDict",
@@ -368,6 +373,22 @@ class HUWindowd(DictionaryOperation):
         preset: str | None = None,
         out_range: Sequence[float] = (0, 1),
         clip: bool = True,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class MRIMotionCorrectiond(DictionaryOperation):
+    """Dictionary version of `MRIMotionCorrection`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        segments: int | Sequence[Sequence[int]],
+        phase_axis: int = 0,
+        translate_mm: float = 10.0,
+        rotate_degrees: float = 5.0,
+        order: str = "sequential",
+        kspace: bool = False,
+        maps_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -793,6 +814,8 @@ HUFromWindowD = HUFromWindowd
 HUFromWindowDict = HUFromWindowd
 HUWindowD = HUWindowd
 HUWindowDict = HUWindowd
+MRIMotionCorrectionD = MRIMotionCorrectiond
+MRIMotionCorrectionDict = MRIMotionCorrectiond
 MedianDenoiseD = MedianDenoised
 MedianDenoiseDict = MedianDenoised
 NetworkRestoreD = NetworkRestored
