@@ -56,8 +56,7 @@ class MRIMotionCorrection(Operation):
 
     A magnitude image is refused. The lines of one pose are known only together with the phase, and a magnitude's
     k-space mixes them: published corrections by networks leave blur, and simulated motion on magnitudes exaggerates
-    what they do. What is left, to smooth the ghosts, is no correction: `RandMRIGibbs` and MONAI's ``GibbsNoise``
-    hold such low-passes.
+    what they do. A circular low-pass of k-space (MONAI's ``GibbsNoise``) smooths the ghosts and is no correction.
 
     Args:
         segments: number of segments, in which the lines are split evenly; or the lines of each, numbered from 0, the
