@@ -41,11 +41,11 @@ from monai_medaug.transforms.mixing.twin import MixingDictionary
 from monai_medaug.transforms.mri.coil import RandMRIBiasField as RandMRIBiasField
 from monai_medaug.transforms.mri.coil import RandMRINoise as RandMRINoise
 from monai_medaug.transforms.mri.kspace import RandMRIGhosting as RandMRIGhosting
-from monai_medaug.transforms.mri.kspace import RandMRIGibbs as RandMRIGibbs
 from monai_medaug.transforms.mri.kspace import RandMRISpike as RandMRISpike
-from monai_medaug.transforms.mri.kspace import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.mri.motion import RandMRIMotion as RandMRIMotion
 from monai_medaug.transforms.mri.motion_correction import MRIMotionCorrection as MRIMotionCorrection
+from monai_medaug.transforms.mri.undersampling import RandMRIGibbs as RandMRIGibbs
+from monai_medaug.transforms.mri.undersampling import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.network_restore import NetworkRestore as NetworkRestore
 from monai_medaug.transforms.presets.base import AugmentationPreset as AugmentationPreset
 from monai_medaug.transforms.presets.ct import ct_augmentation as ct_augmentation
@@ -722,6 +722,7 @@ class RandXRayCollimationd(RandomDictionaryOperation):
         linear: bool = False,
         shutter: bool = True,
         prob: float = 0.3,
+        organ_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
