@@ -108,13 +108,17 @@ def check_memory_layout(case: Case) -> None:
 
 
 def check_axes_of_any_length(case: Case) -> None:
-    """Odd axes, axes of one voxel, and a single voxel."""
+    """Odd axes, axes of one voxel, and a single voxel; those shorter than the class declares are refused."""
     for dims in case.dims:
         full = case.image(dims)
         crops = [full[..., 1:-2, :-1]] + [full.narrow(axis, 5, 1) for axis in range(1, dims + 1)]
         crops += [full.narrow(1, 5, 1).narrow(dims, 3, 1), full[(slice(None), *[slice(3, 4)] * dims)]]
         for crop in crops:
             data = meta_tensor(crop)
+            if any(n < least for n, least in zip(crop.shape[1:], case.cls.least_shape, strict=False)):
+                with pytest.raises(ValueError, match=r"\bimg\b"):
+                    case.array()(data)
+                continue
             assert_kind(case, case.array()(data), data, data_type(case), f"shape {tuple(crop.shape)}")
 
 

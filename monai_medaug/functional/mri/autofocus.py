@@ -17,9 +17,10 @@ _LEAST = 32  # lines of the first, coarsest image
 _ARM = 0.35  # of the field of view: where a rotation moves the anatomy by a voxel for a step of the search
 _PEAKS = 6  # sharpest translations whose entropy is compared
 _REGION, _LAST_REGION = 0.1, 0.05  # of the greatest magnitude, see `body_region`
-_COARSE, _JOINT, _LAST = (12, 0.2), (12, 0.1), (40, 0.05)  # steps of Adam, and the first one's length in voxels
-_PASSES = 2
+_COARSE, _JOINT, _LAST = (6, 0.2), (6, 0.1), (16, 0.05)  # steps of Adam, and the first one's length in voxels
+_PASSES = 1
 _COILS = 4  # virtual ones, in which the motion is estimated
+_VOXELS = 96**3  # of the image in which poses are estimated
 _NEAR = 2  # steps to each side in the angles of a segment that is searched again
 
 
@@ -49,18 +50,21 @@ def autofocus(kspace: SegmentedKSpace, bounds: MotionBounds) -> torch.Tensor:
         bounds: of the search.
     """
     order = outwards(kspace)
+    kspace = kspace.cropped(_affordable(kspace.shape))
     if len(kspace.lines[0]) > _COILS:
         kspace = kspace.mixed(coil_mixture(kspace, _COILS))
     poses = kspace.lines[0].real.new_zeros(len(order), kspace.pose_size)
     for count in range(2, len(order) + 1):
         some = order[:count]
         coarse = kspace.cropped(_resolved(kspace, some), some)
-        own = poses[some]
+        own = torch.stack([poses[j] for j in some])  # an index list would make a GPU wait
         parts = [coarse.moved_back(i, own[i], bounds.turns) for i in range(count)]
         region = body_region(torch.fft.ifft(_sum(parts), dim=1), _REGION)
         found, _ = _searched(coarse, count - 1, _sum(parts[:-1]), own[-1], bounds, region)
-        poses[some] = refined(coarse, torch.cat([own[:-1], found[None]]), [0], bounds, _COARSE, region)
-    fixed = order[:1]
+        better = refined(coarse, torch.cat([own[:-1], found[None]]), 0, bounds, _COARSE, region)
+        for j, pose in zip(some, better, strict=True):
+            poses[j] = pose
+    fixed = order[0]
     region = body_region(kspace.image(poses, bounds.turns), _REGION)
     poses = refined(kspace, poses, fixed, bounds, _JOINT, region)
     for _ in range(_PASSES):
@@ -78,15 +82,14 @@ def autofocus(kspace: SegmentedKSpace, bounds: MotionBounds) -> torch.Tensor:
 
 def outwards(kspace: SegmentedKSpace) -> list[int]:
     """The segments from the one with k = 0 to that with the most distant lines."""
-    distance = [signed_frequency(p, kspace.shape[0]).abs().double() for p in kspace.places]
-    keys = torch.stack([torch.stack([d.amin(), d.mean()]) for d in distance]).tolist()
-    return sorted(range(len(keys)), key=lambda j: (keys[j][0] > 0, keys[j][1]))
+    distance = [np.abs(signed_frequency(p, kspace.shape[0])) for p in kspace.places]
+    return sorted(range(len(distance)), key=lambda j: (distance[j].min() > 0, distance[j].mean()))
 
 
 def refined(
     kspace: SegmentedKSpace,
     poses: torch.Tensor,
-    fixed: Sequence[int],
+    fixed: int,
     bounds: MotionBounds,
     steps: tuple[int, float],
     region: torch.Tensor,
@@ -96,7 +99,7 @@ def refined(
     unit = pose_unit(kspace, poses)
     x, mean, square = poses / unit, torch.zeros_like(poses), torch.zeros_like(poses)
     moving = torch.ones_like(poses)
-    moving[list(fixed)] = 0
+    moving[fixed] = 0
     best, least = poses, poses.new_full((), math.inf)
     for i in range(count + 1):
         parts = [kspace.moved_back(j, pose, bounds.turns) for j, pose in enumerate(x * unit)]
@@ -128,7 +131,9 @@ def _searched(
     parts = [kspace.moved_back(j, pose, bounds.turns) for pose in tried] + ([] if part is None else [part])
     focus = torch.stack([gradient_entropy(torch.fft.ifft(base + p, dim=1), region) for p in parts])
     least, place = focus[: len(tried)].min(0)
-    return tried[place], least < focus[-1] if part is not None else torch.ones_like(least, dtype=torch.bool)
+    return tried.index_select(0, place[None])[0], least < focus[-1] if part is not None else torch.ones_like(
+        least, dtype=torch.bool
+    )
 
 
 def _sharpest(
@@ -192,9 +197,23 @@ def pose_unit(kspace: SegmentedKSpace, like: torch.Tensor) -> torch.Tensor:
     return unit
 
 
+def _affordable(shape: tuple[int, ...]) -> list[int]:
+    """Lines of an image of at most `_VOXELS`, all of the phase-encoding axis: its segments lie along it.
+
+    Example:
+        >>> _affordable((256, 256)), _affordable((256, 256, 180))
+        ([256, 256], [256, 60, 56])
+    """
+    others = list(shape[1:])
+    while shape[0] * math.prod(others) > _VOXELS and max(others) > _LEAST:
+        longest = others.index(max(others))
+        others[longest] = max(_LEAST, others[longest] - 2)
+    return [shape[0], *others]
+
+
 def _resolved(kspace: SegmentedKSpace, some: Sequence[int]) -> list[int]:
     """Lines along each axis of an image of cubic voxels that these segments resolve."""
-    farthest = max(int(signed_frequency(kspace.places[j], kspace.shape[0]).abs().amax()) for j in some)
+    farthest = max(int(np.abs(signed_frequency(kspace.places[j], kspace.shape[0])).max()) for j in some)
     finest = (2 * farthest + 1) / (kspace.shape[0] * kspace.steps[0])  # per mm
     extents = [n * h for n, h in zip(kspace.shape, kspace.steps, strict=True)]
     return [max(_LEAST, 2 * math.ceil(finest * extent / 2)) for extent in extents]

@@ -21,16 +21,24 @@ def image_at_rest(kspace: SegmentedKSpace, poses: torch.Tensor, turns: bool) -> 
     lines), and the solution nearest to it without that limit keeps what the background measured. By conjugate gradients
     that end early, before noise grows.
     """
-    plain = kspace.image(poses, turns)
+    channels = [kspace.channel(c) for c in range(len(kspace.lines[0]))]  # one by one, for less memory
+    plain = torch.cat([channel.image(poses, turns) for channel in channels])
     if not turns:
         return plain
     region = body_region(plain, _REGION)
+    for c, channel in enumerate(channels):
+        plain[c : c + 1] = _least_squares(channel, poses, region, plain[c : c + 1])
+    return plain
 
+
+def _least_squares(
+    kspace: SegmentedKSpace, poses: torch.Tensor, region: torch.Tensor, plain: torch.Tensor
+) -> torch.Tensor:
     def normal(image: torch.Tensor) -> torch.Tensor:
         total = torch.zeros_like(image)
         for j, pose in enumerate(poses):
-            line = kspace.acquired(image, j, pose, turns)
-            total += kspace.with_line(j, line).moved_back(j, pose, turns)
+            line = kspace.acquired(image, j, pose, True)
+            total += kspace.with_line(j, line).moved_back(j, pose, True)
         return torch.fft.ifft(total, dim=1)
 
     within = conjugate_gradients(lambda x: region * normal(region * x), region * plain, region * plain, _WITHIN)

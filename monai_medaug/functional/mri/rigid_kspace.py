@@ -29,7 +29,7 @@ class SegmentedKSpace:
 
     Attributes:
         lines: of each segment, (C, its lines, *other axes).
-        places: of these lines along the phase-encoding axis.
+        places: of these lines along the phase-encoding axis, on the host.
         shape: of the whole k-space, (phase-encoding axis, *others).
         steps: mm between the voxels of its image along each axis.
         centre: about which the anatomy turns, in mm from the first voxel along each axis.
@@ -45,7 +45,7 @@ class SegmentedKSpace:
     """
 
     lines: Sequence[torch.Tensor]
-    places: Sequence[torch.Tensor]
+    places: Sequence[np.ndarray]
     shape: tuple[int, ...]
     steps: tuple[float, ...]
     centre: tuple[float, ...]
@@ -53,15 +53,16 @@ class SegmentedKSpace:
     @classmethod
     def of(cls, kspace: torch.Tensor, segments: Sequence[Sequence[int]], spacing: Sequence[float]) -> SegmentedKSpace:
         """Split a k-space (C, phase-encoding axis, *others) in the order of `torch.fft`."""
-        places = [sent(list(s), kspace.device, torch.int64) for s in segments]
+        places = [np.asarray(s, np.int64) for s in segments]
         shape = tuple(kspace.shape[1:])
         centre = tuple((n - 1) / 2 * s for n, s in zip(shape, spacing, strict=True))
-        return cls([kspace.index_select(1, p) for p in places], places, shape, tuple(spacing), centre)
+        lines = [kspace.index_select(1, sent(p, kspace.device, torch.int64)) for p in places]
+        return cls(lines, places, shape, tuple(spacing), centre)
 
     @property
     def planes(self) -> list[tuple[int, int]]:
         """The pairs of axes in which the anatomy turns."""
-        return list(combinations(range(len(self.shape)), 2))
+        return _planes(len(self.shape))
 
     @property
     def pose_size(self) -> int:
@@ -74,8 +75,8 @@ class SegmentedKSpace:
         lines, places = [], []
         for j in range(len(self.lines)) if chosen is None else chosen:
             signed = signed_frequency(self.places[j], n)
-            inside = torch.nonzero((signed >= -(k // 2)) & (signed < (k + 1) // 2))[:, 0]
-            line = self.lines[j].index_select(1, inside)
+            inside = np.flatnonzero((signed >= -(k // 2)) & (signed < (k + 1) // 2))
+            line = self.lines[j].index_select(1, sent(inside, self.lines[j].device, torch.int64))
             for axis in range(1, len(kept)):
                 line = _central(line, axis + 1, kept[axis])
             lines.append(line)
@@ -101,7 +102,7 @@ class SegmentedKSpace:
             return self._spread(line, j)
         shears = self._shears(pose)
         axis, along, factor = shears[0]  # along the phase-encoding axis: on the segment's lines alone
-        line = line * self._shear(self._frequency(0, line)[self.places[j]], axis, along, -factor)
+        line = line * self._shear(self._own_frequency(j), axis, along, -factor)
         whole = torch.fft.ifft(self._spread(line, j), dim=1)
         for axis, along, factor in shears[1:-1]:
             whole = self._sheared(whole, axis, along, -factor)
@@ -115,12 +116,16 @@ class SegmentedKSpace:
             shears = self._shears(pose)
             for axis, along, factor in reversed(shears[1:]):
                 image = self._sheared(image, axis, along, factor)
-            line = torch.fft.fft(image, dim=1).index_select(1, self.places[j])
+        line = torch.fft.fft(image, dim=1).index_select(1, self.places_on(j, image.device))
+        if turns:
             axis, along, factor = shears[0]
-            line = line * self._shear(self._frequency(0, line)[self.places[j]], axis, along, factor)
-        else:
-            line = torch.fft.fft(image, dim=1).index_select(1, self.places[j])
+            line = line * self._shear(self._own_frequency(j), axis, along, factor)
         return torch.fft.fftn(line, dim=tuple(range(2, line.ndim))) * self._ramp(j, pose).conj()
+
+    def channel(self, c: int) -> SegmentedKSpace:
+        """One of the channels."""
+        lines = [line[c : c + 1] for line in self.lines]
+        return SegmentedKSpace(lines, self.places, self.shape, self.steps, self.centre)
 
     def mixed(self, mixture: torch.Tensor) -> SegmentedKSpace:
         """The same with other channels, ``mixture @ channels``."""
@@ -158,6 +163,10 @@ class SegmentedKSpace:
                 found[j, dims:] = self._plane_mixture(pose) @ own[j, dims:]
         return found
 
+    def places_on(self, j: int, device: torch.device) -> torch.Tensor:
+        """The places of the lines of segment j, on a device."""
+        return sent(self.places[j], device, torch.int64)
+
     def with_line(self, j: int, line: torch.Tensor) -> SegmentedKSpace:
         """The same with other lines in segment j."""
         lines = [line if i == j else own for i, own in enumerate(self.lines)]
@@ -165,24 +174,13 @@ class SegmentedKSpace:
 
     def rotation(self, pose: torch.Tensor) -> torch.Tensor:
         """The matrix R of a pose."""
-        whole = torch.eye(len(self.shape), dtype=pose.dtype, device=pose.device)
-        for one in self._plane_rotations(pose):
-            whole = whole @ one
-        return whole
-
-    def _plane_rotations(self, pose: torch.Tensor) -> list[torch.Tensor]:
-        found = []
-        for (a, b), angle in zip(self.planes, pose[len(self.shape) :], strict=True):
-            one = torch.eye(len(self.shape), dtype=pose.dtype, device=pose.device)
-            one[a, a] = one[b, b] = angle.cos()
-            one[a, b], one[b, a] = -angle.sin(), angle.sin()
-            found.append(one)
-        return found
+        return rotation(pose, len(self.shape))
 
     def _plane_mixture(self, pose: torch.Tensor) -> torch.Tensor:
         """How much each angle turns the anatomy at rest in each plane: a row for each angle."""
         rows, after = [], torch.eye(len(self.shape), dtype=pose.dtype, device=pose.device)
-        for (a, b), one in reversed(list(zip(self.planes, self._plane_rotations(pose), strict=True))):
+        turns = plane_rotations(pose, len(self.shape))
+        for (a, b), one in reversed(list(zip(self.planes, turns, strict=True))):
             quarter = torch.zeros_like(after)
             quarter[b, a], quarter[a, b] = 1.0, -1.0
             seen = after.T @ quarter @ after
@@ -209,18 +207,22 @@ class SegmentedKSpace:
 
     def _ramp(self, j: int, pose: torch.Tensor) -> torch.Tensor:
         """Ramps on the lines of a segment that undo the translation."""
-        count = len(self.shape)
-        phase = _along(self._frequency(0, self.lines[j])[self.places[j]], 0, count) * pose[0]
-        for axis in range(1, count):
-            phase = phase + _along(self._frequency(axis, self.lines[j]), axis, count) * pose[axis]
-        return _turned(_TURN * phase)
+        count, like = len(self.shape), self.lines[j]
+        frequencies = [self._own_frequency(j), *[self._frequency(axis, like) for axis in range(1, count)]]
+        ramps = [_along(_turned(_TURN * f * pose[axis]), axis, count) for axis, f in enumerate(frequencies)]
+        return math.prod(ramps[1:], start=ramps[0])
 
     def _spread(self, line: torch.Tensor, j: int) -> torch.Tensor:
-        return line.new_zeros((line.shape[0], *self.shape)).index_copy(1, self.places[j], line)
+        return line.new_zeros((line.shape[0], *self.shape)).index_copy(1, self.places_on(j, line.device), line)
 
     def _frequency(self, axis: int, like: torch.Tensor) -> torch.Tensor:
         """Cycles per mm."""
         return sent(np.fft.fftfreq(self.shape[axis], self.steps[axis]), like.device, like.real.dtype)
+
+    def _own_frequency(self, j: int) -> torch.Tensor:
+        """Those of the lines of segment j along the phase-encoding axis."""
+        like, every = self.lines[j], np.fft.fftfreq(self.shape[0], self.steps[0])
+        return sent(every[self.places[j]], like.device, like.real.dtype)
 
     def _shear(self, frequency: torch.Tensor, axis: int, along: int, factor: torch.Tensor) -> torch.Tensor:
         """Ramps of these frequencies that shift along an axis by ``factor`` times the position along another."""
@@ -244,20 +246,53 @@ class SegmentedKSpace:
         return whole
 
 
+def rotation(pose: torch.Tensor, dims: int) -> torch.Tensor:
+    """The matrix R of a pose in 2D or 3D.
+
+    Example:
+        >>> rotation(torch.tensor([0.0, 0.0, math.pi / 2]), 2).round().int().tolist()
+        [[0, -1], [1, 0]]
+    """
+    whole = torch.eye(dims, dtype=pose.dtype, device=pose.device)
+    for one in plane_rotations(pose, dims):
+        whole = whole @ one
+    return whole
+
+
+def plane_rotations(pose: torch.Tensor, dims: int) -> list[torch.Tensor]:
+    """The factors of `rotation`, one for each pair of axes.
+
+    Example:
+        >>> len(plane_rotations(torch.zeros(6), 3))
+        3
+    """
+    found = []
+    for (a, b), angle in zip(_planes(dims), pose[dims:], strict=True):
+        one = torch.eye(dims, dtype=pose.dtype, device=pose.device)
+        one[a, a] = one[b, b] = angle.cos()
+        one[a, b], one[b, a] = -angle.sin(), angle.sin()
+        found.append(one)
+    return found
+
+
+def _planes(dims: int) -> list[tuple[int, int]]:
+    return list(combinations(range(dims), 2))
+
+
 def coil_mixture(kspace: SegmentedKSpace, coils: int) -> torch.Tensor:
     """The mixture (coils, C) of the channels that holds most of the energy: virtual coils (Buehrer et al. 2007)."""
     products = torch.stack([line.flatten(1) @ line.flatten(1).conj().T for line in kspace.lines]).sum(0)
     return torch.linalg.eigh(products).eigenvectors[:, -coils:].conj().T
 
 
-def signed_frequency(places: torch.Tensor, lines: int) -> torch.Tensor:
+def signed_frequency(places: np.ndarray, lines: int) -> np.ndarray:
     """Distance of lines from the centre of k-space, from their places in the order of `torch.fft`.
 
     Example:
-        >>> signed_frequency(torch.arange(5), 5).tolist()
+        >>> signed_frequency(np.arange(5), 5).tolist()
         [0, 1, 2, -2, -1]
     """
-    return torch.where(places < (lines + 1) // 2, places, places - lines)
+    return np.where(places < (lines + 1) // 2, places, places - lines)
 
 
 def _central(line: torch.Tensor, dim: int, kept: int) -> torch.Tensor:
@@ -272,4 +307,4 @@ def _along(values: torch.Tensor, axis: int, count: int) -> torch.Tensor:
 
 
 def _turned(phase: torch.Tensor) -> torch.Tensor:
-    return torch.polar(torch.ones_like(phase), phase)
+    return torch.complex(phase.cos(), phase.sin())  # three times as fast as `torch.polar`

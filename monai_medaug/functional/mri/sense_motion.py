@@ -45,12 +45,12 @@ class SenseModel:
 
     def seen(self, posed: torch.Tensor, j: int) -> torch.Tensor:
         """The lines of segment j of the anatomy in its pose."""
-        lines = torch.fft.fft(self.maps * posed, dim=1).index_select(1, self.kspace.places[j])
+        lines = torch.fft.fft(self.maps * posed, dim=1).index_select(1, self.kspace.places_on(j, posed.device))
         return torch.fft.fftn(lines, dim=self._dims[1:])
 
     def adjoint(self, lines: torch.Tensor, j: int, pose: torch.Tensor, turns: bool) -> torch.Tensor:
         """From the lines of segment j to the anatomy at rest."""
-        whole = lines.new_zeros(self.maps.shape).index_copy(1, self.kspace.places[j], lines)
+        whole = lines.new_zeros(self.maps.shape).index_copy(1, self.kspace.places_on(j, lines.device), lines)
         combined = (self.maps.conj() * torch.fft.ifftn(whole, dim=self._dims)).sum(0, keepdim=True)
         moved = self._single.with_line(0, torch.fft.fftn(combined, dim=self._dims))
         return torch.fft.ifft(moved.moved_back(0, pose, turns), dim=1)
@@ -107,7 +107,7 @@ def consistent_motion(model: SenseModel, start: torch.Tensor, bounds: MotionBoun
             rest = torch.view_as_real(own.kspace.lines[j] - here).flatten()
             matrix = slopes @ slopes.T
             matrix = matrix + _DAMPING * torch.diag(matrix.diagonal() + torch.finfo(matrix.dtype).tiny)
-            steps = torch.linalg.solve(matrix, slopes @ rest) * _STEP
+            steps = torch.linalg.solve_ex(matrix, slopes @ rest).result * _STEP
             poses[j, : len(unit)] += steps.clamp(-1, 1) * unit
     return best
 
@@ -126,7 +126,7 @@ def _translated(
     tried = torch.cat([pose[None], turned.repeat(len(top), 1)])
     tried[1:, :dims] = distances[top] @ model.kspace.rotation(turned if bounds.turns else turned * 0).T
     rest = [_energy(model.seen(model.posed(image, p, bounds.turns), j) - model.kspace.lines[j]) for p in tried]
-    return tried[torch.stack(rest).argmin()]
+    return tried.index_select(0, torch.stack(rest).argmin()[None])[0]
 
 
 def _energy(x: torch.Tensor) -> torch.Tensor:

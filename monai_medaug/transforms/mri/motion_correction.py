@@ -19,7 +19,7 @@ from monai_medaug.functional.mri.autofocus import MotionBounds, autofocus
 from monai_medaug.functional.mri.focus import body_region, gradient_entropy
 from monai_medaug.functional.mri.kspace import line_positions
 from monai_medaug.functional.mri.rigid_image import image_at_rest
-from monai_medaug.functional.mri.rigid_kspace import SegmentedKSpace
+from monai_medaug.functional.mri.rigid_kspace import SegmentedKSpace, rotation
 from monai_medaug.functional.mri.sense_motion import SenseModel, consistent_motion
 
 ORDERS = ("sequential", "interleaved")
@@ -29,6 +29,8 @@ _SHARPER = 0.015
 undone 0.02 to 0.6."""
 _EXPLAINED, _INEXACT = 0.7, 1e-5  # of the unexplained energy before; of all energy, which nothing explains
 _SOLVES = 12  # rounds of conjugate gradients
+_SHARP_NAMES = ("entropy_before", "entropy_after")
+_EXPLAINED_NAMES = ("unexplained_before", "unexplained_after")
 MAGNITUDE = (
     "must be complex: motion of the patient can't be undone from a magnitude image. The lines of k-space that were "
     "acquired in one pose are known only together with the phase, which the magnitude has lost. Give the complex image "
@@ -95,6 +97,8 @@ class MRIMotionCorrection(Operation):
     phrases = {"segments": "motion of {} segments"}
     inputs = {"maps": Input("complex sensitivity maps of the coils, of the shape of the image")}
     example_arguments = {"segments": 2, "rotate_degrees": 0}
+    least_shape = (2,)
+    searches = True
     memory = 8
 
     def __init__(
@@ -139,25 +143,27 @@ class MRIMotionCorrection(Operation):
         lines = segment_lines(own["segments"], own["order"], image.shape[2 + axis % dims], call.name)
         bounds = MotionBounds(own["largest_translation_mm"], math.radians(own["largest_rotation_degrees"]))
         axes = tuple(range(1, dims + 1))
-        results, notes = [], []
+        results, found = [], []
         with torch.inference_mode(False):  # the entropy's slope is taken inside, whatever the caller's mode
             for i, x in enumerate(image):
                 y = x.clone()
                 if own["kspace"]:
                     y = _centred(torch.fft.ifftn, y, axes)
                 maps = call.inputs["maps"][i].to(x.dtype, copy=True) if "maps" in call.inputs else None
-                found, note = _corrected(y, axis % dims, lines, call.grids[i].spacing, bounds, maps)
-                if found is not None and own["kspace"]:
-                    found = _centred(torch.fft.fftn, found, axes)
-                results.append(x if found is None else found)
-                notes.append(note)
-        call.note(notes)
+                out, figures, poses = _at_rest(y, axis % dims, lines, call.grids[i].spacing, bounds, maps)
+                if own["kspace"]:
+                    out = _centred(torch.fft.fftn, out, axes)
+                results.append(torch.where(figures[0] > 0, out, x))
+                found.append(torch.cat([figures, poses.flatten()]))
+            numbers = torch.stack(found).double().cpu()  # of all samples at once: a GPU is waited for but once
+        names = _EXPLAINED_NAMES if "maps" in call.inputs else _SHARP_NAMES
+        call.note(_note(row, names, dims, axis % dims) for row in numbers)
         return torch.stack(results)
 
     @classmethod
     def example(cls, spatial_dims: int = 3) -> torch.Tensor:
         """A complex ellipsoid of 50..150 with a smooth phase, (1, *spatial)."""
-        axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (14, 12, 10)[:spatial_dims]], indexing="ij")
+        axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (14, 13, 12)[:spatial_dims]], indexing="ij")
         inside = torch.stack(axes).square().sum(0) < 0.7
         return torch.polar(torch.where(inside, 100 + 50 * torch.sin(4 * axes[0]), 0.5), axes[1])[None]
 
@@ -166,54 +172,53 @@ MRIMotionCorrectiond = dictionary_twin(MRIMotionCorrection)
 MRIMotionCorrectionD = MRIMotionCorrectionDict = MRIMotionCorrectiond
 
 
-def _corrected(
+def _at_rest(
     image: torch.Tensor,
     axis: int,
     lines: list[list[int]],
     spacing: Sequence[float],
     bounds: MotionBounds,
     maps: torch.Tensor | None,
-) -> tuple[torch.Tensor | None, Params]:
-    """A corrected image (C, *spatial), None if it is not better, and the figures for its record."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The image (C, *spatial) at rest; whether it is better (0 or 1), and the measure before and after; the poses."""
     first = image.movedim(axis + 1, 1)
     steps = [spacing[axis], *[s for a, s in enumerate(spacing) if a != axis]]
     kspace = SegmentedKSpace.of(torch.fft.fftn(first, dim=tuple(range(1, first.ndim))), lines, steps)
-    own_maps = None if maps is None else maps.movedim(axis + 1, 1).expand_as(first)
     poses = autofocus(kspace, bounds)
-    if own_maps is None:
+    if maps is None:
         out = image_at_rest(kspace, poses, bounds.turns)
         region = torch.maximum(body_region(first, _BODY), body_region(out, _BODY))
-        before, after = float(gradient_entropy(first, region)), float(gradient_entropy(out, region))
-        corrected = before - after > _SHARPER
-        figures = {"entropy_before": before, "entropy_after": after}
+        before, after = gradient_entropy(first, region), gradient_entropy(out, region)
+        better = before - after > _SHARPER
     else:
+        own_maps = maps.movedim(axis + 1, 1).expand_as(first)
         model = SenseModel(kspace, own_maps)
         poses = consistent_motion(model, poses, bounds)
-        at_rest, still = model.solved(poses, bounds.turns, None, _SOLVES), torch.zeros_like(poses)
+        anatomy, still = model.solved(poses, bounds.turns, None, _SOLVES), torch.zeros_like(poses)
         unmoved = model.solved(still, False, None, _SOLVES)
-        before = float(model.unexplained(unmoved, still, False))
-        after = float(model.unexplained(at_rest, poses, bounds.turns))
-        corrected = after < _EXPLAINED * before and before > _INEXACT
-        out = own_maps * at_rest
-        figures = {"unexplained_before": before, "unexplained_after": after}
-    note = {"corrected": corrected, **figures, **_trajectory(poses, kspace, axis)}
-    return (out.movedim(1, axis + 1) if corrected else None), note
+        before, after = model.unexplained(unmoved, still, False), model.unexplained(anatomy, poses, bounds.turns)
+        better = (after < _EXPLAINED * before) & (before > _INEXACT)
+        out = own_maps * anatomy
+    return out.movedim(1, axis + 1), torch.stack([better.to(before), before, after]), poses
 
 
-def _trajectory(poses: torch.Tensor, kspace: SegmentedKSpace, axis: int) -> Params:
-    """Translations in mm along the image's axes, and rotations in degrees: an angle, or in 3D a rotation vector."""
-    dims = len(kspace.shape)
+def _note(numbers: torch.Tensor, names: tuple[str, str], dims: int, axis: int) -> Params:
+    """The record's figures, from those of `_at_rest` and the poses in a row.
+
+    Translations are in mm along the image's axes, and rotations in degrees: an angle, or in 3D a rotation vector.
+    """
+    better, before, after = numbers[:3].tolist()
     order = [axis, *[a for a in range(dims) if a != axis]]
     moved, turned = [], []
-    for pose in poses:
+    for pose in numbers[3:].reshape(-1, dims * (dims + 1) // 2):
         shift, matrix = np.zeros(dims), np.eye(3)
-        shift[order] = pose[:dims].tolist()
-        place = np.ix_(order, order)
-        matrix[place] = kspace.rotation(pose).cpu().numpy()
+        shift[order] = pose[:dims].numpy()
+        matrix[np.ix_(order, order)] = rotation(pose, dims).numpy()
         vector = np.degrees(Rotation.from_matrix(matrix).as_rotvec())
         moved.append([round(float(v), 3) for v in shift])
         turned.append([round(float(v), 3) for v in vector] if dims == 3 else round(float(vector[2]), 3))
-    return {"translations_mm": moved, "rotations_degrees": turned}
+    measured = dict(zip(names, (before, after), strict=True))
+    return {"corrected": better > 0, **measured, "translations_mm": moved, "rotations_degrees": turned}
 
 
 def _segments_argument(value: Any) -> int | list[list[int]]:
