@@ -31,6 +31,7 @@ from monai_medaug.transforms.denoise.collaborative import CollaborativeDenoise a
 from monai_medaug.transforms.denoise.nlm import NonLocalMeansDenoise as NonLocalMeansDenoise
 from monai_medaug.transforms.denoise.smoothing import BilateralDenoise as BilateralDenoise
 from monai_medaug.transforms.denoise.smoothing import GaussianDenoise as GaussianDenoise
+from monai_medaug.transforms.denoise.smoothing import LowPassDenoise as LowPassDenoise
 from monai_medaug.transforms.denoise.smoothing import MedianDenoise as MedianDenoise
 from monai_medaug.transforms.denoise.wavelet import WaveletDenoise as WaveletDenoise
 from monai_medaug.transforms.mixing.items import MixedBatch as MixedBatch
@@ -102,6 +103,10 @@ __all__ = [
     "HUWindowD",
     "HUWindowDict",
     "HUWindowd",
+    "LowPassDenoise",
+    "LowPassDenoiseD",
+    "LowPassDenoiseDict",
+    "LowPassDenoised",
     "MRIMotionCorrection",
     "MRIMotionCorrectionD",
     "MRIMotionCorrectionDict",
@@ -373,6 +378,19 @@ class HUWindowd(DictionaryOperation):
         preset: str | None = None,
         out_range: Sequence[float] = (0, 1),
         clip: bool = True,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class LowPassDenoised(DictionaryOperation):
+    """Dictionary version of `LowPassDenoise`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        kept: float = 0.6,
+        noise: str = "gaussian",
+        sigma: float | None = None,
+        strength: float | None = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -815,6 +833,8 @@ HUFromWindowD = HUFromWindowd
 HUFromWindowDict = HUFromWindowd
 HUWindowD = HUWindowd
 HUWindowDict = HUWindowd
+LowPassDenoiseD = LowPassDenoised
+LowPassDenoiseDict = LowPassDenoised
 MRIMotionCorrectionD = MRIMotionCorrectiond
 MRIMotionCorrectionDict = MRIMotionCorrectiond
 MedianDenoiseD = MedianDenoised
