@@ -60,7 +60,7 @@ def autofocus(kspace: SegmentedKSpace, bounds: MotionBounds) -> torch.Tensor:
         own = torch.stack([poses[j] for j in some])  # an index list would make a GPU wait
         parts = [coarse.moved_back(i, own[i], bounds.turns) for i in range(count)]
         region = body_region(torch.fft.ifft(_sum(parts), dim=1), _REGION)
-        found, _ = _searched(coarse, count - 1, _sum(parts[:-1]), own[-1], bounds, region)
+        found, _ = _best_pose(coarse, count - 1, _sum(parts[:-1]), own[-1], bounds, region)
         better = refined(coarse, torch.cat([own[:-1], found[None]]), 0, bounds, _COARSE, region)
         for j, pose in zip(some, better, strict=True):
             poses[j] = pose
@@ -72,7 +72,7 @@ def autofocus(kspace: SegmentedKSpace, bounds: MotionBounds) -> torch.Tensor:
         region = body_region(torch.fft.ifft(_sum(parts), dim=1), _REGION)
         for j in order[1:]:
             base = _sum(parts[:j] + parts[j + 1 :])
-            found, better = _searched(kspace, j, base, poses[j], bounds, region, parts[j])
+            found, better = _best_pose(kspace, j, base, poses[j], bounds, region, parts[j])
             poses[j] = torch.where(better, found, poses[j])
             parts[j] = kspace.moved_back(j, poses[j], bounds.turns)
         poses = refined(kspace, poses, fixed, bounds, _JOINT, region)
@@ -117,7 +117,7 @@ def refined(
     return best
 
 
-def _searched(
+def _best_pose(
     kspace: SegmentedKSpace,
     j: int,
     base: torch.Tensor,
@@ -151,7 +151,7 @@ def _sharpest(
     tried, values = pose[None], start.new_zeros(1)
     for plane in range(len(kspace.planes)) if bounds.turns else [None]:
         poses, found = [], []
-        for angle in [0.0] if plane is None else _angles(kspace, bounds, near):
+        for angle in [0.0] if plane is None else _tried_angles(kspace, bounds, near):
             turned = pose.clone()
             if plane is not None:
                 turned[dims + plane] = (start[dims + plane] * near + angle).clamp(-bounds.rotate, bounds.rotate)
@@ -178,7 +178,7 @@ def whole_shifts(
     return sent(within, like.device, torch.int64), sent(shifts[within], like.device, like.dtype)
 
 
-def _angles(kspace: SegmentedKSpace, bounds: MotionBounds, near: bool) -> list[float]:
+def _tried_angles(kspace: SegmentedKSpace, bounds: MotionBounds, near: bool) -> list[float]:
     """Angles to try, or changes of the present one."""
     step = min(_angle_unit(kspace), bounds.rotate)
     count = _NEAR if near else math.ceil(bounds.rotate / step)

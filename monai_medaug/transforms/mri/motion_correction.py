@@ -59,7 +59,7 @@ class MRIMotionCorrection(Operation):
     A magnitude image is refused. The lines of one pose are known only together with the phase, and a magnitude's
     k-space mixes them: published corrections by networks leave blur, and simulated motion on magnitudes exaggerates
     what they do. The same search on the magnitude's k-space changed six slices with simulated translations by -0.1 to
-    1.9 dB (mean 0.5), where the complex image gained 17 to 28; a low-pass (`LowPassDenoise`) gained at most 0.4 at half
+    1.9 dB (mean 0.5), where the complex image gained 13 to 27; a low-pass (`LowPassDenoise`) gained at most 0.4 at half
     the frequencies.
 
     Args:
