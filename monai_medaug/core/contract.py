@@ -186,6 +186,10 @@ class OperationContract:
     """Image types for the contract tests."""
     spatial_dims: ClassVar[tuple[int, ...]] = (2, 3)
     """Numbers of spatial axes that it accepts."""
+    least_shape: ClassVar[tuple[int, ...]] = ()
+    """Fewest voxels along the first spatial axes that it accepts with its example arguments; fewer are a ValueError."""
+    searches: ClassVar[bool] = False
+    """Whether it searches step by step, so that it launches more on a GPU than others; it still waits as seldom."""
     example_arguments: ClassVar[Params | None] = None
     """Constructor arguments for tests; None takes the defaults, or those of the docstring's example."""
     changes_grid: ClassVar[bool] = False

@@ -31,6 +31,7 @@ from monai_medaug.transforms.denoise.collaborative import CollaborativeDenoise a
 from monai_medaug.transforms.denoise.nlm import NonLocalMeansDenoise as NonLocalMeansDenoise
 from monai_medaug.transforms.denoise.smoothing import BilateralDenoise as BilateralDenoise
 from monai_medaug.transforms.denoise.smoothing import GaussianDenoise as GaussianDenoise
+from monai_medaug.transforms.denoise.smoothing import LowPassDenoise as LowPassDenoise
 from monai_medaug.transforms.denoise.smoothing import MedianDenoise as MedianDenoise
 from monai_medaug.transforms.denoise.wavelet import WaveletDenoise as WaveletDenoise
 from monai_medaug.transforms.mixing.items import MixedBatch as MixedBatch
@@ -43,6 +44,7 @@ from monai_medaug.transforms.mri.coil import RandMRINoise as RandMRINoise
 from monai_medaug.transforms.mri.kspace import RandMRIGhosting as RandMRIGhosting
 from monai_medaug.transforms.mri.kspace import RandMRISpike as RandMRISpike
 from monai_medaug.transforms.mri.motion import RandMRIMotion as RandMRIMotion
+from monai_medaug.transforms.mri.motion_correction import MRIMotionCorrection as MRIMotionCorrection
 from monai_medaug.transforms.mri.undersampling import RandMRIGibbs as RandMRIGibbs
 from monai_medaug.transforms.mri.undersampling import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.network_restore import NetworkRestore as NetworkRestore
@@ -101,6 +103,14 @@ __all__ = [
     "HUWindowD",
     "HUWindowDict",
     "HUWindowd",
+    "LowPassDenoise",
+    "LowPassDenoiseD",
+    "LowPassDenoiseDict",
+    "LowPassDenoised",
+    "MRIMotionCorrection",
+    "MRIMotionCorrectionD",
+    "MRIMotionCorrectionDict",
+    "MRIMotionCorrectiond",
     "MedianDenoise",
     "MedianDenoiseD",
     "MedianDenoiseDict",
@@ -368,6 +378,35 @@ class HUWindowd(DictionaryOperation):
         preset: str | None = None,
         out_range: Sequence[float] = (0, 1),
         clip: bool = True,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class LowPassDenoised(DictionaryOperation):
+    """Dictionary version of `LowPassDenoise`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        kept: float = 0.6,
+        noise: str = "gaussian",
+        sigma: float | None = None,
+        strength: float | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class MRIMotionCorrectiond(DictionaryOperation):
+    """Dictionary version of `MRIMotionCorrection`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        segments: int | Sequence[Sequence[int]],
+        phase_axis: int = 0,
+        translate_mm: float = 10.0,
+        rotate_degrees: float = 5.0,
+        order: str = "sequential",
+        kspace: bool = False,
+        maps_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -794,6 +833,10 @@ HUFromWindowD = HUFromWindowd
 HUFromWindowDict = HUFromWindowd
 HUWindowD = HUWindowd
 HUWindowDict = HUWindowd
+LowPassDenoiseD = LowPassDenoised
+LowPassDenoiseDict = LowPassDenoised
+MRIMotionCorrectionD = MRIMotionCorrectiond
+MRIMotionCorrectionDict = MRIMotionCorrectiond
 MedianDenoiseD = MedianDenoised
 MedianDenoiseDict = MedianDenoised
 NetworkRestoreD = NetworkRestored
