@@ -27,8 +27,8 @@ RIM_MM = 1.5
 _WINDOW = "ramp"  # an apodised one would leave the fine part of the streaks
 _FLOOR = 0.2  # added to line integrals before the division, so that noise of short rays is not blown up
 _BODY = 0.1  # line integral from which a ray passes the body
-_DOUBT = 1.0  # times the error of the interpolation beside the trace that it is taken to have in it
-_VIEWS_ABOUT = 15
+_SOFT_HU = (-990.0, 40.0)  # of a prior: soft tissue and lung, whose classes have one value each
+_NEAR_MM, _TREMOR_HU2 = 20.0, 10.0  # over which a change is judged, and the mean square from which it is
 _SPLIT_MM, _SPLIT_REACH_MM = 1.2, 15.0
 
 
@@ -38,7 +38,7 @@ class Reduction(NamedTuple):
     Attributes:
         slices: (N, 1, rows, columns).
         rays: share of the rays through the body that were interpolated.
-        weight: mean weight of the interpolation against the given rays.
+        weight: mean share of the change that was made.
     """
 
     slices: torch.Tensor
@@ -110,25 +110,24 @@ def without_metal(
     metal: torch.Tensor,
     beam: ParallelBeam,
     method: str = "nmar",
-    rounds: int = 1,
     split: bool = False,
     body: torch.Tensor | None = None,
 ) -> Reduction:
     """Slices with the artefacts of metal reduced; the metal itself and padding stay as they are.
 
-    The metal and its rim of 1.5 mm are filled from around and reprojected with the slice. The first image is that of
-    LI; NMAR takes a `tissue_prior` from it, a further round one from the result before.
+    The metal and its rim of 1.5 mm are filled from around and reprojected with the slice. LI gives the first image.
+    NMAR is tried with a `tissue_prior` of that image, and with one of the given slice, which is better where the metal
+    is mild and hides bone: the result that is flatter in soft tissue and lung is taken.
 
-    Never worse: the same interpolation is tried on known rays, those beside the trace at the distance of its width. If
-    its mean square error there is e, and d the mean square by which it changes the trace of a view, a share of max(0, 1
-    - e / d) of the change is made, which is best where the errors of given and interpolated rays are unrelated.
+    Never worse (NMAR): with the given slice x, its change c and the flat tissue p of the result, the share t of the
+    change that minimises the sum of (x + t c - p)² over the soft tissue around is made, in [0, 1]: a change that adds
+    more streaks than it removes has t = 0. Sums are weighted by a Gaussian of 20 mm.
 
     Args:
         hu: slices (N, 1, rows, columns).
         metal: bool of this shape.
         beam: geometry, whose field the slices are.
         method: ``"nmar"`` or ``"li"``.
-        rounds: priors, one after another.
         split: add the finest details of the given slices near the metal (frequency split: E. Meyer et al., Med. Phys.
             2012): sharper edges, and more of the streaks.
         body: the slices continued beyond their border; None if they hold it.
@@ -142,27 +141,31 @@ def without_metal(
     start = filled(torch.where(padding, AIR_HU, body), wide, beam.spacing)
     rays = beam.project(hu_to_attenuation(start))
 
-    def reconstructed(replaced: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return start[inner] + hu_change(torch.where(trace, (replaced - rays) * weight, 0.0), beam, _WINDOW)
+    def reconstructed(replaced: torch.Tensor) -> torch.Tensor:
+        return start[inner] + hu_change(torch.where(trace, replaced - rays, 0.0), beam, _WINDOW)
 
-    replaced, weight = sinogram_without_metal(rays, trace), _trust(rays, trace, None)
-    new = reconstructed(replaced, weight if method == "li" else torch.ones_like(weight))
-    for number in range(rounds if method == "nmar" else 0):
-        guess = start.clone()
-        guess[inner] = new
-        prior = beam.project(hu_to_attenuation(tissue_prior(guess, wide, beam.spacing)))
-        replaced, weight = sinogram_without_metal(rays, trace, prior), _trust(rays, trace, prior)
-        new = reconstructed(replaced, weight if number == rounds - 1 else torch.ones_like(weight))
+    given, rim = start[inner], wide[inner]
+    new = reconstructed(sinogram_without_metal(rays, trace))
+    weight = torch.ones_like(rays[:, 0, 0, 0])
+    if method == "nmar":
+        tried = []
+        for guess in (new, given):
+            whole = start.clone()
+            whole[inner] = guess
+            prior = beam.project(hu_to_attenuation(tissue_prior(whole, wide, beam.spacing)))
+            tried.append(reconstructed(sinogram_without_metal(rays, trace, prior)))
+        new, flat, soft = _flattest(tried, rim, beam.spacing)
+        made = _share_to_make(given, new - given, flat, soft, beam.spacing)
+        new, weight = torch.lerp(given, new, made), made.mean((1, 2, 3))
     if split:
         new = _split(new, hu, metal, beam.spacing)
     through = trace | (rays > _BODY)
     share = trace.sum((1, 2, 3)) / through.sum((1, 2, 3)).clamp_min(1)
-    mean = (weight * trace).sum((1, 2, 3)) / trace.sum((1, 2, 3)).clamp_min(1)
-    return Reduction(torch.where(metal | outside, hu, new), share, mean)
+    return Reduction(torch.where(metal | outside, hu, new), share, weight)
 
 
 def is_padding(hu: torch.Tensor) -> torch.Tensor:
-    """Where slices (N, 1, rows, columns) are padding: the value of a corner at -1400 HU or below, and pixels next to it.
+    """Where slices (N, 1, rows, columns) are padding: pixels of the value of a corner, -1400 HU or less, and next ones.
 
     Dark streaks beside metal reach such values too and are none.
 
@@ -194,37 +197,31 @@ def _padded(mask: torch.Tensor, body: torch.Tensor) -> torch.Tensor:
     return functional.pad(mask, (columns, columns, rows, rows)) if rows or columns else mask
 
 
-def _trust(rays: torch.Tensor, trace: torch.Tensor, prior: torch.Tensor | None) -> torch.Tensor:
-    """Weight of the interpolation in each view, (N, 1, views, 1), see `without_metal`."""
-    new = sinogram_without_metal(rays, trace, prior)
-    change = _mean_square(new - rays, trace)
-    seen = trace.any(-1).sum((1, 2)).clamp_min(1)
-    starts = (trace & ~functional.pad(trace, (1, 0))[..., :-1]).sum((1, 2, 3)).clamp_min(1)
-    width = trace.sum((1, 2, 3)) / starts  # of one piece
-    step = (width * (starts / seen).clamp(1, 1.5)).ceil().long() + 1
-    place = torch.arange(trace.shape[-1], device=trace.device)
-    error, count = torch.zeros_like(change[0]), torch.zeros_like(change[1])
-    for sign in (-1, 1):
-        index = place - sign * step.reshape(-1, 1, 1, 1)
-        inside = (index >= 0) & (index < len(place))
-        moved = trace.gather(-1, index.clamp(0, len(place) - 1).expand(trace.shape)) & inside
-        guess = sinogram_without_metal(rays, trace | moved, prior)
-        squares, number = _mean_square(guess - rays, moved & ~trace & (rays > _BODY))
-        error, count = error + squares, count + number
-    e, d = (_over_views(s) / _over_views(n).clamp_min(1e-6) for s, n in ((error, count), change))
-    return torch.where(d > 0, 1 - _DOUBT * e / d.clamp_min(1e-12), 0.0).clamp(0, 1)
+def _flattest(
+    tried: list[torch.Tensor], rim: torch.Tensor, spacing: tuple[float, float]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """For each slice the one of two results that is nearer to flat tissue, where both find soft tissue or lung.
+
+    With that flat tissue, and where it is.
+    """
+    flats = [tissue_prior(slices, rim, spacing) for slices in tried]
+    softs = [(flat > _SOFT_HU[0]) & (flat < _SOFT_HU[1]) & ~rim for flat in flats]
+    common = softs[0] & softs[1]
+    first, second = (
+        ((slices - flat).square() * common).sum((1, 2, 3), keepdim=True)
+        for slices, flat in zip(tried, flats, strict=True)
+    )
+    return tuple(torch.where(second < first, b, a) for a, b in (tried, flats, softs))  # type: ignore[return-value]
 
 
-def _mean_square(values: torch.Tensor, where: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum of squares and count in each view, (N, 1, views, 1)."""
-    return (values.square() * where).sum(-1, keepdim=True), where.sum(-1, keepdim=True).to(values.dtype)
-
-
-def _over_views(values: torch.Tensor) -> torch.Tensor:
-    """Means over neighbouring views, (N, 1, views, 1); half a turn ends where it begins."""
-    half = min(_VIEWS_ABOUT // 2, values.shape[2] - 1)
-    around = functional.pad(values.squeeze(-1), (half, half), mode="circular")
-    return functional.avg_pool1d(around, 2 * half + 1, 1)[..., None]
+def _share_to_make(
+    given: torch.Tensor, change: torch.Tensor, flat: torch.Tensor, soft: torch.Tensor, spacing: tuple[float, float]
+) -> torch.Tensor:
+    """The share of a change in each pixel that brings soft tissue around nearest to flat, see `without_metal`."""
+    wanted, made = (flat - given) * change * soft, change.square() * soft
+    whole = wanted.sum((2, 3), keepdim=True) / made.sum((2, 3), keepdim=True).clamp_min(1e-6)
+    near = smoothed(wanted, spacing, _NEAR_MM) + _TREMOR_HU2 * whole.clamp(0, 1)
+    return (near / (smoothed(made, spacing, _NEAR_MM) + _TREMOR_HU2)).clamp(0, 1)
 
 
 def _split(new: torch.Tensor, hu: torch.Tensor, metal: torch.Tensor, spacing: tuple[float, float]) -> torch.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from monai_medaug.core.arguments import choice, flag, number, whole_number
+from monai_medaug.core.arguments import choice, flag, number
 from monai_medaug.core.contract import Call, Input, Params
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.tensors import say_once
@@ -29,12 +29,12 @@ class CTMetalArtifactReduction(CTImage, Operation):
     and the difference this makes is reconstructed and added. So an image without metal comes back unchanged, bit for
     bit, and so do slices without metal, the metal itself and padding.
 
-    - ``"li"``: linear interpolation. It blurs edges near the metal and makes new streaks between dense structures.
+    - ``"li"``: linear interpolation, as published: a reference. It blurs edges near the metal, makes new streaks
+      between dense structures, and can be worse than nothing where the metal is mild.
     - ``"nmar"``: the line integrals are divided by those of a prior before, and multiplied after. The prior is the
-      image of LI classified into air, lung, soft tissue and bone.
-
-    Never worse: interpolation is tried on known rays beside the metal, and the greater its error there is against the
-    change it would make, the less of the change is made. Mild metal keeps more of the given rays than severe metal.
+      image of LI, or the given one where that fits better, classified into air, lung, soft tissue and bone. Of the
+      change, the share is made that brings the soft tissue and lung around nearest to flat: a change that would add
+      more streaks than it removes is left out.
 
     The streaks of a fan-beam image are those of its rays, each of which is a ray of some parallel view: the geometry of
     the scanner need not be known. For measured rays, see `functional.ct.metal_reduction.sinogram_without_metal`, and
@@ -45,7 +45,6 @@ class CTMetalArtifactReduction(CTImage, Operation):
             the greatest value, above this, the image counts as clipped, and they count as metal. Dense contrast agent,
             enamel and bone below 3000 HU stay.
         method: ``"nmar"`` or ``"li"``.
-        rounds: of NMAR, 1 to 4; a further one takes its prior from the result before.
         frequency_split: keep fine details of the given image near the metal (Meyer 2012), with part of the streaks.
         body_mm: diameter of the water-equivalent body assumed round a crop, whose border is tissue; an adult's trunk
             has about 280, a head 200. Where the border is air it has no effect.
@@ -93,21 +92,17 @@ class CTMetalArtifactReduction(CTImage, Operation):
         self,
         threshold_hu: float = 2000,
         method: str = "nmar",
-        rounds: int = 1,
         frequency_split: bool = False,
         body_mm: float = BODY_MM,
     ) -> None:
         super().__init__()
         self.threshold_hu = number("threshold_hu", threshold_hu, 500, 30000)
         self.method = choice("method", method, METHODS)
-        self.rounds = whole_number("rounds", rounds, 1, 4)
         self.frequency_split = flag("frequency_split", frequency_split)
         self.body_mm = number("body_mm", body_mm, 1, 1000)
 
     def settings(self) -> Params:
         own: Params = {"method": self.method, "threshold_hu": self.threshold_hu, "body_mm": self.body_mm}
-        if self.method == "nmar":
-            own["rounds"] = self.rounds
         return {**own, "frequency_split": True} if self.frequency_split else own
 
     @classmethod
@@ -138,7 +133,6 @@ class CTMetalArtifactReduction(CTImage, Operation):
                     metal.index_select(0, index),
                     beam,
                     own["method"],
-                    own.get("rounds", 1),
                     own.get("frequency_split", False),
                     body,
                 )
