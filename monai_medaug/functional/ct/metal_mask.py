@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 
 _SEED = 1.5  # times the threshold: enamel and contrast agent stay below it, metal thicker than a voxel does not
-_HALF, _MOST_HU = 0.5, 4000.0  # a piece ends at half its greatest value, but includes all above the second
+_PART, _MOST_HU = 0.2, 8000.0  # of the greatest value of its piece a voxel has at least; all from the second on count
 _PLATEAU = 8  # voxels that share the greatest value of a clipped image
 
 
@@ -21,7 +21,7 @@ class MetalPieces:
         voxels: True in metal, of the volume's shape.
         count: number of pieces.
         seed_hu: from where on a piece counts as metal.
-        clipped: whether the volume's values end at a limit of storage below metal's, so that materials can't be told.
+        clipped: whether the volume's values end at a limit of storage.
     """
 
     voxels: torch.Tensor
@@ -35,12 +35,13 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
 
     A piece is connected above ``threshold_hu`` and reaches 1.5 times that, 3000 HU: titanium reads 7,500 HU and more,
     12 bits end at 3071, enamel at 2,500 to 3,000, bone at 2,000. So dense contrast agent, enamel and bone stay.
-    Within a piece, metal is what exceeds half of the greatest value, at most 4000 HU, so that neither its blurred rim
-    nor the streaks beside it count, and several materials in one piece do.
+    Within a piece, metal is what exceeds a fifth of the greatest value, at most 8000 HU, so that neither its blurred
+    rim nor the streaks beside it count, and several materials do; and what it encloses within a slice, which starved
+    rays may show dark. Between fillings of gold or amalgam, streaks are as bright as metal and count too: a mask drawn
+    by hand is better there.
 
-    Where at least 8 voxels share the greatest value, the volume counts as clipped there: if that lies below 1.5 times
-    the threshold, and at the threshold or above, it marks the metal, and its rim begins at the threshold. In such
-    images contrast agent beyond the limit can't be told from metal.
+    In an image clipped at the limit of 12 bits the rim begins at the threshold, and contrast agent beyond 3000 HU
+    can't be told from metal. For an image clipped below 3000 HU, lower the threshold to less than two thirds of that.
 
     Args:
         volume: in HU, (rows, columns) or (slices, rows, columns).
@@ -56,23 +57,21 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     most = float(volume.max()) if volume.numel() else 0.0
     seed = _SEED * threshold_hu
     none = torch.zeros(volume.shape, dtype=torch.bool, device=volume.device)
-    if most < threshold_hu:
-        return MetalPieces(none, 0, seed, False)
-    clipped = int((volume == most).sum()) >= _PLATEAU and most <= _MOST_HU + 100
-    if clipped:
-        seed = min(seed, most)
     if most < seed:
         return MetalPieces(none, 0, seed, False)
-    above = (volume > threshold_hu) | (volume >= seed)
+    above = volume > threshold_hu
     box = _box(above)
     values = volume[box].detach().float().cpu().numpy()
     pieces, count = ndimage.label(above[box].cpu().numpy(), np.ones((3,) * values.ndim))
     peaks = ndimage.maximum(values, pieces, np.arange(1, count + 1))
     metal = np.flatnonzero(peaks >= seed) + 1
     limit = np.full(count + 1, np.inf)
-    limit[metal] = np.clip(_HALF * peaks[metal - 1], threshold_hu, _MOST_HU)
-    inside = values >= np.minimum(limit, np.float32(most))[pieces]
-    inside &= np.isin(pieces, metal)
+    limit[metal] = np.clip(_PART * peaks[metal - 1], threshold_hu, _MOST_HU)
+    inside = values >= limit[pieces]
+    slices = inside if inside.ndim == 3 else inside[None]
+    for plane in slices:
+        plane |= ndimage.binary_fill_holes(plane)
+    clipped = int((volume == most).sum()) >= _PLATEAU
     none[box] = torch.from_numpy(inside).to(volume.device)
     return MetalPieces(none, len(metal), seed, clipped)
 

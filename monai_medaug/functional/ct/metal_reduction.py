@@ -28,6 +28,7 @@ _WINDOW = "ramp"  # an apodised one would leave the fine part of the streaks
 _FLOOR = 0.2  # added to line integrals before the division, so that noise of short rays is not blown up
 _BODY = 0.1  # line integral from which a ray passes the body
 _SOFT_HU = (-990.0, 40.0)  # of a prior: soft tissue and lung, whose classes have one value each
+_LOCAL_MM = 6.0  # details finer than about this are judged, so that fat and muscle don't count
 _NEAR_MM, _TREMOR_HU2 = 20.0, 10.0  # over which a change is judged, and the mean square from which it is
 _SPLIT_MM, _SPLIT_REACH_MM = 1.2, 15.0
 
@@ -218,7 +219,10 @@ def _share_to_make(
     given: torch.Tensor, change: torch.Tensor, flat: torch.Tensor, soft: torch.Tensor, spacing: tuple[float, float]
 ) -> torch.Tensor:
     """The share of a change in each pixel that brings soft tissue around nearest to flat, see `without_metal`."""
-    wanted, made = (flat - given) * change * soft, change.square() * soft
+    weight = soft.to(given.dtype)
+    around = smoothed(weight, spacing, _LOCAL_MM).clamp_min(1e-3)
+    excess, fine = ((x - smoothed(x * weight, spacing, _LOCAL_MM) / around) * weight for x in (flat - given, change))
+    wanted, made = excess * fine, fine.square()
     whole = wanted.sum((2, 3), keepdim=True) / made.sum((2, 3), keepdim=True).clamp_min(1e-6)
     near = smoothed(wanted, spacing, _NEAR_MM) + _TREMOR_HU2 * whole.clamp(0, 1)
     return (near / (smoothed(made, spacing, _NEAR_MM) + _TREMOR_HU2)).clamp(0, 1)

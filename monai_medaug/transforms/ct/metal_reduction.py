@@ -8,6 +8,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, flag, number
 from monai_medaug.core.contract import Call, Input, Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.tensors import say_once
 from monai_medaug.core.twin import dictionary_twin
@@ -17,6 +18,7 @@ from monai_medaug.functional.ct.metal_reduction import METHODS, without_metal
 from monai_medaug.functional.ct.slices import SLICES_AT_ONCE, SliceStack, change_slices
 from monai_medaug.functional.ct.truncation import BODY_MM
 from monai_medaug.functional.hounsfield import FLOOR_HU
+from monai_medaug.transforms.ct.acquisition import say_if_continued
 from monai_medaug.transforms.ct.units import CTImage
 
 _ELEMENT_MM, _ELEMENT = 0.4, 0.7  # at least; of a pixel: finer than it, to see the fine part of streaks
@@ -41,9 +43,8 @@ class CTMetalArtifactReduction(CTImage, Operation):
     `functional.ct.fan` for those of a fan.
 
     Args:
-        threshold_hu: metal begins here, in pieces that reach 1.5 times this (see `find_metal`). Where 8 voxels share
-            the greatest value, above this, the image counts as clipped, and they count as metal. Dense contrast agent,
-            enamel and bone below 3000 HU stay.
+        threshold_hu: metal begins here, in pieces that reach 1.5 times this, see `find_metal`. Contrast agent, enamel
+            and bone below 3000 HU stay. In an image clipped at 3071 HU what reaches the limit counts as metal.
         method: ``"nmar"`` or ``"li"``.
         frequency_split: keep fine details of the given image near the metal (Meyer 2012), with part of the streaks.
         body_mm: diameter of the water-equivalent body assumed round a crop, whose border is tissue; an adult's trunk
@@ -77,6 +78,11 @@ class CTMetalArtifactReduction(CTImage, Operation):
     inputs = {
         "metal_mask": Input("a mask of the metal, of the image's shape or of one channel, instead of a search.", "mask")
     }
+    gallery = GalleryEntry(
+        ({"method": "li"}, {"frequency_split": True}, {"method": "nmar"}),
+        "The original is the slice with metal inserted by the first call.",
+        ("RandCTMetal", {"material": "steel", "implant": "rods", "rods": 2}),
+    )
     memory = 16
     differentiable = False
     dtypes = (
@@ -114,6 +120,7 @@ class CTMetalArtifactReduction(CTImage, Operation):
         found: dict[int, list[tuple[float, float]]] = {}
 
         def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
+            say_if_continued(stack)
             metal = stack.slices_of(masks)
             touched = metal.flatten(1).any(1).tolist()
             beam = stack.beam_of(max(_ELEMENT_MM, _ELEMENT * min(stack.spacing)))
@@ -189,7 +196,7 @@ def _notes(pieces: list[MetalPieces]) -> Params:
     if any(p.clipped for p in metal):
         note["clipped"] = True
         say_once(
-            "the values of a CT are clipped below those of metal: all that reaches the limit counts as metal, dense "
-            "contrast agent too; give a metal mask if that is wrong"
+            "the values of a CT are clipped: all that reaches the limit counts as metal, dense contrast agent too; "
+            "give a metal mask if that is wrong"
         )
     return note
