@@ -122,7 +122,8 @@ def without_metal(
 
     Never worse (NMAR): with the given slice x, its change c and the flat tissue p of the result, the share t of the
     change that minimises the sum of (x + t c - p)² over the soft tissue around is made, in [0, 1]: a change that adds
-    more streaks than it removes has t = 0. Sums are weighted by a Gaussian of 20 mm.
+    more streaks than it removes has t = 0. Sums are weighted by a Gaussian of 20 mm, over differences less their mean
+    around, by one of 6 mm.
 
     Args:
         hu: slices (N, 1, rows, columns).
