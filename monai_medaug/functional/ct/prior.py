@@ -7,6 +7,7 @@ import math
 import torch
 from torch.nn import functional
 
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.hounsfield import AIR_HU
 
 TISSUE_HU = 20.0
@@ -71,7 +72,7 @@ def smoothed(slices: torch.Tensor, spacing: tuple[float, float], mm: float) -> t
         sigma = mm / pixel
         half = max(1, math.ceil(3 * sigma))
         taps = torch.exp(-0.5 * (torch.arange(-half, half + 1, dtype=torch.float64) / sigma) ** 2)
-        kernel = (taps / taps.sum()).to(slices).reshape(1, 1, -1, 1)
+        kernel = sent(taps / taps.sum(), slices.device, slices.dtype).reshape(1, 1, -1, 1)
         across = slices if axis == 0 else slices.transpose(2, 3)
         out = functional.conv2d(functional.pad(across, (0, 0, half, half), mode="replicate"), kernel)
         slices = out if axis == 0 else out.transpose(2, 3)

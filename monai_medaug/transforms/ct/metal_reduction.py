@@ -177,13 +177,14 @@ def _metal_of(image: torch.Tensor, call: Call) -> tuple[torch.Tensor, list[Param
         masks = call.inputs["metal_mask"].expand(image.shape)
         counts = masks.flatten(1).sum(1).tolist()
         return masks, [{"metal_voxels": n, "metal_from": "mask"} for n in counts]
-    masks, notes = torch.zeros(image.shape, dtype=torch.bool, device=image.device), []
-    for sample, mask in zip(image, masks, strict=True):
+    given = image.detach().cpu()  # a GPU is awaited once
+    masks, notes = torch.zeros(given.shape, dtype=torch.bool), []
+    for sample, mask in zip(given, masks, strict=True):
         pieces = [find_metal(channel, call.settings["threshold_hu"]) for channel in sample]
         for own, piece in zip(mask, pieces, strict=True):
             own.copy_(piece.voxels)
         notes.append(_notes(pieces))
-    return masks, notes
+    return sent(masks, image.device), notes
 
 
 def _notes(pieces: list[MetalPieces]) -> Params:
