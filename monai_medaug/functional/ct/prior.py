@@ -65,7 +65,7 @@ def smoothed(slices: torch.Tensor, spacing: tuple[float, float], mm: float) -> t
     """Slices (N, 1, rows, columns) after a Gaussian of this standard deviation; values at the border go on.
 
     Example:
-        >>> float(smoothed(torch.ones(1, 1, 5, 5), (1.0, 0.5), 2.0).mean())
+        >>> round(float(smoothed(torch.ones(1, 1, 5, 5), (1.0, 0.5), 2.0).mean()), 4)
         1.0
     """
     for axis, pixel in enumerate(spacing):
