@@ -183,11 +183,11 @@ def _metal_of(image: torch.Tensor, call: Call) -> tuple[torch.Tensor, list[Param
         pieces = [find_metal(channel, call.settings["threshold_hu"]) for channel in sample]
         for own, piece in zip(mask, pieces, strict=True):
             own.copy_(piece.voxels)
-        notes.append(_notes(pieces))
+        notes.append(_metal_notes(pieces))
     return sent(masks, image.device), notes
 
 
-def _notes(pieces: list[MetalPieces]) -> Params:
+def _metal_notes(pieces: list[MetalPieces]) -> Params:
     """What was found in the channels of a sample."""
     note: Params = {"metal_voxels": sum(int(p.voxels.sum()) for p in pieces), "metal_from": "threshold"}
     metal = [p for p in pieces if p.count]
