@@ -15,7 +15,7 @@ _CT_BELOW_HU = -500.0
 
 def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     from monai_medaug.scans.restore import RESTORATIONS
-    from monai_medaug.transforms.denoise.base import NOISES
+    from monai_medaug.transforms.denoise.level import NOISES
 
     add_input_arguments(parser)
     methods = list(RESTORATIONS)

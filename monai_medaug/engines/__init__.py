@@ -1,4 +1,4 @@
-"""Batch augmentation in MONAI's training engines."""
+"""Batch augmentation in MONAI's training engines, and the training of restoration networks."""
 
 from monai_medaug.engines.handlers import SampleEpochHandler
 from monai_medaug.engines.prepare_batch import (
@@ -7,11 +7,19 @@ from monai_medaug.engines.prepare_batch import (
     BatchTransforming,
     MixingPrepareBatch,
 )
+from monai_medaug.engines.restoration import RestorationLoss, restoration_trainer
+from monai_medaug.engines.self_supervised import BlindSpotPrepareBatch, NeighbourSlicePrepareBatch
+from monai_medaug.engines.super_resolution import ReducingPrepareBatch
 
 __all__ = [
     "AdversarialPrepareBatch",
     "AugmentingPrepareBatch",
     "BatchTransforming",
+    "BlindSpotPrepareBatch",
     "MixingPrepareBatch",
+    "NeighbourSlicePrepareBatch",
+    "ReducingPrepareBatch",
+    "RestorationLoss",
     "SampleEpochHandler",
+    "restoration_trainer",
 ]

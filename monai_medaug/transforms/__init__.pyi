@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from monai.config import KeysCollection
 
 from monai_medaug.core.batch import Batched as Batched
@@ -41,10 +42,11 @@ from monai_medaug.transforms.mixing.twin import MixingDictionary
 from monai_medaug.transforms.mri.coil import RandMRIBiasField as RandMRIBiasField
 from monai_medaug.transforms.mri.coil import RandMRINoise as RandMRINoise
 from monai_medaug.transforms.mri.kspace import RandMRIGhosting as RandMRIGhosting
-from monai_medaug.transforms.mri.kspace import RandMRIGibbs as RandMRIGibbs
 from monai_medaug.transforms.mri.kspace import RandMRISpike as RandMRISpike
-from monai_medaug.transforms.mri.kspace import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.mri.motion import RandMRIMotion as RandMRIMotion
+from monai_medaug.transforms.mri.undersampling import RandMRIGibbs as RandMRIGibbs
+from monai_medaug.transforms.mri.undersampling import RandMRIUndersampling as RandMRIUndersampling
+from monai_medaug.transforms.network_restore import NetworkRestore as NetworkRestore
 from monai_medaug.transforms.presets.base import AugmentationPreset as AugmentationPreset
 from monai_medaug.transforms.presets.ct import ct_augmentation as ct_augmentation
 from monai_medaug.transforms.presets.mri import mri_augmentation as mri_augmentation
@@ -52,6 +54,7 @@ from monai_medaug.transforms.presets.xray import xray_augmentation as xray_augme
 from monai_medaug.transforms.resolution import RandThickSlice as RandThickSlice
 from monai_medaug.transforms.safety.preserving import PreservingCompose as PreservingCompose
 from monai_medaug.transforms.spatial import RandAffineElastic as RandAffineElastic
+from monai_medaug.transforms.superresolution import Upscale as Upscale
 from monai_medaug.transforms.xray.collimation import RandXRayCollimation as RandXRayCollimation
 from monai_medaug.transforms.xray.exposure import RandXRayExposure as RandXRayExposure
 from monai_medaug.transforms.xray.scatter import RandXRayScatter as RandXRayScatter
@@ -108,6 +111,10 @@ __all__ = [
     "MedianDenoiseDict",
     "MedianDenoised",
     "MixedBatch",
+    "NetworkRestore",
+    "NetworkRestoreD",
+    "NetworkRestoreDict",
+    "NetworkRestored",
     "NonLocalMeansDenoise",
     "NonLocalMeansDenoiseD",
     "NonLocalMeansDenoiseDict",
@@ -195,6 +202,10 @@ __all__ = [
     "RandXRayScatterd",
     "Report",
     "SampleSeeded",
+    "Upscale",
+    "UpscaleD",
+    "UpscaleDict",
+    "Upscaled",
     "WaveletDenoise",
     "WaveletDenoiseD",
     "WaveletDenoiseDict",
@@ -390,6 +401,27 @@ class MedianDenoised(DictionaryOperation):
         noise: str = "gaussian",
         sigma: float | None = None,
         strength: float | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class NetworkRestored(DictionaryOperation):
+    """Dictionary version of `NetworkRestore`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        network: torch.nn.Module,
+        value_range: Sequence[float] | str | None = None,
+        scale: float | None = None,
+        strength: float = 1.0,
+        sigma: float | None = None,
+        window: int | None = None,
+        self_ensemble: bool = False,
+        amp: bool = False,
+        mode: str | Sequence[str | int] = "bilinear",
+        point_keys: KeysCollection = (),
+        box_keys: KeysCollection = (),
+        point_space: str = "world",
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -688,6 +720,7 @@ class RandXRayCollimationd(RandomDictionaryOperation):
         linear: bool = False,
         shutter: bool = True,
         prob: float = 0.3,
+        organ_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -726,6 +759,22 @@ class RandXRayScatterd(RandomDictionaryOperation):
         linear: bool = False,
         mtf50: float = 1.3,
         prob: float = 0.3,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class Upscaled(DictionaryOperation):
+    """Dictionary version of `Upscale`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        scale: float | Sequence[float] = 2,
+        method: str = "bicubic",
+        blur: str = "cubic",
+        mode: str | Sequence[str | int] = "bilinear",
+        point_keys: KeysCollection = (),
+        box_keys: KeysCollection = (),
+        point_space: str = "world",
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -768,6 +817,8 @@ HUWindowD = HUWindowd
 HUWindowDict = HUWindowd
 MedianDenoiseD = MedianDenoised
 MedianDenoiseDict = MedianDenoised
+NetworkRestoreD = NetworkRestored
+NetworkRestoreDict = NetworkRestored
 NonLocalMeansDenoiseD = NonLocalMeansDenoised
 NonLocalMeansDenoiseDict = NonLocalMeansDenoised
 PGDAttackD = PGDAttackd
@@ -810,5 +861,7 @@ RandXRayExposureD = RandXRayExposured
 RandXRayExposureDict = RandXRayExposured
 RandXRayScatterD = RandXRayScatterd
 RandXRayScatterDict = RandXRayScatterd
+UpscaleD = Upscaled
+UpscaleDict = Upscaled
 WaveletDenoiseD = WaveletDenoised
 WaveletDenoiseDict = WaveletDenoised

@@ -18,7 +18,9 @@ from tests.benchmarks import (
     denoise_quality,
     denoise_wavelet,
     dose,
+    guard,
     loader,
+    metal,
     mixing,
     mri,
     overhead,
@@ -27,6 +29,7 @@ from tests.benchmarks import (
     restore_memory,
     slices,
     spatial,
+    training_scans,
     verdict,
     xray,
 )
@@ -49,11 +52,14 @@ TIMED = {
 TABLES = {
     "quality": lambda options: quality.fold_table(options.seeds),
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
+    "guard": lambda options: guard.guard_table(options.repeats),
     "loader": lambda options: loader.loader_table(options.repeats),
     "slices": lambda options: slices.slice_table(options.repeats),
     "restore": lambda _: restore_memory.restore_table(),
     "verdict": lambda options: verdict.verdict_table(options.scan, options.attack, options.draws),
+    "metal": lambda options: metal.metal_table(options.cases, options.images, options.size),
     "contact_sheets": lambda options: contact_sheets.contact_sheets(options.out, options.sheet),
+    "training_scans": lambda options: training_scans.write_scans(options.out),
 }
 
 
@@ -65,11 +71,21 @@ def main() -> None:
     parser.add_argument("--scan", metavar="NAME", help="of the verdict's scans those whose names hold this")
     parser.add_argument("--attack", metavar="NAME", help="the same of its attacks and harmless steps, each explained")
     parser.add_argument("--draws", type=int, default=30, help="draws of each preset that the verdict judges")
+    metals = ("generated", "choosing", "catsim", "real")
+    parser.add_argument("--cases", choices=metals, default=metals[0], help="slices with metal")
+    parser.add_argument("--size", type=int, default=256, help="pixels a side of generated slices with metal")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="also draw the slices with metal")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
-    parser.add_argument("--out", type=Path, default=Path("contact_sheets"), metavar="FOLDER", help="for contact sheets")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("contact_sheets"),
+        metavar="FOLDER",
+        help="for contact sheets and training scans",
+    )
     parser.add_argument("--sheet", action="append", default=[], choices=contact_sheets.SHEETS, help="only these sheets")
     options = parser.parse_args()
-    suites = [*TIMED, *TABLES] if "all" in options.suite else list(dict.fromkeys(options.suite))
+    suites = [*TIMED, *TABLES][:-1] if "all" in options.suite else list(dict.fromkeys(options.suite))
     facts = environment()
     print_environment(facts, suites)
     results = {}

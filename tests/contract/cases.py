@@ -22,11 +22,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from monai.bundle.config_parser import ConfigParser
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug import transforms
 from monai_medaug.core.operation import Operation, RandomOperation
 from monai_medaug.core.twin import DictionaryOperation, dictionary_twin
+from monai_medaug.functional.geometry.grid import VoxelGrid
 
 DTYPES = (
     torch.float16,
@@ -70,6 +72,15 @@ class Case:
         return self.cls.geometric
 
     @property
+    def pads(self) -> bool:
+        """Whether it takes a padding_mode."""
+        return "padding_mode" in inspect.signature(self.cls).parameters
+
+    @property
+    def keeps_grid(self) -> bool:
+        return not self.cls.changes_grid
+
+    @property
     def dims(self) -> tuple[int, ...]:
         return self.cls.spatial_dims
 
@@ -93,8 +104,22 @@ class Case:
         """The class's example (1, *spatial) in a type, clipped to its range."""
         return cast(self.cls.example(dims or self.dims[-1]), dtype)
 
+    def out_grid(self, data: Any) -> VoxelGrid:
+        """The grid of the result of an image (C, *spatial)."""
+        affine = data.affine.tolist() if isinstance(data, MetaTensor) else None
+        made = self.array()
+        return self.cls.out_grid(VoxelGrid(tuple(data.shape[1:]), affine), {**made.draw(), **made.settings()})
+
+    def out_shape(self, data: Any) -> tuple[int, ...]:
+        """The shape of the result of an image (C, *spatial)."""
+        return (data.shape[0], *self.out_grid(data).shape)
+
     def _always(self, changes: dict[str, Any]) -> dict[str, Any]:
-        return {**self.arguments, **({"prob": 1.0} if self.random else {}), **changes}
+        parser = ConfigParser(self.arguments)  # a network may be given as a bundle's config would
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            made = {name: parser.get_parsed_content(name) for name in self.arguments}
+        return {**made, **({"prob": 1.0} if self.random else {}), **changes}
 
     def _seeded(self, transform: Any, seed: int) -> Any:
         return transform.set_random_state(seed) if self.random else transform
@@ -117,6 +142,7 @@ CASES = [case for case in EVERY_CASE if not case.cls.takes_batches]
 BATCH_CASES = [case for case in EVERY_CASE if case.cls.takes_batches]
 RANDOM_CASES = [case for case in CASES if case.random]
 GEOMETRIC_CASES = [case for case in CASES if case.geometric]
+MOVING_CASES = [case for case in GEOMETRIC_CASES if case.pads]
 
 
 def contract(checks: Sequence[Callable[[Case], None]], cases: Sequence[Case] = CASES) -> Any:

@@ -14,7 +14,8 @@ from monai.data.utils import pickle_hashing
 
 from .cases import CASES, Case, contract, meta_tensor, records, same
 
-STEADY = [case for case in CASES if not case.random]
+# the tensors of a network do not pickle to equal bytes: a cache that hashes it computes anew
+STEADY = [case for case in CASES if not (case.random or case.cls.replayable)]
 PROGRAM = """
 import json
 from monai.data.utils import pickle_hashing

@@ -14,7 +14,7 @@ from monai_medaug.transforms import RandAffineElasticd, augmentation_report, rep
 
 from .cases import (
     CASES,
-    GEOMETRIC_CASES,
+    MOVING_CASES,
     RANDOM_CASES,
     Case,
     as_kind,
@@ -166,7 +166,7 @@ def check_other_modes_are_refused(case: Case) -> None:
             case.array()(image, padding_mode=bad)
 
 
-@contract([check_mode_of_a_call, check_names_of_modes, check_other_modes_are_refused], GEOMETRIC_CASES)
+@contract([check_mode_of_a_call, check_names_of_modes, check_other_modes_are_refused], MOVING_CASES)
 def test_modes(check, case):
     check(case)
 

@@ -24,7 +24,7 @@ def test_a_constant_image_stays_constant(case, seed, value, dims):
     image = torch.full_like(case.image(dims), value)
     out = case.array(seed)(meta_tensor(image))
     assert float((exact(out) - value).abs().max()) <= 1e-5 * max(1.0, abs(value))
-    assert torch.equal(case.array(seed, mode="nearest")(image), image)
+    assert set(case.array(seed, mode="nearest")(image).unique().tolist()) == set(image.unique().tolist())
 
 
 @pytest.mark.parametrize("case", GEOMETRIC_CASES, ids=str)
@@ -35,8 +35,9 @@ def test_no_label_is_invented(case, seed, dtype, dims):
     if dims not in case.dims:
         return
     mask = labels(case.image(dims).shape[1:], dtype)
-    for padding in ("border", "zeros", "reflection"):
-        out = case.array(seed, mode="nearest", padding_mode=padding)(mask)
+    for padding in ("border", "zeros", "reflection")[: None if case.pads else 1]:
+        changes = {"padding_mode": padding} if case.pads else {}
+        out = case.array(seed, mode="nearest", **changes)(mask)
         assert out.dtype == mask.dtype
         assert set(exact(out).unique().tolist()) <= set(exact(mask).unique().tolist())
 

@@ -45,7 +45,7 @@ def test_every_public_name_is_in_the_stub_file():
 
 def snippet() -> tuple[str, set[int]]:
     """A module that uses every twin and alias, and the numbers of its lines that are wrong."""
-    lines = ["from monai_medaug import transforms"]
+    lines = ["from torch.nn import Conv2d", "from monai_medaug import transforms"]
     wrong = set()
 
     def add(line: str, is_wrong: bool) -> None:
@@ -55,22 +55,25 @@ def snippet() -> tuple[str, set[int]]:
 
     for case in CASES:
         plain = (str, int, float, bool, tuple)
-        literal = ", ".join(f"{k}={v!r}" for k, v in case.arguments.items() if isinstance(v, plain))
+        given = {k: repr(v) if isinstance(v, plain) else "Conv2d(1, 1, 3)" for k, v in case.arguments.items()}
+        literal = ", ".join(f"{k}={v}" for k, v in given.items() if v != "Conv2d(1, 1, 3)" or k == "network")
+        first = f"{literal}, " if "network" in given else ""
         for ending in ("d", "D", "Dict"):
             call = f"transforms.{case.cls.__name__}{ending}"
             add(f"{call}(['a', 'b'], {literal + ', ' * bool(literal)}allow_missing_keys=True)({{'a': 1}})['a']", False)
             add(f"{call}('a', {literal})", False)
-            add(f"{call}('a', no_such_argument=1)", True)
+            add(f"{call}('a', {first}no_such_argument=1)", True)
             add(f"{call}({literal})", True)
-            add(f"{call}('a', allow_missing_keys='maybe')", True)
+            add(f"{call}('a', {first}allow_missing_keys='maybe')", True)
             if case.random:
                 add(f"{call}('a', prob=0.5).set_random_state(0)({{'a': 1}})", False)
                 add(f"{call}('a', prob='often')", True)
             if case.geometric:
-                add(f"{call}(('a', 'b'), mode=('bilinear', 'nearest'), padding_mode=('zeros', -1000))", False)
-                add(f"{call}('a', mode='nearest', padding_mode=0.5, point_keys='p')", False)
-                add(f"{call}('a', mode=(0, 1), padding_mode=0)", False)
-                add(f"{call}('a', mode=1.5)", True)
+                several, one = (f", padding_mode={p}" if case.pads else "" for p in ("('zeros', -1000)", "0.5"))
+                add(f"{call}(('a', 'b'), {first}mode=('bilinear', 'nearest'){several})", False)
+                add(f"{call}('a', {first}mode='nearest', point_keys='p'{one})", False)
+                add(f"{call}('a', {first}mode=(0, 1){one})", False)
+                add(f"{call}('a', {first}mode=1.5)", True)
     return "\n".join(lines) + "\n", wrong
 
 

@@ -12,6 +12,7 @@ from monai.transforms import Compose, Invertd, RandFlipd
 from monai.utils.enums import TraceKeys
 
 from monai_medaug.core.contract import REGISTRY
+from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.transforms import augmentation_report, replay
 
 from .cases import (
@@ -68,7 +69,8 @@ def check_records_are_plain(case: Case) -> None:
         assert json.loads(json.dumps(record, allow_nan=False)) == record
         assert record["class"] in REGISTRY
         assert REGISTRY[record["class"]] is case.cls
-        assert record["orig_size"] == list(out.shape[1:])
+        grid, applied = VoxelGrid(tuple(record["orig_size"])), record["do_transforms"]
+        assert (case.cls.out_grid(grid, record["extra_info"]["params"]) if applied else grid).shape == out.shape[1:]
         assert record["tracing"] is True
         assert record["lazy"] is False
 
@@ -127,6 +129,10 @@ def check_replay(case: Case) -> None:
         image = meta_tensor(case.image(dims), traced=False)
         out = case.array(seed=3)(image)
         report = augmentation_report(out)
+        if case.cls.replayable:
+            with pytest.raises(ValueError, match=f"can't be replayed: {case.cls.replayable}"):
+                replay(image, report)
+            return
         for form in (report, dict(report), report.to_json()):
             assert same(replay(image, form), out), "replay of the array face differs"
         data = {"a": image, "b": image.clone()}
@@ -166,7 +172,10 @@ def assert_undone(case: Case, back, applied, image, flipped: bool, what: str) ->
     """Geometry is undone; an intensity step keeps its values (flipped back) and only loses its record."""
     assert back.applied_operations == image.applied_operations, f"{what}: records are left"
     assert torch.allclose(back.affine, image.affine)
-    if case.geometric:
+    if not case.keeps_grid:
+        extent = float(image.max() - image.min())
+        assert float((middle(back) - middle(image)).abs().max()) < 0.05 * extent, f"{what}: the grid is not undone"
+    elif case.geometric:
         error = (middle(back) - middle(image)).abs().mean()
         assert error < 0.5 * (middle(applied) - middle(image)).abs().mean(), f"{what}: geometry is not undone"
     else:
@@ -212,12 +221,12 @@ def check_invertd(case: Case) -> None:
         image = meta_tensor(case.image(dims), traced=False)
         pipeline = Compose([RandFlipd("image", 1.0, 0), case.twin()]).set_random_state(0)
         out = pipeline({"image": image})
-        prediction = labels(image.shape[1:], torch.float32)
+        prediction = labels(out["image"].shape[1:], torch.float32)
         for nearest in (True, False):
             data = {**out, "prediction": MetaTensor(prediction.clone())}
             back = Invertd("prediction", pipeline, orig_keys="image", nearest_interp=nearest)(data)["prediction"]
             assert back.applied_operations == []
-            assert back.shape == prediction.shape
+            assert back.shape == image.shape
             new = set(back.unique().tolist()) - set(prediction.unique().tolist())
             assert bool(new) == (case.geometric and not nearest), f"nearest_interp={nearest}: new values {new}"
             if not case.geometric:

@@ -30,3 +30,9 @@ def test_it_never_falls_and_goes_on_beyond_its_ends():
     assert line(np.array([5000.0]))[0] == pytest.approx(10000, rel=0.01)
     assert transfer_curve(np.full(10, 3.0), np.full(10, 4.0))(np.array([3.0, 8.0])).tolist() == [4, 4]
     assert transfer_curve(np.zeros(0), np.zeros(0))(np.array([1.0])).tolist() == [1]
+
+
+def test_a_shutter_over_a_part_does_not_bend_the_curve_of_the_rest():
+    covered = np.where(np.arange(X.size) % 5 == 0, -1000.0, 2 * X)
+    at = np.linspace(-900, 900, 100)
+    assert np.abs(transfer_curve(X, covered)(at) - 2 * at).max() < 20

@@ -122,6 +122,7 @@ class VoxelGrid:
         if len(shape) != len(self.shape):
             raise ValueError(f"shape must have {len(self.shape)} axes, got {tuple(shape)}")
         affine = np.eye(4) if self.affine is None else np.array(self.affine, dtype=np.float64)
+        _ = self.matrix  # refuses an affine that is none
         steps = [n / m for n, m in zip(self.shape, shape, strict=True)]
         affine[:, -1] += sum(affine[:, axis] * (step - 1) / 2 for axis, step in enumerate(steps))
         for axis, step in enumerate(steps):

@@ -55,6 +55,43 @@ def collimation_change(
     return torch.minimum(change, (depth - attenuation).clamp_min(0)), field
 
 
+def shares_beside(
+    organ: torch.Tensor, shares: torch.Tensor, angle: torch.Tensor, margin: torch.Tensor, spacing: torch.Tensor
+) -> torch.Tensor:
+    """Shares of the four blades (B, 4) that leave an organ and a margin open, as a radiographer sets them.
+
+    Args:
+        organ: label map or masks (B, C, rows, columns) or (B, C, rows, columns, radiographs), without the first of
+            one-hot channels; empty ones limit nothing.
+        shares: wanted, see `collimation_change`.
+        angle: of the collimator in degrees, (B,).
+        margin: between organ and edge in mm, (B,).
+        spacing: of rows and columns in mm, (B, 2).
+
+    Example:
+        >>> organ = torch.zeros(1, 1, 10, 10)
+        >>> organ[..., 1:6, 5] = 1
+        >>> one = torch.ones(1)
+        >>> shares_beside(organ, torch.full((1, 4), 0.3), 0 * one, 0 * one, torch.ones(1, 2)).round(decimals=2).tolist()
+        [[0.1, 0.3, 0.3, 0.3]]
+    """
+    there = organ != 0
+    if there.shape[1] > 1 and bool((there.sum(1) == 1).all()):
+        there = there[:, 1:]
+    there = there.flatten(4).any(4).any(1) if there.ndim > 4 else there.any(1)
+    rows, columns = (torch.arange(n).to(spacing) - (n - 1) / 2 for n in there.shape[1:])
+    y, x = rows[None, :, None] * spacing[:, :1, None], columns[None, None] * spacing[:, 1:, None]
+    cos, sin = (f(torch.deg2rad(angle))[:, None, None] for f in (torch.cos, torch.sin))
+    most = []
+    for axis, position in enumerate((y * cos + x * sin, x * cos - y * sin)):
+        extent = there.shape[1 + axis] * spacing[:, axis]
+        half = (abs(cos) * spacing[:, axis, None, None] + abs(sin) * spacing[:, 1 - axis, None, None]) / 2
+        for outward in (-position, position):
+            reach = torch.where(there, outward + half, -torch.inf).amax((1, 2)) + margin
+            most.append(0.5 - reach / extent)
+    return torch.minimum(shares, torch.stack(most, 1)).clamp_min(0)
+
+
 def _behind_blades(
     compiled: ModuleType,
     attenuation: torch.Tensor,

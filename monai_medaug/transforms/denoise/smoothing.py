@@ -14,7 +14,8 @@ from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.denoise.bilateral import bilateral_smooth
 from monai_medaug.functional.denoise.median import median_smooth
 from monai_medaug.functional.denoise.smoothing import gaussian_smooth
-from monai_medaug.transforms.denoise.base import NoiseRemoval, equal_sides, is_rician, is_source
+from monai_medaug.transforms.denoise.base import NoiseRemoval, equal_sides, is_source
+from monai_medaug.transforms.denoise.level import is_rician
 
 UNITS = ("mm", "voxel")
 

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import torch
 
 from monai_medaug.core.arguments import flag, span
-from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.contract import Call, Input, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.acceleration import sent
-from monai_medaug.functional.xray.collimation import collimation_change
+from monai_medaug.functional.xray.collimation import collimation_change, shares_beside
 from monai_medaug.functional.xray.display import flat_black
 from monai_medaug.transforms.xray.display import Radiograph, detector_spacing, display_scale
+
+_MARGIN_MM = 10  # about a finger's breadth
 
 
 class RandXRayCollimation(Radiograph, RandomOperation):
@@ -21,8 +23,9 @@ class RandXRayCollimation(Radiograph, RandomOperation):
 
     ``p' = p - ln(leakage + (1 - leakage) F)``, up to ``max_attenuation``, where the open field F is the product of four
     straight edges, each the integral of a Gaussian penumbra. An archive's shutter covers in black what lies beyond the
-    edges, where F is below a half. The display scale is that of `RandXRayExposure`; images
-    are (C, rows, columns), or stacks of radiographs along the last axis.
+    edges, where F is below a half. With a mask of the organs of interest the blades stay 10 mm off them, as a
+    radiographer sets them: a share that is drawn greater is limited. The display scale is that of `RandXRayExposure`;
+    images are (C, rows, columns), or stacks of radiographs along the last axis.
 
     Args:
         share: range of the share of the image behind a blade, drawn for each of the four; 0 is out of sight.
@@ -51,6 +54,7 @@ class RandXRayCollimation(Radiograph, RandomOperation):
         (0.0, True)
     """
 
+    inputs = {"organ": Input("a label map or masks of what the blades leave open, and 10 mm round it.", "labels")}
     phrases = {"leakage": "transmission behind the blades {:.0%}", "rotate_degrees": "rotated by {:.1f}°"}
     headline = ("leakage",)
     memory = 4
@@ -94,7 +98,11 @@ class RandXRayCollimation(Radiograph, RandomOperation):
         scale = display_scale(image, call)
         drawn = (call.drawn(name) for name in ("shares", "rotate_degrees", "edge_mm"))
         shares, angle, edge = (sent(values, image.device, image.dtype) for values in drawn)
-        blades = (shares, angle, edge, call.column("leakage"), detector_spacing(call))
+        spacing = detector_spacing(call)
+        if (organ := call.inputs.get("organ")) is not None:
+            shares = shares_beside(organ, shares, angle, _MARGIN_MM + edge, spacing)
+            call.note([{"blades": [round(share, 4) for share in one]} for one in shares.tolist()])
+        blades = (shares, angle, edge, call.column("leakage"), spacing)
         p = scale.attenuation(image)
         change, field = collimation_change(p, *blades, scale.depth)
         if not call.settings.get("shutter", False) or call.settings["linear"]:
