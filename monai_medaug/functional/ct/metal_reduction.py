@@ -15,7 +15,10 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
+from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.acquisition import bounds, hu_change
+from monai_medaug.functional.ct.metal_hardening import hardening_fitted
+from monai_medaug.functional.ct.metal_judgement import artefact_strength, beside_metal, share_to_make
 from monai_medaug.functional.ct.metal_mask import grown
 from monai_medaug.functional.ct.prior import filled, smoothed, tissue_prior
 from monai_medaug.functional.ct.projection import ParallelBeam, hu_to_attenuation
@@ -25,11 +28,9 @@ METHODS = ("nmar", "li")
 RIM_MM = 1.5
 """Blur of the metal's edge, by which the mask grows for the trace."""
 _WINDOW = "ramp"  # an apodised one would leave the fine part of the streaks
+_GIVEN = 0.65  # share of the rays that follow the given slice's prior
 _FLOOR = 0.2  # added to line integrals before the division, so that noise of short rays is not blown up
 _BODY = 0.1  # line integral from which a ray passes the body
-_SOFT_HU = (-990.0, 40.0)  # of a prior: soft tissue and lung, whose classes have one value each
-_LOCAL_MM = 6.0  # details finer than about this are judged, so that fat and muscle don't count
-_NEAR_MM, _TREMOR_HU2 = 20.0, 10.0  # over which a change is judged, and the mean square from which it is
 _SPLIT_MM, _SPLIT_REACH_MM = 1.2, 15.0
 
 
@@ -116,14 +117,15 @@ def without_metal(
 ) -> Reduction:
     """Slices with the artefacts of metal reduced; the metal itself and padding stay as they are.
 
-    The metal and its rim of 1.5 mm are filled from around and reprojected with the slice. LI gives the first image.
-    NMAR is tried with a `tissue_prior` of that image, and with one of the given slice, which is better where the metal
-    is mild and hides bone: the result that is flatter in soft tissue and lung is taken.
+    The metal and its rim of 1.5 mm are filled from around and reprojected with the slice. LI gives the first image,
+    NMAR with a `tissue_prior` of that the second, and `artefact_strength` tells by the two how to go on:
 
-    Never worse (NMAR): with the given slice x, its change c and the flat tissue p of the result, the share t of the
-    change that minimises the sum of (x + t c - p)² over the soft tissue around is made, in [0, 1]: a change that adds
-    more streaks than it removes has t = 0. Sums are weighted by a Gaussian of 20 mm, over differences less their mean
-    around, by one of 6 mm.
+    - A strong artefact: the second image is the result.
+    - A mild one, where interpolation costs more than it gains and the given slice is the better prior: the mean of NMAR
+      with its prior and of NMAR with that of the slice after `hardening_fitted` to the second image. Of this change,
+      `share_to_make` is made, so that the result is not worse than the given slice.
+
+    Between them both are mixed.
 
     Args:
         hu: slices (N, 1, rows, columns).
@@ -143,22 +145,12 @@ def without_metal(
     start = filled(torch.where(padding, AIR_HU, body), wide, beam.spacing)
     rays = beam.project(hu_to_attenuation(start))
 
-    def reconstructed(replaced: torch.Tensor) -> torch.Tensor:
-        return start[inner] + hu_change(torch.where(trace, replaced - rays, 0.0), beam, _WINDOW)
-
-    given, rim = start[inner], wide[inner]
-    new = reconstructed(sinogram_without_metal(rays, trace))
+    scan = _Scan(start, masked, wide, rays, trace, beam, inner)
+    new = scan.reconstructed(sinogram_without_metal(rays, trace))
     weight = torch.ones_like(rays[:, 0, 0, 0])
     if method == "nmar":
-        tried = []
-        for guess in (new, given):
-            whole = start.clone()
-            whole[inner] = guess
-            prior = beam.project(hu_to_attenuation(tissue_prior(whole, wide, beam.spacing)))
-            tried.append(reconstructed(sinogram_without_metal(rays, trace, prior)))
-        new, flat, soft = _flattest(tried, rim, beam.spacing)
-        made = _share_to_make(given, new - given, flat, soft, beam.spacing)
-        new, weight = torch.lerp(given, new, made), made.mean((1, 2, 3))
+        new, weight = _normalised(scan, new)
+    new = beside_metal(new, hu, scan.rim, beam.spacing)
     if split:
         new = _split(new, hu, metal, beam.spacing)
     through = trace | (rays > _BODY)
@@ -199,34 +191,65 @@ def _padded(mask: torch.Tensor, body: torch.Tensor) -> torch.Tensor:
     return functional.pad(mask, (columns, columns, rows, rows)) if rows or columns else mask
 
 
-def _flattest(
-    tried: list[torch.Tensor], rim: torch.Tensor, spacing: tuple[float, float]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """For each slice the one of two results that is nearer to flat tissue, where both find soft tissue or lung.
+class _Scan(NamedTuple):
+    """Slices with metal filled, and the rays through them; ``inner`` is where the given slices lie."""
 
-    With that flat tissue, and where it is.
-    """
-    flats = [tissue_prior(slices, rim, spacing) for slices in tried]
-    softs = [(flat > _SOFT_HU[0]) & (flat < _SOFT_HU[1]) & ~rim for flat in flats]
-    common = softs[0] & softs[1]
-    first, second = (
-        ((slices - flat).square() * common).sum((1, 2, 3), keepdim=True)
-        for slices, flat in zip(tried, flats, strict=True)
-    )
-    return tuple(torch.where(second < first, b, a) for a, b in (tried, flats, softs))  # type: ignore[return-value]
+    start: torch.Tensor
+    metal: torch.Tensor
+    wide: torch.Tensor
+    rays: torch.Tensor
+    trace: torch.Tensor
+    beam: ParallelBeam
+    inner: tuple
+
+    def only(self, rows: list[int]) -> _Scan:
+        """Some of the slices."""
+        index = sent(rows, self.rays.device)
+        return _Scan(*(t.index_select(0, index) for t in self[:5]), self.beam, self.inner)
+
+    @property
+    def given(self) -> torch.Tensor:
+        return self.start[self.inner]
+
+    @property
+    def rim(self) -> torch.Tensor:
+        return self.wide[self.inner]
+
+    def normalised(self, guess: torch.Tensor) -> torch.Tensor:
+        """The rays after NMAR with the prior of a guess of the slices."""
+        whole = self.start.clone()
+        whole[self.inner] = guess
+        prior = self.beam.project(hu_to_attenuation(tissue_prior(whole, self.wide, self.beam.spacing)))
+        return sinogram_without_metal(self.rays, self.trace, prior)
+
+    def reconstructed(self, replaced: torch.Tensor) -> torch.Tensor:
+        """The slices with the rays of the trace replaced."""
+        return self.given + hu_change(torch.where(self.trace, replaced - self.rays, 0.0), self.beam, _WINDOW)
+
+    def mild(self, replaced: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Slices after the correction of a mild artefact, and the share of it that is made."""
+        ways = (self.beam.project(mask.to(self.rays.dtype)) for mask in (self.metal, self.wide))
+        softer = self.reconstructed(self.rays + hardening_fitted(replaced - self.rays, *ways, self.rays))
+        both = [self.normalised(guess) for guess in (self.given, softer)]
+        new = self.reconstructed(_GIVEN * both[0] + (1 - _GIVEN) * both[1])
+        share = share_to_make(self.given, new, self.rim, self.beam.spacing)
+        return torch.lerp(self.given, new, share), share.mean((1, 2, 3))
 
 
-def _share_to_make(
-    given: torch.Tensor, change: torch.Tensor, flat: torch.Tensor, soft: torch.Tensor, spacing: tuple[float, float]
-) -> torch.Tensor:
-    """The share of a change in each pixel that brings soft tissue around nearest to flat, see `without_metal`."""
-    weight = soft.to(given.dtype)
-    around = smoothed(weight, spacing, _LOCAL_MM).clamp_min(1e-3)
-    excess, fine = ((x - smoothed(x * weight, spacing, _LOCAL_MM) / around) * weight for x in (flat - given, change))
-    wanted, made = excess * fine, fine.square()
-    whole = wanted.sum((2, 3), keepdim=True) / made.sum((2, 3), keepdim=True).clamp_min(1e-6)
-    near = smoothed(wanted, spacing, _NEAR_MM) + _TREMOR_HU2 * whole.clamp(0, 1)
-    return (near / (smoothed(made, spacing, _NEAR_MM) + _TREMOR_HU2)).clamp(0, 1)
+def _normalised(scan: _Scan, linear: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Slices after NMAR from those after LI, and the mean share of the change that is made."""
+    replaced = scan.normalised(linear)
+    new = scan.reconstructed(replaced)
+    strength = artefact_strength(scan.given, new, scan.rim, scan.beam.spacing)
+    weight = torch.ones_like(strength)
+    rows = torch.nonzero(strength < 1)[:, 0].tolist()
+    if rows:
+        index = sent(rows, new.device)
+        slices, share = scan.only(rows).mild(replaced.index_select(0, index))
+        strong = strength.index_select(0, index)
+        mixed = slices.lerp(new.index_select(0, index), strong[:, None, None, None])
+        new, weight = new.index_copy(0, index, mixed), weight.index_copy(0, index, share.lerp(weight[index], strong))
+    return new, weight
 
 
 def _split(new: torch.Tensor, hu: torch.Tensor, metal: torch.Tensor, spacing: tuple[float, float]) -> torch.Tensor:
