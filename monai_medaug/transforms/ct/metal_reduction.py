@@ -34,9 +34,8 @@ class CTMetalArtifactReduction(CTImage, Operation):
     - ``"li"``: linear interpolation, as published: a reference. It blurs edges near the metal, makes new streaks
       between dense structures, and can be worse than nothing where the metal is mild.
     - ``"nmar"``: the line integrals are divided by those of a prior before, and multiplied after. The prior is the
-      image of LI, or the given one where that fits better, classified into air, lung, soft tissue and bone. Of the
-      change, the share is made that brings the soft tissue and lung around nearest to flat: a change that would add
-      more streaks than it removes is left out.
+      image of LI, or the given one where the artefact is mild, classified into air, lung, soft tissue and bone. Of
+      the change to a mild artefact, the share is made that brings the soft tissue and lung around nearest to flat.
 
     The streaks of a fan-beam image are those of its rays, each of which is a ray of some parallel view: the geometry of
     the scanner need not be known. For measured rays, see `functional.ct.metal_reduction.sinogram_without_metal`, and
@@ -44,7 +43,8 @@ class CTMetalArtifactReduction(CTImage, Operation):
 
     Args:
         threshold_hu: metal begins here, in pieces that reach 1.5 times this, see `find_metal`. Contrast agent, enamel
-            and bone below 3000 HU stay. In an image clipped at 3071 HU what reaches the limit counts as metal.
+            and bone below 3000 HU stay, and contrast agent beyond, by its gentle edge. In an image clipped at 3071 HU
+            what else reaches the limit counts as metal.
         method: ``"nmar"`` or ``"li"``.
         frequency_split: keep fine details of the given image near the metal (Meyer 2012), with part of the streaks.
         body_mm: diameter of the water-equivalent body assumed round a crop, whose border is tissue; an adult's trunk
@@ -190,6 +190,13 @@ def _metal_of(image: torch.Tensor, call: Call) -> tuple[torch.Tensor, list[Param
 def _metal_notes(pieces: list[MetalPieces]) -> Params:
     """What was found in the channels of a sample."""
     note: Params = {"metal_voxels": sum(int(p.voxels.sum()) for p in pieces), "metal_from": "threshold"}
+    gentle = sum(p.gentle for p in pieces)
+    if gentle:
+        note["gentle_edged"] = gentle
+        say_once(
+            "pieces of a CT reach the values of metal with the gentle edges of contrast agent and are left alone; give a "
+            "metal mask if they are metal"
+        )
     metal = [p for p in pieces if p.count]
     if not metal:
         return note
@@ -197,7 +204,7 @@ def _metal_notes(pieces: list[MetalPieces]) -> Params:
     if any(p.clipped for p in metal):
         note["clipped"] = True
         say_once(
-            "the values of a CT are clipped: all that reaches the limit counts as metal, dense contrast agent too; "
-            "give a metal mask if that is wrong"
+            "the values of a CT are clipped: what reaches the limit with a steep edge counts as metal; give a metal mask "
+            "if that is wrong"
         )
     return note
