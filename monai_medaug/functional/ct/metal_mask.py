@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 
 _SEED = 1.5  # times the threshold: enamel and contrast agent stay below it, metal thicker than a voxel does not
-_PART, _MOST_HU = 0.35, 8000.0  # of the greatest value of its piece a voxel has at least; all from the second on count
+_PART, _MOST_HU = 0.2, 8000.0  # of the greatest value of its piece a voxel has at least; all from the second on count
 _PLATEAU = 8  # voxels that share the greatest value of a clipped image
 _GENTLE = 1.1  # times the threshold is the mean beside the core of contrast agent; metal ends within a pixel or two
 
@@ -40,7 +40,7 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     12 bits end at 3071, enamel at 2,500 to 3,000, bone at 2,000. So dense contrast agent, enamel and bone stay.
     Contrast agent beyond 3000 HU is told by its gentle edge: the pixels beside what exceeds 3000 HU in a piece read
     more than 2200 HU on the mean, where beside metal the values have dropped further.
-    Within a piece, metal is what exceeds 35 % of the greatest value, at most 8000 HU, so that neither its blurred
+    Within a piece, metal is what exceeds a fifth of the greatest value, at most 8000 HU, so that neither its blurred
     rim nor the streaks beside it count, and several materials do; in an image clipped at the limit of 12 bits, what
     reaches 3000 HU; and what it encloses within a slice, which starved rays may show dark. Between fillings of gold or
     amalgam, streaks are as bright as metal and count too: a mask drawn by hand is better there.

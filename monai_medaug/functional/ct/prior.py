@@ -54,11 +54,11 @@ def filled(hu: torch.Tensor, missing: torch.Tensor, spacing: tuple[float, float]
         >>> filled(hu, hu > 3000, (1.0, 1.0)).round().unique()
         tensor([70.])
     """
-    weight = (~missing).to(hu.dtype)
+    weight = (~missing).double()
     total = smoothed(weight, spacing, _FILL_MM)
     faint = 1e-3
-    mean = (smoothed(hu * weight, spacing, _FILL_MM) + faint * TISSUE_HU) / (total + faint)
-    return torch.where(missing, mean, hu)
+    mean = (smoothed((hu * weight).double(), spacing, _FILL_MM) + faint * TISSUE_HU) / (total + faint)
+    return torch.where(missing, mean.to(hu.dtype), hu)
 
 
 def smoothed(slices: torch.Tensor, spacing: tuple[float, float], mm: float) -> torch.Tensor:
@@ -68,6 +68,7 @@ def smoothed(slices: torch.Tensor, spacing: tuple[float, float], mm: float) -> t
         >>> round(float(smoothed(torch.ones(1, 1, 5, 5), (1.0, 0.5), 2.0).mean()), 4)
         1.0
     """
+    given, slices = slices.dtype, slices.double()  # small weights are divided by: `filled`
     for axis, pixel in enumerate(spacing):
         sigma = mm / pixel
         half = max(1, math.ceil(3 * sigma))
@@ -76,7 +77,7 @@ def smoothed(slices: torch.Tensor, spacing: tuple[float, float], mm: float) -> t
         across = slices if axis == 0 else slices.transpose(2, 3)
         out = functional.conv2d(functional.pad(across, (0, 0, half, half), mode="replicate"), kernel)
         slices = out if axis == 0 else out.transpose(2, 3)
-    return slices
+    return slices.to(given)
 
 
 def _share(values: torch.Tensor, low: float, high: float) -> torch.Tensor:

@@ -194,8 +194,8 @@ def _metal_notes(pieces: list[MetalPieces]) -> Params:
     if gentle:
         note["gentle_edged"] = gentle
         say_once(
-            "pieces of a CT reach the values of metal with the gentle edges of contrast agent and are left alone; give a "
-            "metal mask if they are metal"
+            "pieces of a CT reach the values of metal with the gentle edges of contrast agent and are left alone; "
+            "give a metal mask if they are metal"
         )
     metal = [p for p in pieces if p.count]
     if not metal:
@@ -204,7 +204,7 @@ def _metal_notes(pieces: list[MetalPieces]) -> Params:
     if any(p.clipped for p in metal):
         note["clipped"] = True
         say_once(
-            "the values of a CT are clipped: what reaches the limit with a steep edge counts as metal; give a metal mask "
-            "if that is wrong"
+            "the values of a CT are clipped: what reaches the limit with a steep edge counts as metal; "
+            "give a metal mask if that is wrong"
         )
     return note

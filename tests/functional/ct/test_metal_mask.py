@@ -36,7 +36,7 @@ def test_two_metals_that_touch_are_both_found():
     assert torch.equal(find_metal(image).voxels, image > 5000)
 
 
-def test_the_rim_begins_at_a_fifth_of_a_piece_and_at_the_threshold_of_a_clipped_one():
+def test_the_rim_begins_at_a_fifth_of_a_piece_and_a_clipped_one_has_none():
     image = volume(15000.0)
     image[:, 10, 2:8], image[:, 11, 2:8] = 3300.0, 2700.0
     found = find_metal(image).voxels
@@ -44,7 +44,22 @@ def test_the_rim_begins_at_a_fifth_of_a_piece_and_at_the_threshold_of_a_clipped_
     assert not found[:, 11, 2:8].any()
     clipped = find_metal(image.clamp_max(3071))
     assert clipped.clipped
-    assert clipped.voxels[:, 10:12, 2:8].all()
+    assert torch.equal(clipped.voxels, image.clamp_max(3071) == 3071)
+
+
+def blurred(peak):
+    """A disc of 10 pixels across in water, blurred by two pixels at half its maximum, clipped at 3071 HU."""
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
+    edge = torch.erfc((torch.hypot(y - 19.5, x - 19.5) - 5) / (2**0.5 * 0.85)) / 2
+    return (40 + (peak - 40) * edge).clamp_max(3071)[None]
+
+
+def test_contrast_beyond_the_limit_is_told_by_its_gentle_edge():
+    vein, titanium = find_metal(blurred(3600.0)), find_metal(blurred(9000.0))
+    assert (vein.count, vein.gentle) == (0, 1)
+    assert not vein.voxels.any()
+    assert (titanium.count, titanium.gentle) == (1, 0)
+    assert titanium.voxels.sum() > 75
 
 
 def test_what_metal_encloses_is_metal():
