@@ -55,7 +55,8 @@ def metal_trace(metal: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
         metal: bool (N, 1, rows, columns).
         beam: geometry.
     """
-    box = bounds(metal)
+    everything = slice(0, metal.shape[2]), slice(0, metal.shape[3])
+    box = bounds(metal) if metal.device.type == "cpu" else everything  # a GPU is not awaited
     if box is None:
         return torch.zeros((len(metal), 1, beam.views, beam.width), dtype=torch.bool, device=metal.device)
     lengths = beam.part(*box).project(metal[..., box[0], box[1]].float())
@@ -228,9 +229,11 @@ class _Scan(NamedTuple):
 
     def mild(self, replaced: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Slices after the correction of a mild artefact, and the share of it that is made."""
-        ways = (self.beam.project(mask.to(self.rays.dtype)) for mask in (self.metal, self.wide))
+        masks = torch.cat([self.metal, self.wide]).to(self.rays.dtype)
+        ways = self.beam.project(masks).chunk(2)
         softer = self.reconstructed(self.rays + hardening_fitted(replaced - self.rays, *ways, self.rays))
-        both = [self.normalised(guess) for guess in (self.given, softer)]
+        twice = _Scan(*(torch.cat([t, t]) for t in self[:5]), self.beam, self.inner)
+        both = twice.normalised(torch.cat([self.given, softer])).chunk(2)
         new = self.reconstructed(_GIVEN * both[0] + (1 - _GIVEN) * both[1])
         share = share_to_make(self.given, new, self.rim, self.beam.spacing)
         return torch.lerp(self.given, new, share), share.mean((1, 2, 3))
@@ -242,7 +245,7 @@ def _normalised(scan: _Scan, linear: torch.Tensor) -> tuple[torch.Tensor, torch.
     new = scan.reconstructed(replaced)
     strength = artefact_strength(scan.given, new, scan.rim, scan.beam.spacing)
     weight = torch.ones_like(strength)
-    rows = torch.nonzero(strength < 1)[:, 0].tolist()
+    rows = [row for row, s in enumerate(strength.tolist()) if s < 1]
     if rows:
         index = sent(rows, new.device)
         slices, share = scan.only(rows).mild(replaced.index_select(0, index))
