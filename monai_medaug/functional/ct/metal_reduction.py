@@ -10,6 +10,7 @@ difference within the trace is reconstructed and added: what other rays say of t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -206,7 +207,11 @@ class _Scan(NamedTuple):
     def only(self, rows: list[int]) -> _Scan:
         """Some of the slices."""
         index = sent(rows, self.rays.device)
-        return _Scan(*(t.index_select(0, index) for t in self[:5]), self.beam, self.inner)
+        return self._each(lambda t: t.index_select(0, index))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> _Scan:
+        start, metal, wide = change(self.start), change(self.metal), change(self.wide)
+        return _Scan(start, metal, wide, change(self.rays), change(self.trace), self.beam, self.inner)
 
     @property
     def given(self) -> torch.Tensor:
@@ -230,10 +235,9 @@ class _Scan(NamedTuple):
     def mild(self, replaced: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Slices after the correction of a mild artefact, and the share of it that is made."""
         masks = torch.cat([self.metal, self.wide]).to(self.rays.dtype)
-        ways = self.beam.project(masks).chunk(2)
-        softer = self.reconstructed(self.rays + hardening_fitted(replaced - self.rays, *ways, self.rays))
-        twice = _Scan(*(torch.cat([t, t]) for t in self[:5]), self.beam, self.inner)
-        both = twice.normalised(torch.cat([self.given, softer])).chunk(2)
+        metal, rim = self.beam.project(masks).chunk(2)
+        softer = self.reconstructed(self.rays + hardening_fitted(replaced - self.rays, metal, rim, self.rays))
+        both = self._each(lambda t: torch.cat([t, t])).normalised(torch.cat([self.given, softer])).chunk(2)
         new = self.reconstructed(_GIVEN * both[0] + (1 - _GIVEN) * both[1])
         share = share_to_make(self.given, new, self.rim, self.beam.spacing)
         return torch.lerp(self.given, new, share), share.mean((1, 2, 3))
