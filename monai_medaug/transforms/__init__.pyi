@@ -25,6 +25,7 @@ from monai_medaug.transforms.ct.hu import RandHUContrast as RandHUContrast
 from monai_medaug.transforms.ct.hu import RandHUWindow as RandHUWindow
 from monai_medaug.transforms.ct.metal import RandCTMetal as RandCTMetal
 from monai_medaug.transforms.ct.metal import inserted_metal as inserted_metal
+from monai_medaug.transforms.ct.metal_reduction import CTMetalArtifactReduction as CTMetalArtifactReduction
 from monai_medaug.transforms.ct.motion import RandCTMotion as RandCTMotion
 from monai_medaug.transforms.ct.ring import RandCTRing as RandCTRing
 from monai_medaug.transforms.denoise.collaborative import CollaborativeDenoise as CollaborativeDenoise
@@ -81,6 +82,10 @@ __all__ = [
     "BilateralDenoiseD",
     "BilateralDenoiseDict",
     "BilateralDenoised",
+    "CTMetalArtifactReduction",
+    "CTMetalArtifactReductionD",
+    "CTMetalArtifactReductionDict",
+    "CTMetalArtifactReductiond",
     "CollaborativeDenoise",
     "CollaborativeDenoiseD",
     "CollaborativeDenoiseDict",
@@ -301,6 +306,20 @@ class BilateralDenoised(DictionaryOperation):
         noise: str = "gaussian",
         sigma: float | None = None,
         strength: float | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class CTMetalArtifactReductiond(DictionaryOperation):
+    """Dictionary version of `CTMetalArtifactReduction`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        threshold_hu: float = 2000,
+        method: str = "nmar",
+        frequency_split: bool = False,
+        body_mm: float = 280.0,
+        metal_mask_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -784,6 +803,8 @@ BatchMixUpD = BatchMixUpd
 BatchMixUpDict = BatchMixUpd
 BilateralDenoiseD = BilateralDenoised
 BilateralDenoiseDict = BilateralDenoised
+CTMetalArtifactReductionD = CTMetalArtifactReductiond
+CTMetalArtifactReductionDict = CTMetalArtifactReductiond
 CollaborativeDenoiseD = CollaborativeDenoised
 CollaborativeDenoiseDict = CollaborativeDenoised
 FGSMAttackD = FGSMAttackd

@@ -94,6 +94,12 @@ class SliceStack:
         """(N, 1, rows, columns); sample by sample, channel by channel."""
         return self.volumes.reshape(-1, 1, *self.volumes.shape[-2:])
 
+    def slices_of(self, samples: torch.Tensor) -> torch.Tensor:
+        """The slices (N, 1, rows, columns) of other images of the batch (B, C, *spatial), in the stack's order."""
+        own = samples.index_select(0, sent(self.members, samples.device))
+        volumes = own[:, :, None] if self.axis is None else torch.movedim(own, 2 + self.axis, 2)
+        return volumes.reshape(-1, 1, *volumes.shape[-2:])
+
     @property
     def whole(self) -> tuple[int, ...]:
         """Shape (members, C, S, rows, columns) of the stack."""
