@@ -263,7 +263,7 @@ def has_equal_channels(entry: Entry, sample: int) -> bool:
 def say_if_labels(operation: str, entry: Entry) -> None:
     """Notice that an image looks like a label map: few different whole numbers, and neighbours mostly equal."""
     values = entry.tensor.detach().reshape(-1)
-    if len(values) < _ENOUGH:
+    if len(values) < _ENOUGH or values.is_complex():
         return
     for count in (_ENOUGH // 16, 4 * _ENOUGH):
         step = max(1, len(values) // count)

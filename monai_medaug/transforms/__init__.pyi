@@ -44,6 +44,7 @@ from monai_medaug.transforms.mri.coil import RandMRINoise as RandMRINoise
 from monai_medaug.transforms.mri.kspace import RandMRIGhosting as RandMRIGhosting
 from monai_medaug.transforms.mri.kspace import RandMRISpike as RandMRISpike
 from monai_medaug.transforms.mri.motion import RandMRIMotion as RandMRIMotion
+from monai_medaug.transforms.mri.motion_correction import MRIMotionCorrection as MRIMotionCorrection
 from monai_medaug.transforms.mri.undersampling import RandMRIGibbs as RandMRIGibbs
 from monai_medaug.transforms.mri.undersampling import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.network_restore import NetworkRestore as NetworkRestore
@@ -106,6 +107,10 @@ __all__ = [
     "HUWindowD",
     "HUWindowDict",
     "HUWindowd",
+    "MRIMotionCorrection",
+    "MRIMotionCorrectionD",
+    "MRIMotionCorrectionDict",
+    "MRIMotionCorrectiond",
     "MedianDenoise",
     "MedianDenoiseD",
     "MedianDenoiseDict",
@@ -387,6 +392,22 @@ class HUWindowd(DictionaryOperation):
         preset: str | None = None,
         out_range: Sequence[float] = (0, 1),
         clip: bool = True,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class MRIMotionCorrectiond(DictionaryOperation):
+    """Dictionary version of `MRIMotionCorrection`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        segments: int | Sequence[Sequence[int]],
+        phase_axis: int = 0,
+        translate_mm: float = 10.0,
+        rotate_degrees: float = 5.0,
+        order: str = "sequential",
+        kspace: bool = False,
+        maps_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -815,6 +836,8 @@ HUFromWindowD = HUFromWindowd
 HUFromWindowDict = HUFromWindowd
 HUWindowD = HUWindowd
 HUWindowDict = HUWindowd
+MRIMotionCorrectionD = MRIMotionCorrectiond
+MRIMotionCorrectionDict = MRIMotionCorrectiond
 MedianDenoiseD = MedianDenoised
 MedianDenoiseDict = MedianDenoised
 NetworkRestoreD = NetworkRestored

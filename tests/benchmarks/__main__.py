@@ -22,6 +22,7 @@ from tests.benchmarks import (
     loader,
     metal,
     mixing,
+    motion,
     mri,
     overhead,
     projection,
@@ -53,6 +54,7 @@ TIMED = {
 TABLES = {
     "quality": lambda options: quality.fold_table(options.seeds),
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
+    "motion": lambda _: motion.motion_table(),
     "guard": lambda options: guard.guard_table(options.repeats),
     "loader": lambda options: loader.loader_table(options.repeats),
     "slices": lambda options: slices.slice_table(options.repeats),
