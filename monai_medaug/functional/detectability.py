@@ -40,7 +40,7 @@ def npw_detectability(present: torch.Tensor, absent: torch.Tensor, template: tor
         (4, 4.0)
     """
     _check(present, absent, ("template", template.shape))
-    return _separation(*(images.flatten(1) @ template.to(images).flatten() for images in (present, absent)))
+    return _observer_separation(*(images.flatten(1) @ template.to(images).flatten() for images in (present, absent)))
 
 
 def hotelling_detectability(
@@ -173,7 +173,7 @@ def laguerre_gauss_channels(
     return scale * torch.exp(-x / 2) * torch.stack(polynomials[:count])
 
 
-def _separation(present: torch.Tensor, absent: torch.Tensor) -> torch.Tensor:
+def _observer_separation(present: torch.Tensor, absent: torch.Tensor) -> torch.Tensor:
     return (present.mean() - absent.mean()) / ((present.var() + absent.var()) / 2).sqrt()
 
 

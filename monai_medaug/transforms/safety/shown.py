@@ -89,15 +89,15 @@ class ShownImage:
         least = _STRANGE * max(high - low, 1e-6 * float(np.abs(expected[known]).max()))
         found = np.flatnonzero(known & (np.abs(last - expected) > least))
         if len(found):
-            found = found[~np.isin(last[found], self._shutters(channel))]
+            shape = self._before[channel].shape
+            place = self.passage.everywhere[0][found][:, -len(shape) :]
+            whole = np.all((place > -1e-3) & (place < np.array(shape) - 1 + 1e-3), axis=1)  # no padding blended in
+            found = found[whole & ~np.isin(last[found], self._shutters(channel))]
         if not len(found):
             return np.zeros(2, int), int(known.sum())
         around = self.passage.everywhere[1][found][:, None] + FACES
         was, is_now, there = self.values(channel, (self.passage.back(around), around))
-        neighbours = there.sum(1)
-        change = np.where(there, is_now - curve(was), 0).sum(1) / np.maximum(neighbours, 1)
-        single = sum(n == 1 for n in self._after[channel].shape)
-        change[neighbours < len(FACES) - 2 * single] = 0  # next to what was outside, which padding blends in
+        change = np.where(there, is_now - curve(was), 0).sum(1) / np.maximum(there.sum(1), 1)
         return np.array([(change > least).sum(), (change < -least).sum()]), int(known.sum())
 
     def _shutters(self, channel: int) -> list[float]:
