@@ -153,6 +153,8 @@ class OperationContract:
     """Format strings for figures and the gallery, by the name of a quantity in the record. Others get name and unit."""
     headline: ClassVar[Sequence[str] | None] = None
     """The quantities in the short summary of a figure; None for all that have a phrase."""
+    command: ClassVar[str] = ""
+    """Its name on the command line, if ``restore`` runs it."""
     gallery: ClassVar[GalleryEntry] = GalleryEntry()
     """Its entry in the gallery."""
     identity: ClassVar[Params] = {}

@@ -75,6 +75,7 @@ class CTMetalArtifactReduction(CTImage, Operation):
         "correction_weight": "a weight of {:.2f}",
     }
     headline = ("method",)
+    command = "mar"
     inputs = {
         "metal_mask": Input("a mask of the metal, of the image's shape or of one channel, instead of a search.", "mask")
     }

@@ -57,8 +57,6 @@ class NoiseRemoval(Operation):
     """Whether the filter needs the noise level of Gaussian data; that of Rician data is always needed."""
     step: ClassVar[int] = 1
     """Slabs of a volume must begin at multiples of this number of voxels to match the result of the whole volume."""
-    command: ClassVar[str]
-    """Its name on the command line."""
 
     def __init__(self, sigma: float | None, noise: str, strength: float | None = None) -> None:
         super().__init__()

@@ -94,6 +94,7 @@ class MRIMotionCorrection(Operation):
 
     modality = "mri"
     accepts_complex = True
+    command = "motion"
     differentiable = False
     dtypes = (torch.complex64, torch.complex128)
     phrases = {"segments": "motion of {} segments"}
