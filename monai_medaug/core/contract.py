@@ -190,6 +190,8 @@ class OperationContract:
     """Numbers of spatial axes that it accepts."""
     least_shape: ClassVar[tuple[int, ...]] = ()
     """Fewest voxels along the first spatial axes that it accepts with its example arguments; fewer are a ValueError."""
+    reconstructions: ClassVar[int] = 1
+    """How many it makes of each slice: its launches on a GPU are as many times those of other operations."""
     searches: ClassVar[bool] = False
     """Whether it searches step by step, so that it launches more on a GPU than others; it still waits as seldom."""
     example_arguments: ClassVar[Params | None] = None

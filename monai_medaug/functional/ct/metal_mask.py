@@ -11,6 +11,7 @@ from scipy import ndimage
 _SEED = 1.5  # times the threshold: enamel and contrast agent stay below it, metal thicker than a voxel does not
 _PART, _MOST_HU = 0.2, 8000.0  # of the greatest value of its piece a voxel has at least; all from the second on count
 _PLATEAU = 8  # voxels that share the greatest value of a clipped image
+_SURE = 2.0  # times the seed: no contrast agent is as dense
 _GENTLE = 1.1  # times the threshold is the mean beside the core of contrast agent; metal ends within a pixel or two
 
 
@@ -38,8 +39,8 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
 
     A piece is connected above ``threshold_hu`` and reaches 1.5 times that, 3000 HU: titanium reads 7,500 HU and more,
     12 bits end at 3071, enamel at 2,500 to 3,000, bone at 2,000. So dense contrast agent, enamel and bone stay.
-    Contrast agent beyond 3000 HU is told by its gentle edge: the pixels beside what exceeds 3000 HU in a piece read
-    more than 2200 HU on the mean, where beside metal the values have dropped further.
+    Contrast agent of 3000 to 6000 HU is told by its gentle edge: the pixels beside what exceeds 3000 HU in a piece read
+    more than 2200 HU on the mean, where beside metal the values have dropped further. Beyond 6000 HU all is metal.
     Within a piece, metal is what exceeds a fifth of the greatest value, at most 8000 HU, so that neither its blurred
     rim nor the streaks beside it count, and several materials do; in an image clipped at the limit of 12 bits, what
     reaches 3000 HU; and what it encloses within a slice, which starved rays may show dark. Between fillings of gold or
@@ -70,7 +71,7 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     peaks = ndimage.maximum(values, pieces, np.arange(1, count + 1))
     reached = np.flatnonzero(peaks >= seed) + 1
     beside = _mean_beside(values >= seed, values, pieces, reached)
-    metal = reached[beside <= _GENTLE * threshold_hu]
+    metal = reached[(beside <= _GENTLE * threshold_hu) | (peaks[reached - 1] > _SURE * seed)]
     limit = np.full(count + 1, np.inf)
     limit[metal] = np.clip(_PART * peaks[metal - 1], seed, _MOST_HU)
     inside = values >= limit[pieces]

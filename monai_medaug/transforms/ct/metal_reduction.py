@@ -76,6 +76,7 @@ class CTMetalArtifactReduction(CTImage, Operation):
     }
     headline = ("method",)
     command = "mar"
+    reconstructions = 3
     inputs = {
         "metal_mask": Input("a mask of the metal, of the image's shape or of one channel, instead of a search.", "mask")
     }

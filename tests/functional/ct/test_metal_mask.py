@@ -96,3 +96,12 @@ def test_growth_counts_in_mm_on_pixels_that_are_not_square():
     assert out[:, 10].sum() == 7
     assert out[10].sum() == 13
     assert grown(mask, (5.0, 5.0), 1.0).sum() == 9  # the neighbours at least
+
+
+def test_what_no_contrast_agent_reaches_is_metal_however_gentle_its_edge():
+    """As fillings that bloom in an image that is not clipped."""
+    y, x = np.mgrid[:40, :40]
+    blurred = 9000 * np.exp(-((y - 20.0) ** 2 + (x - 20.0) ** 2) / 60)
+    volume = torch.from_numpy(blurred).float()[None]
+    assert find_metal(volume).count == 1
+    assert find_metal(volume * 0.4).count == 0
