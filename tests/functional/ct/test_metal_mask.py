@@ -1,5 +1,6 @@
 """Metal found by hysteresis: several pieces and materials, clipped images, and dense tissue that is none."""
 
+import numpy as np
 import pytest
 import torch
 
