@@ -13,7 +13,6 @@ from monai_medaug.transforms import (
     CollaborativeDenoise,
     GaussianDenoise,
     GaussianDenoised,
-    LowPassDenoise,
     MedianDenoise,
     NonLocalMeansDenoise,
     NonLocalMeansDenoised,
@@ -26,7 +25,6 @@ from tests.scan_files import real_scan
 
 DENOISERS = {
     "gaussian": GaussianDenoise,
-    "low-pass": LowPassDenoise,
     "median": MedianDenoise,
     "bilateral": BilateralDenoise,
     "nlm": NonLocalMeansDenoise,
