@@ -228,5 +228,9 @@ class _Run:
             self.best = self.best if score is None else float(score)
         states = {name: part.state_dict() for name, part in self.parts().items()}
         temporary = self.folder / f"{CHECKPOINT}.part"
-        torch.save({**states, "epoch": epoch, "best": self.best}, temporary)
-        os.replace(temporary, self.folder / CHECKPOINT)
+        try:
+            torch.save({**states, "epoch": epoch, "best": self.best}, temporary)
+            os.replace(temporary, self.folder / CHECKPOINT)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise

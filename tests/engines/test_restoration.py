@@ -90,6 +90,7 @@ def test_a_write_that_fails_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         trained(tmp_path, 2)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert not (tmp_path / "checkpoint.pt.part").exists()
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
