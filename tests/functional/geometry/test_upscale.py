@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from monai_medaug.functional.geometry.upscale import METHODS, nearest_resized, reduced, upscaled
+from monai_medaug.functional.geometry.upscale import METHODS, cubic_resized, nearest_resized, reduced, upscaled
 
 
 def smooth(shape, sigma: float = 2.0) -> torch.Tensor:
@@ -33,6 +33,16 @@ def test_a_ramp_keeps_its_place_in_the_world(method, shape):
     # cubic kernels with a = -0.75 reproduce lines up to a ripple
     assert float((out - wanted)[inside].abs().max()) < (1e-4 if method == "bilinear" else 0.3)
     assert abs(float((out - wanted)[inside].mean())) < 1e-3
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_catmull_rom_keeps_a_line_exactly(dims):
+    ramp = sum((a + 1) * torch.arange(12.0).reshape(*[-1 if a == b else 1 for b in range(dims)]) for a in range(dims))
+    out = cubic_resized(ramp[None, None], [24] * dims, True)[0, 0]
+    places = torch.arange(24.0) / 2 - 0.25  # half a pixel counts at the corners
+    wanted = sum((a + 1) * places.reshape(*[-1 if a == b else 1 for b in range(dims)]) for a in range(dims))
+    inside = (slice(6, -6),) * dims
+    assert torch.allclose(out[inside], wanted[inside], atol=1e-4)
 
 
 @pytest.mark.parametrize(("blur", "factors"), [("cubic", (2, 2)), ("gaussian", (1, 4)), ("trapezoid", (3, 1))])
