@@ -27,11 +27,12 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_input(arguments: argparse.Namespace) -> Scan:
+def read_input(arguments: argparse.Namespace, complex_values: bool = False) -> Scan:
     """The scan that the arguments name."""
     from monai_medaug.scans.files import read_scan
 
-    return read_scan(arguments.input, volume=arguments.volume, nan_as=arguments.nan_as, series=arguments.series)
+    chosen = {"volume": arguments.volume, "nan_as": arguments.nan_as, "series": arguments.series}
+    return read_scan(arguments.input, **chosen, complex_values=complex_values)
 
 
 def read_labels(arguments: argparse.Namespace, key: str, scan: Scan) -> Scan:
@@ -39,7 +40,7 @@ def read_labels(arguments: argparse.Namespace, key: str, scan: Scan) -> Scan:
     from monai_medaug.scans.files import read_scan
     from monai_medaug.scans.place import placed_labels
 
-    what, nan_as = f"the {key} file", None if arguments.nan_as is None else 0.0
+    what, nan_as = f"the {key.replace('_', ' ')} file", None if arguments.nan_as is None else 0.0
     labels = read_scan(getattr(arguments, key), True, what, volume=arguments.volume, nan_as=nan_as)
     return placed_labels(scan, labels, what)
 

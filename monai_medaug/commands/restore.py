@@ -1,25 +1,28 @@
-"""``monai-medaug restore``: a scan denoised, and a picture of what was removed."""
+"""``monai-medaug restore``: a scan denoised or its artefacts corrected, and a picture of what was removed."""
 
 from __future__ import annotations
 
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 from monai_medaug.commands.command import Command
-from monai_medaug.commands.reading import add_input_arguments, read_input
+from monai_medaug.commands.reading import add_input_arguments, read_input, read_labels, whole_number_from
 
 _CT_BELOW_HU = -500.0
 """Only DICOM states its modality: another file with lower values is taken for a CT."""
 
 
 def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
+    from monai_medaug.scans.correct import CORRECTIONS
     from monai_medaug.scans.restore import RESTORATIONS
-    from monai_medaug.transforms.denoise.base import NOISES
+    from monai_medaug.transforms.denoise.level import NOISES
 
     add_input_arguments(parser)
-    methods = list(RESTORATIONS)
-    parser.add_argument("--method", choices=methods, required=True, metavar="METHOD", help=", ".join(methods))
+    methods = [*RESTORATIONS, *CORRECTIONS]
+    said = f"denoise: {', '.join(RESTORATIONS)}; mar: metal artefacts of a CT; motion: of a complex MR image"
+    parser.add_argument("--method", choices=methods, required=True, metavar="METHOD", help=said)
     parser.add_argument(
         "--noise",
         choices=list(NOISES),
@@ -32,6 +35,14 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="of what the filter finds that is removed, 0 to 1 (default: 1; 0.6 for ct noise, which halves it)",
     )
+    parser.add_argument("--metal-mask", type=Path, metavar="FILE", help="mar: a mask of the metal; else searched")
+    parser.add_argument(
+        "--segments", type=whole_number_from(2), metavar="N", help="motion: segments of phase-encoding lines"
+    )
+    parser.add_argument("--phase-axis", type=int, metavar="AXIS", help="motion: of the phase encoding (default: 0)")
+    parser.add_argument(
+        "--rotate-degrees", type=float, metavar="D", help="motion: greatest angle searched (default: 5; 0: none)"
+    )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help=".nii or .nii.gz; a picture goes beside"
     )
@@ -40,7 +51,7 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
 def _run_restore(arguments: argparse.Namespace) -> None:
     from monai_medaug.figures import restoration_figure
     from monai_medaug.scans import staged, write_scan
-    from monai_medaug.scans.restore import restored_scan
+    from monai_medaug.scans.correct import CORRECTIONS
 
     out = arguments.out
     stem = re.sub(r"\.nii(\.gz)?$", "", out.name)
@@ -50,19 +61,67 @@ def _run_restore(arguments: argparse.Namespace) -> None:
         raise ValueError("--out must be a file, and is a folder")
     if out.exists() and arguments.input.exists() and out.samefile(arguments.input):
         raise ValueError("--out is the input: choose another file")
-    scan = read_input(arguments)
-    is_ct = scan.modality == "CT" or (scan.modality is None and float(scan.image.min()) < _CT_BELOW_HU)
-    noise = arguments.noise or ("ct" if is_ct else "gaussian")
-    restored, level = restored_scan(scan.image, arguments.method, arguments.sigma, noise, True, arguments.strength)
-    window = "soft_tissue" if is_ct else None
-    unit = " HU" if noise == "ct" else ""
-    title = arguments.method if level is None else f"{arguments.method}, {noise} noise of {level:.3g}{unit}"
+    scan = read_input(arguments, arguments.method in CORRECTIONS and CORRECTIONS[arguments.method].accepts_complex)
+    is_ct = scan.modality == "CT" or (
+        scan.modality is None and not scan.image.is_complex() and float(scan.image.min()) < _CT_BELOW_HU
+    )
+    correct = _correct if arguments.method in CORRECTIONS else _denoise
+    restored, title, said = correct(arguments, scan, is_ct)
     with staged(out.parent) as folder:
         write_scan(restored, scan, folder / out.name)
-        restoration_figure(scan.image, restored, title, folder / f"{stem}.png", window, scan.inverted)
-    print(f"{title}: written, with a picture of before, after and what was removed")
+        before, after = (x.abs() if x.is_complex() else x for x in (scan.image, restored))
+        window = "soft_tissue" if is_ct else None
+        restoration_figure(before, after, title, folder / f"{stem}.png", window, scan.inverted)
+    print(f"{said}: written, with a picture of before, after and what was removed")
+
+
+def _denoise(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any, str, str]:
+    """The result, a title for the picture and what to say."""
+    from monai_medaug.scans.restore import restored_scan
+
+    for name in ("metal_mask", "segments", "phase_axis", "rotate_degrees"):
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')} does not belong to the method {arguments.method}")
+    noise = arguments.noise or ("ct" if is_ct else "gaussian")
+    restored, level = restored_scan(scan.image, arguments.method, arguments.sigma, noise, True, arguments.strength)
+    unit = " HU" if noise == "ct" else ""
+    title = arguments.method if level is None else f"{arguments.method}, {noise} noise of {level:.3g}{unit}"
+    return restored, title, title
+
+
+def _correct(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any, str, str]:
+    from monai_medaug.scans.correct import corrected_scan
+
+    names = ("noise", "sigma", "strength", "segments", "phase_axis", "rotate_degrees")
+    given = {name: getattr(arguments, name) for name in names}
+    inputs = {}
+    if arguments.metal_mask is not None:
+        if arguments.method != "mar":
+            raise ValueError(f"--metal-mask does not belong to the method {arguments.method}")
+        inputs["metal_mask"] = read_labels(arguments, "metal_mask", scan).image
+    restored, figures = corrected_scan(scan.image, arguments.method, inputs, True, **given)
+    return restored, arguments.method, f"{arguments.method}, {_summary(arguments.method, figures)}"
+
+
+def _summary(method: str, figures: list[dict[str, Any]]) -> str:
+    """What a correction found and did, in a few words."""
+    first = figures[0]
+    if method == "mar":
+        if not first["metal_voxels"]:
+            return "no metal, nothing changed"
+        return f"metal in {first['metal_voxels']} voxels, {first['rays_interpolated']:.1%} of the rays interpolated"
+    done = [f for f in figures if f["corrected"]]
+    if not done:
+        return "no motion that could be undone, nothing changed"
+    moved = max(abs(v) for f in done for pose in f["translations_mm"] for v in pose)
+    name = "entropy" if "entropy_before" in done[0] else "unexplained"
+    sharper = " to ".join(f"{sum(f[f'{name}_{when}'] for f in done) / len(done):.3f}" for when in ("before", "after"))
+    where = "" if len(figures) == 1 else f" in {len(done)} of {len(figures)} slices"
+    return f"motion of up to {moved:.1f} mm undone{where}, {name} {sharper}"
 
 
 COMMAND = Command(
-    "denoise a scan or radiograph: NIfTI, DICOM, NRRD, MetaImage, PNG, ...", _add_restore_arguments, _run_restore
+    "denoise a scan or radiograph, or correct metal or motion: NIfTI, DICOM, NRRD, MetaImage, PNG, ...",
+    _add_restore_arguments,
+    _run_restore,
 )

@@ -73,7 +73,7 @@ class Batched(PassesMissingKeys, Randomizable, InvertibleTransform, MapTransform
         if isinstance(data, Mapping):
             size = next((len(data[key]) for key in self.keys if key in data), 0)
         else:
-            size = len(plain_tensor(data, "batch", batch=True))
+            size = len(plain_tensor(data, "batch", batch=True, accepts_complex=True))
         return _run(self.transform, [_drawn(self.transform, data, sample, False) for sample in range(size)], data)
 
     def inverse(self, data: Any) -> Any:

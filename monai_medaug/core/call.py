@@ -82,7 +82,8 @@ def run_operation(
         taking_part = [s for s, draw in enumerate(draws) if draw is not ABSENT]
         if taking_part:
             cls.check_batch_units(entry.samples(taking_part), entry.name, settings)
-    require_one_device((e.name, e.tensor) for e in entries)
+    if len(entries) > 1:
+        require_one_device((e.name, e.tensor) for e in entries)
     samples = [s for s, p in enumerate(draws) if p is not None and p is not ABSENT]
     if not samples or not entries:
         return Outcome([_finished(cls, name, e, e.tensor, draws, {}, uid) for e in entries], None)

@@ -19,6 +19,7 @@ from monai_medaug.functional.precision import computing_dtype, samples_at
 
 _SAME_PLACE = 0.25
 """Distance in voxels from which grids of one shape differ: headers round."""
+_MASKS = ("mask", "labels")
 _ENOUGH, _MOST_LABELS, _EQUAL_NEIGHBOURS = 4096, 64, 0.7
 
 
@@ -149,18 +150,27 @@ def further_inputs(
     for name, given in entry.given.items():
         declared = cls.inputs[name]
         if given.data is not None:
-            found[name] = given.data if declared.kind == "any" else _fitting(declared, given, entry, samples, channels)
+            fitting = given.data if declared.kind == "any" else _fitting(declared, given, entry, samples, channels)
+            if fitting is not None:
+                found[name] = fitting
     return found
 
 
-def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int], channels: int | None) -> torch.Tensor:
-    """An image or mask (B, C or 1, *spatial) that goes with a key."""
+def _fitting(
+    declared: Input, given: Given, entry: Entry, samples: Sequence[int], channels: int | None
+) -> torch.Tensor | None:
+    """An image or mask (B, C or 1, *spatial) that goes with a key; None for labels on another grid."""
     what = repr(given.key) if given.key else given.name
     data = given.data
-    if declared.kind == "mask" and getattr(data, "ndim", 0) == entry.tensor.ndim - 1:
+    if declared.kind in _MASKS and getattr(data, "ndim", 0) == entry.tensor.ndim - 1:
         data = data[:, None] if entry.batched else data[None]
     tensor = plain_tensor(data, what, entry.batched, entry.accepts_complex)
     whole = tensor if entry.batched else tensor[None]
+    if declared.kind == "labels":
+        if tuple(whole.shape[2:]) != tuple(entry.shape):
+            say_once(f"{what} lies on another grid than {entry.name}, which is processed without it")
+            return None
+        channels = whole.shape[1]
     count = channels or entry.channels
     wanted = [len(entry.tensor) if entry.batched else 1, count, *entry.shape]
     if list(whole.shape) not in (wanted, [wanted[0], 1, *wanted[2:]]):
@@ -172,7 +182,7 @@ def _fitting(declared: Input, given: Given, entry: Entry, samples: Sequence[int]
     if len(samples) < len(whole):
         whole = samples_at(whole, list(samples))
     whole = whole.to(entry.tensor.device)
-    if declared.kind == "mask":
+    if declared.kind in _MASKS:
         return near_whole(whole) != 0
     require_finite(tensor, what)
     return whole.to(computing_dtype(whole.dtype)).contiguous()
@@ -253,13 +263,15 @@ def has_equal_channels(entry: Entry, sample: int) -> bool:
 def say_if_labels(operation: str, entry: Entry) -> None:
     """Notice that an image looks like a label map: few different whole numbers, and neighbours mostly equal."""
     values = entry.tensor.detach().reshape(-1)
-    if len(values) < _ENOUGH:
+    if len(values) < _ENOUGH or values.is_complex():
         return
     for count in (_ENOUGH // 16, 4 * _ENOUGH):
         step = max(1, len(values) // count)
         while math.gcd(step, entry.shape[-1]) > 1:  # or the samples would share a few columns
             step += 1
         some = values[::step].cpu().to(torch.float64)
+        if not all(map(float.is_integer, some[: _ENOUGH // 8].tolist())):  # which mostly ends at once
+            return
         if not bool((some == some.round()).all()):
             return
         labels = len(some.unique())

@@ -15,6 +15,8 @@ class GalleryEntry:
         arguments: sets of constructor arguments. A random operation has one set, whose draw is shown at three
             magnitudes; any other operation is shown with each set, side by side.
         remark: a sentence below the picture.
+        before: an operation that spoils the image first, by its class's name, and its arguments; what it makes stands
+            as the original. For operations that repair.
 
     Example:
         >>> GalleryEntry(remark="Seen from the side.").arguments
@@ -23,3 +25,4 @@ class GalleryEntry:
 
     arguments: tuple[Mapping[str, Any], ...] = ({},)
     remark: str = ""
+    before: tuple[str, Mapping[str, Any]] | None = None

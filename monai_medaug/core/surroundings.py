@@ -34,6 +34,8 @@ def undisturbed(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if _as_wanted():
+            return function(*args, **kwargs)
         with ExitStack() as stack:
             found: list[Callable[[], AbstractContextManager]] = []
             for kind in ("cpu", "cuda"):
@@ -50,6 +52,17 @@ def undisturbed(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return call
+
+
+def _as_wanted() -> bool:
+    """Whether there is nothing to switch off."""
+    return not (
+        torch.is_autocast_enabled("cpu")
+        or torch.is_autocast_enabled("cuda")
+        or _inside
+        or _products.fp32_precision == "tf32"
+        or torch.get_default_device().type != "cpu"
+    )
 
 
 @contextmanager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 
+from monai_medaug.functional.acceleration import loops
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.preservation import spread
-from monai_medaug.functional.voxels import values_at
+from monai_medaug.functional.preservation import spread, spread_each
+from monai_medaug.functional.voxels import compilable, equal_at, values_at
 
 _BLOCK = 8  # voxels of a place along each axis
 _BLOCKS, _PLACES, _INNER, _LINES, _FEWEST, _OF_LABEL = 160, 96, 48, 12, 4, 4
@@ -18,6 +21,7 @@ REACH = 8
 MARGIN = 3
 """Voxels at the ends of a line that may lie outside the image, where its border repeats."""
 _ON_GRID = 0.02  # voxels
+_MEMBER = np.array([0.0, 1.0, 0.5, 0.5])  # of what `equal_at` finds: beyond the image nobody knows
 _OFFSETS = np.array([(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) != (0, 0, 0)])
 
 
@@ -54,9 +58,13 @@ class LabelBlocks:
 
 def label_blocks(labels: np.ndarray) -> LabelBlocks:
     """Divide a label map (*spatial) into blocks; the last along an axis may reach beyond it."""
-    volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
+    volume = _as_volume(labels)
     size = [min(_BLOCK, n) for n in volume.shape]
     counts = [-(-n // s) for n, s in zip(volume.shape, size, strict=True)]
+    if (array := compilable(volume)) is not None and (compiled := loops("_numba_borders")):
+        kinds = np.empty(counts, np.uint8)
+        compiled.block_kinds(array, np.array(size), kinds)
+        return LabelBlocks(np.argwhere(kinds == 2) * size, np.argwhere(kinds == 1) * size, size)
     beyond = [(0, count * s - n) for count, s, n in zip(counts, size, volume.shape, strict=True)]
     volume = np.pad(volume, beyond, mode="edge") if any(b for _, b in beyond) else volume
     if volume.dtype.kind == "u" and volume.dtype.itemsize > 1:
@@ -64,6 +72,10 @@ def label_blocks(labels: np.ndarray) -> LabelBlocks:
     split = torch.from_numpy(volume).reshape([n for pair in zip(counts, size, strict=True) for n in pair])
     high, low = split.amax(5).amax(3).amax(1).numpy(), split.amin(5).amin(3).amin(1).numpy()
     return LabelBlocks(np.argwhere(high != low) * size, np.argwhere((high == low) & (high != 0)) * size, size)
+
+
+def _as_volume(labels: np.ndarray) -> np.ndarray:
+    return labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
 
 
 def border_lines(labels: np.ndarray, grid: VoxelGrid, blocks: LabelBlocks | None = None) -> BorderLines | None:
@@ -77,43 +89,52 @@ def border_lines(labels: np.ndarray, grid: VoxelGrid, blocks: LabelBlocks | None
         grid: its grid.
         blocks: its `label_blocks`, if they are known.
     """
-    volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
-    mixed = (blocks or label_blocks(labels)).mixed
-    mixed = mixed[spread(len(mixed), _BLOCKS)]
+    volume, blocks = _as_volume(labels), blocks or label_blocks(labels)
+    mixed = blocks.mixed[spread(len(blocks.mixed), _BLOCKS)]
     if not len(mixed):
         return None
-    patches = _patches(volume, mixed)
+    block, points = _border_voxels(volume, mixed, blocks.size)
+    if not len(points):
+        return None
+    own = volume[tuple(points.T)]
+    new = np.diff(own, prepend=np.nan) != 0
+    new |= np.diff(block, prepend=-1) != 0
+    starts = np.flatnonzero(new)
+    sizes = np.diff(starts, append=len(points))
+    large = np.flatnonzero(sizes >= min(_FEWEST, sizes.max()))
+    large = large[_of_each_label(own[starts[large]])]
+    place, member = spread_each(sizes[large], _LINES)
+    chosen = starts[large][place] + member
+    normals = _outward(volume, points[chosen], own[chosen], grid)
+    steps = np.arange(-REACH, REACH + 1)[:, None]
+    return BorderLines(place, own[starts[large]], points[chosen][:, None] + steps * normals[:, None])
+
+
+def _border_voxels(volume: np.ndarray, blocks: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels of blocks beside another label: block (N,) and position (N, 3), ordered by block and label."""
+    if (array := compilable(volume)) is not None and (compiled := loops("_numba_borders")):
+        found = np.empty((len(blocks) * int(np.prod(size)), 4), np.int64)
+        found = found[: compiled.border_voxels(array, blocks, np.array(size), found)]
+        return found[:, 0], found[:, 1:]
+    patches = _patches(volume, blocks)
     own = patches[:, 1:-1, 1:-1, 1:-1]
     edge = np.zeros(own.shape, bool)
     for axis in (1, 2, 3):
         for side in (slice(None, -2), slice(2, None)):
             edge |= patches[tuple(side if a == axis else slice(1, -1) if a else slice(None) for a in range(4))] != own
     where = np.argwhere(edge & (own != 0))
-    where = where[np.all(mixed[where[:, 0]] + where[:, 1:] < volume.shape, axis=1)]
-    block, points, own = where[:, 0], mixed[where[:, 0]] + where[:, 1:], own[tuple(where.T)]
-    if not len(points):
-        return None
-    order = np.lexsort((own, block))
-    new = np.diff(own[order], prepend=np.nan) != 0
-    new |= np.diff(block[order], prepend=-1) != 0
-    starts = np.flatnonzero(new)
-    sizes = np.diff(starts, append=len(order))
-    large = np.flatnonzero(sizes >= min(_FEWEST, sizes.max()))
-    large = _of_each_label(large, own[order[starts[large]]])
-    members = [order[start + spread(size, _LINES)] for start, size in zip(starts[large], sizes[large], strict=True)]
-    place = np.repeat(np.arange(len(members)), [len(m) for m in members])
-    chosen = np.concatenate(members)
-    normals = _outward(volume, points[chosen], own[chosen], grid)
-    steps = np.arange(-REACH, REACH + 1)[:, None]
-    return BorderLines(place, own[order[starts[large]]], points[chosen][:, None] + steps * normals[:, None])
+    where = where[np.all(blocks[where[:, 0]] + where[:, 1:] < volume.shape, axis=1)]
+    where = where[np.lexsort((own[tuple(where.T)], where[:, 0]))]
+    return where[:, 0], blocks[where[:, 0]] + where[:, 1:]
 
 
-def _of_each_label(groups: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Some of the groups of border voxels, in their order, about as many of each label, and at least four."""
-    names = np.unique(label)
-    wanted = max(_OF_LABEL, -(-_PLACES // len(names)))
-    each = [groups[label == name] for name in names]
-    some = np.sort(np.concatenate([own[spread(len(own), wanted)] for own in each]))
+def _of_each_label(label: np.ndarray) -> np.ndarray:
+    """Some of the groups of border voxels with these labels, in their order: about as many of each, at least four."""
+    order = np.argsort(label, kind="stable")
+    starts = np.flatnonzero(np.diff(label[order], prepend=np.nan) != 0)
+    wanted = max(_OF_LABEL, -(-_PLACES // len(starts)))
+    which, member = spread_each(np.diff(starts, append=len(order)), wanted)
+    some = np.sort(order[starts[which] + member])
     return some[spread(len(some), max(_PLACES, 2 * _PLACES if wanted == _OF_LABEL else 0))]
 
 
@@ -126,14 +147,20 @@ def inner_lines(labels: np.ndarray, blocks: LabelBlocks | None = None) -> Border
     inner, size = blocks.inner[spread(len(blocks.inner), _INNER)], blocks.size
     if not len(inner):
         return None
-    shape = (1,) * (3 - labels.ndim) + labels.shape
-    long = [axis for axis, n in enumerate(shape) if n > 2 * REACH] or [2]
+    volume = _as_volume(labels)
+    long = [axis for axis, n in enumerate(volume.shape) if n > 2 * REACH] or [2]
     place = np.repeat(np.arange(len(inner)), _LINES)
     steps = np.eye(3)[np.array(long)[place % len(long)]]
-    starts = np.random.RandomState(0).uniform(0, 1, (len(place), 3)) * (np.array(size) - 1)
+    starts = _anywhere()[: len(place)] * (np.array(size) - 1)
     points = np.repeat(inner, _LINES, axis=0) + np.where(steps > 0, np.array(size) / 2, starts)
-    own = labels.reshape(shape)[tuple(inner.T)]
+    own = volume[tuple(inner.T)]
     return BorderLines(place, own, points[:, None] + np.arange(-REACH, REACH + 1)[:, None] * steps[:, None])
+
+
+@cache
+def _anywhere() -> np.ndarray:
+    """Positions (N, 3) at random in a cube of side 1, the same in each call."""
+    return np.random.RandomState(0).uniform(0, 1, (_INNER * _LINES, 3))
 
 
 def _patches(volume: np.ndarray, blocks: np.ndarray) -> np.ndarray:
@@ -150,8 +177,7 @@ def _patches(volume: np.ndarray, blocks: np.ndarray) -> np.ndarray:
 def _outward(volume: np.ndarray, points: np.ndarray, own: np.ndarray, grid: VoxelGrid) -> np.ndarray:
     """Steps (N, 3) of one voxel along the outward normals, in voxel index."""
     offsets = np.concatenate([_OFFSETS, 2 * _OFFSETS])
-    values, inside = values_at(volume, points[:, None] + offsets, linear=False)
-    member = np.where(inside, values == own[:, None], 0.5)
+    member = _MEMBER[equal_at(volume, points, offsets, own)]
     to_index = np.linalg.inv(grid.matrix[:3, :3])
     normal = (0.5 - member) @ offsets @ to_index  # a gradient: differences per voxel become differences per mm
     flat = np.abs(normal).max(1) < 1e-9  # a thin structure has two sides

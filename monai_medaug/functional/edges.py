@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from monai_medaug.functional.borders import REACH
 from monai_medaug.functional.transfer import TransferCurve
 
 _HALF = 4  # voxels of the compared profile on each side
+_MIDDLE = slice(REACH - _HALF, REACH + _HALF + 1)
 _SHIFTS = REACH - _HALF  # the greatest shift looked for
 _VISIBLE = 3.0  # an edge's mean profile stands out of its standard error by this factor
 _ALIKE = 0.7  # least correlation of an edge's profile before and after
 _SHIFTED = 1.0  # voxels: an edge further away has moved
 _FLOOR = 0.1  # of the edges' size
+_HARDLY = 0.3  # singular value of normals, of the greatest
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class EdgesKept:
         size: mean standard deviation of the visible edges' profiles, as expected after.
         seen: the visible places, by number.
         fits: whether the edge of each of these is still there.
+        shift: by how many voxels each of these lies further out; NaN where the edge can't be found.
     """
 
     places: int
@@ -40,6 +44,7 @@ class EdgesKept:
     size: float = 0.0
     seen: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     fits: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    shift: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def least_texture(self) -> float:
@@ -71,8 +76,7 @@ def edges_kept(
     def mean(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values, starts) / lines
 
-    middle = slice(REACH - _HALF, REACH + _HALF + 1)
-    around = slice(middle.start - 1, middle.stop - 1)
+    around = slice(_MIDDLE.start - 1, _MIDDLE.stop - 1)
     slopes = (before[:, 2:] - before[:, :-2])[:, around] / 2
     pooled = mean(slopes)
     spread = np.maximum(mean(slopes**2) - pooled**2, 0) / lines
@@ -81,11 +85,12 @@ def edges_kept(
     strong &= lines[:, 0] >= min(3, lines.max())
     if not strong.any():
         return EdgesKept(len(starts), 0)
-    expected, found = mean(curve(before)), mean(after)
-    size = float(expected[strong][:, middle].std(1).mean())
+    shown = curve(before)
+    expected, found = mean(shown), mean(after)
+    size = float(expected[strong][:, _MIDDLE].std(1).mean())
     spread_after = float(after.std())
     constant = spread_after <= 1e-9 * float(np.abs(after).max())
-    fits = _fit(expected[strong][:, middle] / (spread_after or 1.0), found[strong] / (spread_after or 1.0))
+    fits, shift = _fit(expected[strong][:, _MIDDLE] / (spread_after or 1.0), found[strong] / (spread_after or 1.0))
     fits &= not constant
     near = slice(_HALF - 2, _HALF + 3)
     first, last = pooled[strong][:, near], mean((after[:, 2:] - after[:, :-2])[:, around] / 2)[strong][:, near]
@@ -93,26 +98,49 @@ def edges_kept(
         len(starts),
         int(strong.sum()),
         float(fits.mean()),
-        disturbed_places(place, before, after, curve, _FLOOR * size, trend=True),
+        _disturbed(place, shown[:, _MIDDLE], after[:, _MIDDLE], _FLOOR * size, trend=True),
         float((first * last).sum() / (first**2).sum()),
         size,
         place[starts][strong],
         fits,
+        shift,
     )
 
 
-def _fit(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Whether edges are where they were, from mean profiles of 2 HALF + 1 values before and of all values after."""
-    halves = (found[:, 1:] + found[:, :-1]) / 2
+def displacement(normals: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """The translation (3,) that moves edges along their normals as seen, by least squares.
+
+    Directions that the normals hardly show count as none.
+
+    Args:
+        normals: unit vectors (N, 3).
+        shifts: by how much each edge lies further along its normal, (N,); NaN where unknown.
+
+    Example:
+        >>> displacement(np.eye(3), np.array([2.0, 0.0, -1.0])).tolist()
+        [2.0, 0.0, -1.0]
+    """
+    known = np.isfinite(shifts)
+    if not known.any():
+        return np.zeros(3)
+    return np.linalg.lstsq(normals[known], shifts[known], rcond=_HARDLY)[0]
+
+
+def _fit(expected: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether edges are where they were, and how far off.
+
+    Args:
+        expected: mean profiles before, (N, 2 HALF + 1).
+        found: the same after, (N, 2 REACH + 1).
+    """
     shifts = np.arange(-2 * _SHIFTS, 2 * _SHIFTS + 1) / 2
-    scores = []
-    for shift in shifts:
-        first = REACH - _HALF + int(np.floor(shift))
-        source = found if shift == int(shift) else halves
-        scores.append(_correlation(expected, source[:, first : first + 2 * _HALF + 1]))
-    table = np.stack(scores, 1)
+    table = np.empty((len(found), len(shifts)))
+    for first, profiles in enumerate((found, (found[:, 1:] + found[:, :-1]) / 2)):  # whole shifts, and those between
+        windows = sliding_window_view(profiles, expected.shape[1], axis=1)
+        table[:, first::2] = _correlation(expected[:, None], windows)
     best = shifts[table.argmax(1)]
-    return (table[:, len(shifts) // 2] >= _ALIKE) & (np.abs(best) <= _SHIFTED)
+    fits = (table[:, len(shifts) // 2] >= _ALIKE) & (np.abs(best) <= _SHIFTED)
+    return fits, np.where(table.max(1) >= _ALIKE, best, np.nan)
 
 
 def disturbed_places(
@@ -137,10 +165,15 @@ def disturbed_places(
         floor: least texture.
         trend: whether a change in proportion to the position along the line counts too, as it does across an edge.
     """
+    return _disturbed(place, curve(before[:, _MIDDLE]), after[:, _MIDDLE], floor, trend)
+
+
+def _disturbed(
+    place: np.ndarray, expected: np.ndarray, found: np.ndarray, floor: float, trend: bool
+) -> tuple[float, float]:
+    """`disturbed_places` from the values expected and found in the middle of the lines."""
     starts = np.flatnonzero(np.diff(place, prepend=-1))
     lines = np.diff(starts, append=len(place))[:, None]
-    middle = slice(REACH - _HALF, REACH + _HALF + 1)
-    expected, found = curve(before[:, middle]), after[:, middle]
 
     def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first, second = (np.add.reduceat(v, starts) / lines for v in (values, values**2))
@@ -158,6 +191,6 @@ def disturbed_places(
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Pearson correlation along the last axis; 0 for constant rows."""
-    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
-    sizes = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    return np.divide((a * b).sum(1), sizes, out=np.zeros(len(a)), where=sizes > 1e-12)
+    a, b = a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True)
+    sizes = np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+    return np.divide((a * b).sum(-1), sizes, out=np.zeros(sizes.shape), where=sizes > 1e-12)

@@ -14,6 +14,8 @@ _LEAST_STEP = 0.6  # contrast at the border in units of its spread; below, nobod
 _LEAST_CONTRAST, _LEAST_DETECTABILITY = 0.3, 1.0  # below, figures of the surroundings say nothing
 _CERTAIN = 5.0  # nobody overlooks a lesion of this detectability (Rose 1948)
 _FEWEST = 8  # voxels of a part
+_FAINT = 0.75  # of the lesion's contrast: that of a fainter part of the largest component counts as this
+_COMPONENTS = ("component", "small")  # names of parts that are others
 _LEAST_GAIN = 0.25  # of that of the whole image: a window that clips the lesion counts as lost contrast
 
 
@@ -76,8 +78,11 @@ class LesionContrast:
     def compared(self) -> dict[str, tuple[float, float]]:
         """The figures before and after that say something about this lesion."""
         figures = {"border contrast": self.border} if abs(self.border[0]) >= _LEAST_STEP else {}
-        if abs(self.contrast_to_noise[0]) >= _LEAST_CONTRAST and abs(self.detectability[0]) >= _LEAST_DETECTABILITY:
+        contrast = abs(self.contrast_to_noise[0])
+        if contrast >= _LEAST_CONTRAST and abs(self.detectability[0]) >= _LEAST_DETECTABILITY:
             figures |= {"contrast to noise": self.contrast_to_noise, "detectability": self.detectability}
+        elif contrast >= _LEAST_STEP:  # in surroundings of coarse structure a lesion stands out at its voxels alone
+            figures |= {"contrast to noise": self.contrast_to_noise}
         return figures
 
 
@@ -148,14 +153,17 @@ def lesion_contrast(
     noise = [_cell_means(r, parts.cell).std() for r in ring]
     least = _LEAST_GAIN * max(curve.slope, 0.0) * float(steps[0].mean())
     seen = abs(_over(float(steps[0].mean()), float(steps[0].std()))) >= _LEAST_STEP
-    whole = float(curve(lesion[0]).mean()) - float(np.median(curve(ring[0])))
+    level = float(np.median(curve(ring[0])))
+    whole = float(curve(lesion[0]).mean()) - level
     step = max(float(steps[2].mean()) if seen else whole, least, key=abs)
     change, around = lesion[1] - curve(lesion[0]), ring[1] - curve(ring[0])
     changes = {}
     for name, members in parts.parts.items():
         own = around[members[parts.beside]]
         offset = np.median(own if len(own) >= _FEWEST else around)  # a bias field changes both
-        changes[name] = 1 + _over(_beyond_error(change[members] - offset), step)
+        own_step = float(curve(lesion[0][members]).mean()) - level  # a faint part is lost sooner
+        share = float(np.clip(own_step / step, _FAINT, 1)) if step and not name.startswith(_COMPONENTS) else 1.0
+        changes[name] = 1 + _over(_beyond_error(change[members] - offset), share * step)
     across = steps[1] - steps[2]
     changes |= {name: 1 + _over(_beyond_error(across[members]), step) for name, members in parts.borders.items()}
     border, ratio, detected = (

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import torch
+
+from monai_medaug.functional.acceleration import loops
 
 _MOST_LABELS = 1 << 14
 _STRIDED = 50_000
@@ -21,11 +22,26 @@ def label_counts(labels: np.ndarray) -> dict[float, int]:
         >>> label_counts(np.array([[0, 1, 1, 7]]))
         {1.0: 2, 7.0: 1}
     """
-    if labels.dtype.kind in "ui" and labels.size and labels.min() >= 0 and labels.max() <= _MOST_LABELS:
-        numbers = torch.bincount(torch.from_numpy(labels.ravel().astype(np.int16, copy=False))).tolist()
-        return {float(value): n for value, n in enumerate(numbers) if n and value}
+    if (most := _greatest(labels)) is not None:
+        flat = np.ascontiguousarray(labels).reshape(-1)
+        numbers = np.zeros(most + 1, np.int64)
+        if (compiled := loops("_numba_voxels")) is not None:
+            whole = flat.size - flat.size % (8 // flat.itemsize)
+            compiled.count_values(flat[:whole].view(np.int64), flat[:whole], numbers)
+            flat = flat[whole:]
+        numbers += np.bincount(flat, minlength=most + 1)
+        return {float(value): int(numbers[value]) for value in np.flatnonzero(numbers) if value}
     found, sizes = np.unique(labels, return_counts=True)
     return {float(value): int(n) for value, n in zip(found, sizes, strict=True) if value != 0}
+
+
+def _greatest(labels: np.ndarray) -> int | None:
+    """A number that no label exceeds, small enough for a table; None without one."""
+    if labels.dtype == np.uint8:
+        return 255
+    if labels.dtype.kind in "ui" and labels.size and labels.min() >= 0 and (most := int(labels.max())) <= _MOST_LABELS:
+        return most
+    return None
 
 
 def label_points(labels: np.ndarray, counts: Mapping[float, int], wanted: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,30 +62,26 @@ def label_points(labels: np.ndarray, counts: Mapping[float, int], wanted: int) -
         step += 1
     values = flat[::step]
     order = np.argsort(values, kind="stable")
-    chosen, names = [], []
-    rare = []
-    firsts, lasts = (np.searchsorted(values[order], list(counts), side) for side in ("left", "right"))
-    for (value, count), first, last in zip(counts.items(), firsts, lasts, strict=True):
-        if last - first < min(_FEWEST, count):
-            rare.append(value)
-            continue
-        chosen.append(order[first:last][spread(last - first, wanted)] * step)
-        names.append(np.full(len(chosen[-1]), value))
-    if rare:
-        places = np.flatnonzero(_is_any(flat, rare))
-        for value in rare:
+    found, sizes = np.array(list(counts)), np.array(list(counts.values()))
+    firsts, lasts = (np.searchsorted(values[order], found.astype(flat.dtype), side) for side in ("left", "right"))
+    rare = lasts - firsts < np.minimum(_FEWEST, sizes)
+    which, member = spread_each((lasts - firsts)[~rare], wanted)
+    chosen, names = [order[firsts[~rare][which] + member] * step], [found[~rare][which]]
+    if rare.any():
+        places = np.flatnonzero(_is_any(flat, found[rare]))
+        for value in found[rare]:
             own = places[flat[places] == value]
             chosen.append(own[spread(len(own), wanted)])
             names.append(np.full(len(chosen[-1]), value))
     return np.stack(np.unravel_index(np.concatenate(chosen), shape), -1), np.concatenate(names)
 
 
-def _is_any(flat: np.ndarray, values: list[float]) -> np.ndarray:
-    if flat.dtype.kind in "ui" and flat.min() >= 0 and flat.max() <= _MOST_LABELS:
-        table = np.zeros(int(flat.max()) + 1, bool)
-        table[np.array(values, int)] = True
+def _is_any(flat: np.ndarray, values: np.ndarray) -> np.ndarray:
+    if (most := _greatest(flat)) is not None:
+        table = np.zeros(most + 1, bool)
+        table[values.astype(int)] = True
         return np.take(table, flat)
-    return np.isin(flat, np.array(values, flat.dtype))
+    return np.isin(flat, values.astype(flat.dtype))
 
 
 def spread(count: int, wanted: int) -> np.ndarray:
@@ -80,6 +92,21 @@ def spread(count: int, wanted: int) -> np.ndarray:
         array([0, 4, 8])
     """
     return np.arange(count) if count <= wanted else np.linspace(0, count - 1, wanted).astype(int)
+
+
+def spread_each(counts: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+    """The positions of `spread` for each of several counts: number of the count (N,) and position (N,).
+
+    Example:
+        >>> spread_each(np.array([2, 9]), 3)
+        (array([0, 0, 1, 1, 1]), array([0, 1, 0, 4, 8]))
+    """
+    number = np.arange(wanted)
+    far = number * ((counts[:, None] - 1) / max(wanted - 1, 1))
+    far[:, -1] = np.where(wanted > 1, counts - 1, 0)
+    table = np.where(counts[:, None] <= wanted, number, far.astype(int))
+    which, place = np.nonzero(number < counts[:, None])
+    return which, table[which, place]
 
 
 def counting_slack(voxels: float, axes: int) -> float:
@@ -172,7 +199,8 @@ def topology_changes(
     """Components and cavities that were lost, merged, split or made, as numbers before and after.
 
     Of at least 1 % of the lesion. Resampling moves parts across that threshold: a number counts as changed if it does
-    so also when specks before are of half and after of 2 %, or the reverse.
+    so also when specks before are of half and after of 2 %, or the reverse. It also cuts bridges of a voxel and closes
+    gaps of one: pieces that lie so near count as one where they split or merged.
 
     Args:
         before: result of `components`.
@@ -183,11 +211,29 @@ def topology_changes(
         return {}
     fewer = [lesion_topology(*m, speck=0.02) for m in (before, after)]
     more = [lesion_topology(*m, speck=0.005) for m in (before, after)]
-    return {
+    changed = {
         name: (shown[0][name], shown[1][name])
         for name in shown[0]
         if more[1][name] < fewer[0][name] or fewer[1][name] > more[0][name]
     }
+    if "components" in changed:
+        was, is_now = changed["components"]
+        joined = _joined(before[0] if is_now < was else after[0], speck=0.02)
+        if joined <= min(was, is_now):
+            del changed["components"]
+    return changed
+
+
+def _joined(voxels: np.ndarray, speck: float) -> int:
+    """How many components of at least a speck there are if gaps of one voxel count as closed."""
+    from scipy.ndimage import binary_dilation, generate_binary_structure, label
+
+    start = voxels.min(0) - 1
+    mask = np.zeros(voxels.max(0) - start + 3, bool)
+    mask[tuple((voxels - start).T)] = True
+    near = generate_binary_structure(mask.ndim, mask.ndim)
+    numbers, _ = label(binary_dilation(mask, np.ones((2,) * mask.ndim)), near)
+    return int((np.bincount(numbers[mask])[1:] >= max(speck * len(voxels), 1)).sum())
 
 
 def around(mask: np.ndarray, margin: int) -> tuple[slice, ...]:

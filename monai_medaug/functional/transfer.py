@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _KNOTS = 64
+_EQUAL = 2.0**-16  # of the range: values no further apart are one, since resampling rounds those of a flat region
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class TransferCurve:
 def transfer_curve(before: np.ndarray, after: np.ndarray) -> TransferCurve:
     """Fit the curve to values of the same places before and after a change.
 
-    The means of 64 groups of equal size by the value before, made monotone by pooling neighbours (isotonic regression).
+    The medians of 64 groups of equal size by the value before, made monotone by pooling neighbours (isotonic
+    regression). Medians, since those of both lie on any monotone curve, and a shutter or metal over a part of the image
+    doesn't bend the curve of the rest.
 
     Example:
         >>> x = np.linspace(0, 1, 1000)
@@ -43,16 +46,24 @@ def transfer_curve(before: np.ndarray, after: np.ndarray) -> TransferCurve:
     """
     if not len(before):
         return TransferCurve(np.zeros(1), np.zeros(1), 1.0)
-    order = np.argsort(before, kind="stable")
+    step = float(np.ptp(before)) * _EQUAL or 1.0
+    order = np.argsort(np.round(before / step), kind="stable")
     starts = np.linspace(0, len(order), min(_KNOTS, len(order)), endpoint=False).astype(int)
     members = np.diff(starts, append=len(order))
-    knots, means = (np.add.reduceat(v[order], starts) / members for v in (before, after))
+    knots, middles = (_medians(v[order], starts, members) for v in (before, after))
     centred = before - before.mean()
     square = float((centred**2).sum())
     slope = float((centred * (after - after.mean())).sum() / square) if square > 0 else 0.0
-    distinct, own = np.unique(knots, return_inverse=True)
+    own = np.unique(np.round(knots / step), return_inverse=True)[1]
     sizes = np.bincount(own).astype(float)
-    return TransferCurve(distinct, _rising(np.bincount(own, means) / sizes, sizes), slope)
+    distinct, level = (np.bincount(own, v) / sizes for v in (knots, middles))
+    return TransferCurve(distinct, _rising(level, sizes), slope)
+
+
+def _medians(values: np.ndarray, starts: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """The median of each group of consecutive values."""
+    ordered = values[np.lexsort((values, np.repeat(np.arange(len(starts)), members)))]
+    return (ordered[starts + (members - 1) // 2] + ordered[starts + members // 2]) / 2
 
 
 def _rising(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

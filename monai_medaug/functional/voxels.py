@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import loops
+from monai_medaug.functional.acceleration import cpu_library_serves, loops
 
 FACES = np.concatenate([np.zeros((1, 3), int), np.eye(3, dtype=int), -np.eye(3, dtype=int)])
 """A voxel and its six neighbours."""
+_REAL = (torch.float32, torch.float64)
+_LABELS = (torch.uint8, torch.int16, torch.int32, torch.int64, *_REAL)
 
 
 def values_at(
@@ -29,26 +33,39 @@ def values_at(
         >>> values_at(torch.tensor([[0.0, 10.0, 20.0]]), np.array([[0, 0, 0.5], [0, 0, 2.6]]))
         (array([ 5., 20.]), array([ True, False]))
     """
-    shape = (1,) * (3 - image.ndim) + tuple(image.shape)
-    where = index.reshape(-1, 3) * np.array([image.ndim == 3, 1, 1])
+    flat, where = image.ndim == 2, index.reshape(-1, 3)
+    shape = (1, *image.shape) if flat else tuple(image.shape)
+    volume = compilable(image, _REAL if linear else _LABELS)
+    if volume is not None and (compiled := loops("_numba_voxels")) is not None:
+        values, inside = np.empty(len(where), float if linear else volume.dtype), np.empty(len(where), bool)
+        loop = compiled.linear_values if linear else compiled.nearest_values
+        loop(volume.reshape(shape), np.ascontiguousarray(where, float), flat, values, inside)
+        if image.dtype in (bool, torch.bool) and not linear:
+            values = values.view(bool)
+        return values.reshape(index.shape[:-1]), inside.reshape(index.shape[:-1])
     last = np.array(shape) - 1
+    where = where * np.array([not flat, 1, 1])
     inside = np.all((where >= -0.5) & (where <= last + 0.5), axis=1).reshape(index.shape[:-1])
-    if not linear:
-        return _gathered(image, np.rint(np.clip(where, 0, last)).astype(np.int64), shape).reshape(inside.shape), inside
-    values = np.zeros(len(where))
-    if isinstance(image, torch.Tensor) and (
-        compiled := loops("_numba_voxels", image, dtypes=[torch.float32, torch.float64])
-    ):
-        compiled.linear_values(image.reshape(shape).numpy(), where, values)
-        return values.reshape(inside.shape), inside
     where = np.clip(where, 0, last)
-    low = where.astype(np.int64)
+    if not linear:
+        return _gathered(image, np.rint(where).astype(np.int64), shape).reshape(inside.shape), inside
+    values, low = np.zeros(len(where)), where.astype(np.int64)
     high, share = np.minimum(low + 1, last), where - low
     for corner in range(2**image.ndim):
         upper = np.array([corner >> axis & 1 for axis in (2, 1, 0)], bool)
         weight = np.where(upper, share, 1 - share).prod(1)
         values += weight * _gathered(image, np.where(upper, high, low), shape)
     return values.reshape(inside.shape), inside
+
+
+def compilable(image: torch.Tensor | np.ndarray, dtypes: Collection[torch.dtype] = _LABELS) -> np.ndarray | None:
+    """An image as compiled loops take it, truth values as bytes; None if it lies elsewhere or is of no such type."""
+    if isinstance(image, np.ndarray):
+        if image.dtype.kind not in "biuf" or not image.flags.writeable or not image.dtype.isnative:
+            return None
+        image = torch.from_numpy(image)
+    image = image.view(torch.uint8) if image.dtype == torch.bool else image
+    return image.numpy() if cpu_library_serves(image, dtypes=dtypes) else None
 
 
 def _gathered(image: torch.Tensor | np.ndarray, places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -60,6 +77,29 @@ def _gathered(image: torch.Tensor | np.ndarray, places: np.ndarray, shape: tuple
     return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
+def equal_at(labels: np.ndarray, index: np.ndarray, steps: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Whether a label map (*spatial) has the wanted labels at positions and beside them.
+
+    Args:
+        labels: label map.
+        index: positions (N, 3) in voxels.
+        steps: (M, 3) from each position.
+        wanted: labels (N,).
+
+    Returns:
+        (N, M): 1 where the nearest voxel has the label, 0 where it has another; 2 more beyond the image, whose outer
+        voxels repeat.
+    """
+    if (volume := compilable(labels)) is not None and (compiled := loops("_numba_voxels")):
+        flat, found = labels.ndim == 2, np.empty((len(index), len(steps)), np.uint8)
+        volume = volume[None] if flat else volume
+        where, steps = (np.ascontiguousarray(v, float) for v in (index, steps))
+        compiled.equal_values(volume, where, steps, flat, wanted.astype(volume.dtype), found)
+        return found
+    values, inside = values_at(labels, index[:, None] + steps, linear=False)
+    return (values == wanted[:, None]) + 2 * (~inside).astype(np.uint8)
+
+
 def holds_at(mask: np.ndarray, index: np.ndarray, everywhere: bool = False) -> np.ndarray:
     """Whether a mask (*spatial) holds at voxel positions (N, 3), or at a neighbouring voxel.
 
@@ -68,5 +108,5 @@ def holds_at(mask: np.ndarray, index: np.ndarray, everywhere: bool = False) -> n
         index: positions in voxels.
         everywhere: whether it must hold at the position and at all its neighbours, instead of at any of them.
     """
-    values = values_at(mask, index[:, None] + FACES, linear=False)[0]
-    return np.all(values, axis=1) if everywhere else np.any(values, axis=1)
+    held = equal_at(mask, index, FACES, np.ones(len(index), bool)) & 1
+    return np.asarray(held.all(1) if everywhere else held.any(1))

@@ -61,6 +61,7 @@ def read_scan(
     volume: int | None = None,
     nan_as: float | None = None,
     series: int | None = None,
+    complex_values: bool = False,
 ) -> Scan:
     """Read a NIfTI file, a DICOM file, a folder with the slices of a DICOM series, or a file of another format.
 
@@ -78,6 +79,7 @@ def read_scan(
         volume: which volume of a file with several, from 1. A mask of one serves every volume.
         nan_as: finite value that replaces NaN; None refuses them.
         series: which DICOM series of a folder with several, from 1; an error lists them.
+        complex_values: take the complex images of a NIfTI file as they are; else they are refused.
 
     Raises:
         ScanError: missing, broken, not a greyscale image of 2 or 3 axes, several series or volumes and none chosen, no
@@ -100,9 +102,10 @@ def read_scan(
                 raise ScanError(f"{what} does not exist")
             content = _read(path, what, labels, volume, series)
             array, affine = content.array, content.affine
-            array = (
-                _labels(array, nan_as, what) if labels else _finite(array.astype(np.float32, copy=False), nan_as, what)
-            )
+            if array.dtype.kind == "c" and (labels or not complex_values):
+                raise ScanError(f"{what} must be a greyscale image, got voxels of type {array.dtype}")
+            kind = np.complex64 if array.dtype.kind == "c" else np.float32
+            array = _labels(array, nan_as, what) if labels else _finite(array.astype(kind, copy=False), nan_as, what)
     except ScanError:
         raise
     except Exception as error:  # the readers raise many kinds, whose messages name the path
@@ -210,7 +213,7 @@ def _read(path: Path, what: str, labels: bool, volume: int | None, series: int |
 
 def _finite(array: np.ndarray, nan_as: float | None, what: str) -> np.ndarray:
     """Refuse infinite values, and NaN unless they are replaced."""
-    if array.dtype.kind != "f" or np.isfinite(array).all():
+    if array.dtype.kind not in "fc" or np.isfinite(array).all():
         return array
     missing = np.isnan(array)
     infinite = int(np.isinf(array).sum())

@@ -36,14 +36,14 @@ def read_nifti(path: Path, what: str, labels: bool, volume: int | None) -> FileC
     """One volume of a NIfTI file, after slope and intercept.
 
     Raises:
-        ScanError: not a NIfTI file of real numbers, or no such volume.
+        ScanError: not a NIfTI file of numbers, or no such volume.
     """
     import nibabel as nib
 
     image = nib.load(path)
     if not isinstance(image, nib.Nifti1Pair):
         raise ScanError(f"{what} is not a NIfTI file; an Analyze file doesn't tell left from right")
-    if image.get_data_dtype().kind not in "iuf":
+    if image.get_data_dtype().kind not in "iufc":
         raise ScanError(f"{what} must be a greyscale image, got voxels of type {image.get_data_dtype()}")
     array = one_volume(image.dataobj, volume, labels, what)
     header = (nib.Nifti2Header if isinstance(image.header, nib.Nifti2Header) else nib.Nifti1Header)()

@@ -13,7 +13,8 @@ from monai_medaug.core.tensors import affine_of, plain_tensor, say_once
 from monai_medaug.functional.ct.slices import slice_axis
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.mri.signal import zero_point
-from monai_medaug.transforms.denoise.base import NEGATIVE_MAGNITUDES, NoiseRemoval, is_rician
+from monai_medaug.transforms.denoise.base import NEGATIVE_MAGNITUDES, NoiseRemoval
+from monai_medaug.transforms.denoise.level import is_rician
 
 RESTORATIONS: dict[str, type[NoiseRemoval]] = {
     cls.command: cls for _, cls in sorted(REGISTRY.items()) if issubclass(cls, NoiseRemoval)

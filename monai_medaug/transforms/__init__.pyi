@@ -25,12 +25,14 @@ from monai_medaug.transforms.ct.hu import RandHUContrast as RandHUContrast
 from monai_medaug.transforms.ct.hu import RandHUWindow as RandHUWindow
 from monai_medaug.transforms.ct.metal import RandCTMetal as RandCTMetal
 from monai_medaug.transforms.ct.metal import inserted_metal as inserted_metal
+from monai_medaug.transforms.ct.metal_reduction import CTMetalArtifactReduction as CTMetalArtifactReduction
 from monai_medaug.transforms.ct.motion import RandCTMotion as RandCTMotion
 from monai_medaug.transforms.ct.ring import RandCTRing as RandCTRing
 from monai_medaug.transforms.denoise.collaborative import CollaborativeDenoise as CollaborativeDenoise
 from monai_medaug.transforms.denoise.nlm import NonLocalMeansDenoise as NonLocalMeansDenoise
 from monai_medaug.transforms.denoise.smoothing import BilateralDenoise as BilateralDenoise
 from monai_medaug.transforms.denoise.smoothing import GaussianDenoise as GaussianDenoise
+from monai_medaug.transforms.denoise.smoothing import LowPassDenoise as LowPassDenoise
 from monai_medaug.transforms.denoise.smoothing import MedianDenoise as MedianDenoise
 from monai_medaug.transforms.denoise.wavelet import WaveletDenoise as WaveletDenoise
 from monai_medaug.transforms.mixing.items import MixedBatch as MixedBatch
@@ -41,10 +43,11 @@ from monai_medaug.transforms.mixing.twin import MixingDictionary
 from monai_medaug.transforms.mri.coil import RandMRIBiasField as RandMRIBiasField
 from monai_medaug.transforms.mri.coil import RandMRINoise as RandMRINoise
 from monai_medaug.transforms.mri.kspace import RandMRIGhosting as RandMRIGhosting
-from monai_medaug.transforms.mri.kspace import RandMRIGibbs as RandMRIGibbs
 from monai_medaug.transforms.mri.kspace import RandMRISpike as RandMRISpike
-from monai_medaug.transforms.mri.kspace import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.mri.motion import RandMRIMotion as RandMRIMotion
+from monai_medaug.transforms.mri.motion_correction import MRIMotionCorrection as MRIMotionCorrection
+from monai_medaug.transforms.mri.undersampling import RandMRIGibbs as RandMRIGibbs
+from monai_medaug.transforms.mri.undersampling import RandMRIUndersampling as RandMRIUndersampling
 from monai_medaug.transforms.network_restore import NetworkRestore as NetworkRestore
 from monai_medaug.transforms.presets.base import AugmentationPreset as AugmentationPreset
 from monai_medaug.transforms.presets.ct import ct_augmentation as ct_augmentation
@@ -81,6 +84,10 @@ __all__ = [
     "BilateralDenoiseD",
     "BilateralDenoiseDict",
     "BilateralDenoised",
+    "CTMetalArtifactReduction",
+    "CTMetalArtifactReductionD",
+    "CTMetalArtifactReductionDict",
+    "CTMetalArtifactReductiond",
     "CollaborativeDenoise",
     "CollaborativeDenoiseD",
     "CollaborativeDenoiseDict",
@@ -101,6 +108,14 @@ __all__ = [
     "HUWindowD",
     "HUWindowDict",
     "HUWindowd",
+    "LowPassDenoise",
+    "LowPassDenoiseD",
+    "LowPassDenoiseDict",
+    "LowPassDenoised",
+    "MRIMotionCorrection",
+    "MRIMotionCorrectionD",
+    "MRIMotionCorrectionDict",
+    "MRIMotionCorrectiond",
     "MedianDenoise",
     "MedianDenoiseD",
     "MedianDenoiseDict",
@@ -304,6 +319,20 @@ class BilateralDenoised(DictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+class CTMetalArtifactReductiond(DictionaryOperation):
+    """Dictionary version of `CTMetalArtifactReduction`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        threshold_hu: float = 2000,
+        method: str = "nmar",
+        frequency_split: bool = False,
+        body_mm: float = 280.0,
+        metal_mask_key: Any = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
 class CollaborativeDenoised(DictionaryOperation):
     """Dictionary version of `CollaborativeDenoise`."""
 
@@ -368,6 +397,35 @@ class HUWindowd(DictionaryOperation):
         preset: str | None = None,
         out_range: Sequence[float] = (0, 1),
         clip: bool = True,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class LowPassDenoised(DictionaryOperation):
+    """Dictionary version of `LowPassDenoise`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        kept: float = 0.6,
+        noise: str = "gaussian",
+        sigma: float | None = None,
+        strength: float | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class MRIMotionCorrectiond(DictionaryOperation):
+    """Dictionary version of `MRIMotionCorrection`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        segments: int | Sequence[Sequence[int]],
+        phase_axis: int = 0,
+        translate_mm: float = 10.0,
+        rotate_degrees: float = 5.0,
+        order: str = "sequential",
+        kspace: bool = False,
+        maps_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -701,6 +759,7 @@ class RandXRayCollimationd(RandomDictionaryOperation):
         linear: bool = False,
         shutter: bool = True,
         prob: float = 0.3,
+        organ_key: Any = None,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -783,6 +842,8 @@ BatchMixUpD = BatchMixUpd
 BatchMixUpDict = BatchMixUpd
 BilateralDenoiseD = BilateralDenoised
 BilateralDenoiseDict = BilateralDenoised
+CTMetalArtifactReductionD = CTMetalArtifactReductiond
+CTMetalArtifactReductionDict = CTMetalArtifactReductiond
 CollaborativeDenoiseD = CollaborativeDenoised
 CollaborativeDenoiseDict = CollaborativeDenoised
 FGSMAttackD = FGSMAttackd
@@ -793,6 +854,10 @@ HUFromWindowD = HUFromWindowd
 HUFromWindowDict = HUFromWindowd
 HUWindowD = HUWindowd
 HUWindowDict = HUWindowd
+LowPassDenoiseD = LowPassDenoised
+LowPassDenoiseDict = LowPassDenoised
+MRIMotionCorrectionD = MRIMotionCorrectiond
+MRIMotionCorrectionDict = MRIMotionCorrectiond
 MedianDenoiseD = MedianDenoised
 MedianDenoiseDict = MedianDenoised
 NetworkRestoreD = NetworkRestored

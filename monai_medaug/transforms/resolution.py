@@ -15,7 +15,13 @@ from monai_medaug.core.tensors import say_once
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.padded import padding_levels
-from monai_medaug.functional.geometry.resolution import PROFILES, along_axis, thick_slice_matrices
+from monai_medaug.functional.geometry.resolution import (
+    PROFILES,
+    along_axis,
+    joined_matrices,
+    thick_slice_matrices,
+    thick_slices,
+)
 from monai_medaug.functional.mri.signal import least_values
 from monai_medaug.functional.noise.white import white_noise
 from monai_medaug.transforms.mri.magnitude import background_to_keep, recorded_choice
@@ -148,23 +154,22 @@ def _thick_axis(axis: str | int, direction: int, grid: VoxelGrid) -> int | None:
 def _thick(image: torch.Tensor, call: Call, axis: int) -> torch.Tensor:
     """The thick slices of samples that share the axis."""
     voxels, profile = image.shape[axis + 2], call.settings["profile"]
-    pairs = [
-        thick_slice_matrices(voxels, p["thickness_mm"] / grid.spacing[axis], p["phase"], profile)
-        for p, grid in zip(call.draws, call.grids, strict=True)
-    ]
-    slices = max(len(sampling) for sampling, _ in pairs)
-    down, up = np.zeros((len(pairs), slices, voxels)), np.zeros((len(pairs), voxels, slices))
-    for i, (sampling, interpolation) in enumerate(pairs):
-        down[i, : len(sampling)], up[i, :, : len(sampling)] = sampling, interpolation
-    thick = along_axis(image, torch.from_numpy(down), axis)
-    if any(level > 0 for level in call.drawn("noise")):
+    widths = [p["thickness_mm"] / grid.spacing[axis] for p, grid in zip(call.draws, call.grids, strict=True)]
+    levels = padding_levels(image)
+    padded, noisy = bool(torch.isfinite(levels).any()), any(level > 0 for level in call.drawn("noise"))
+    if not padded and not noisy:
+        return thick_slices(image, axis, widths, call.drawn("phase"), profile)
+    down, up = joined_matrices(
+        [thick_slice_matrices(voxels, w, p, profile) for w, p in zip(widths, call.drawn("phase"), strict=True)]
+    )
+    thick = along_axis(image, down, axis)
+    if noisy:
         shape = list(image.shape[1:])
         shape[axis + 1] = voxels + 1  # the greatest number of slices, so that a sample's noise is the same in any batch
-        noise = white_noise(shape, call.seeds(), image.device).narrow(axis + 2, 0, slices).to(image.dtype)
-        thick = thick + noise * call.column("noise")
-    out = along_axis(thick, torch.from_numpy(up), axis)
-    levels = padding_levels(image)
-    if bool(torch.isinf(levels).all()):
+        noise = white_noise(shape, call.seeds(), image.device).narrow(axis + 2, 0, thick.shape[axis + 2])
+        thick = thick + noise.to(image.dtype) * call.column("noise")
+    out = along_axis(thick, up, axis)
+    if not padded:
         return out
-    share = along_axis((image <= levels).to(image.dtype), torch.from_numpy(up @ down), axis)
+    share = along_axis((image <= levels).to(image.dtype), up @ down, axis)
     return torch.where(share.abs() > _ROUNDED, image, out)

@@ -18,8 +18,11 @@ from tests.benchmarks import (
     denoise_quality,
     denoise_wavelet,
     dose,
+    guard,
     loader,
+    metal,
     mixing,
+    motion,
     mri,
     overhead,
     projection,
@@ -29,6 +32,7 @@ from tests.benchmarks import (
     spatial,
     training_scans,
     verdict,
+    volumes,
     xray,
 )
 from tests.benchmarks.harness import environment, print_environment, time_table
@@ -50,10 +54,14 @@ TIMED = {
 TABLES = {
     "quality": lambda options: quality.fold_table(options.seeds),
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
+    "motion": lambda _: motion.motion_table(),
+    "guard": lambda options: guard.guard_table(options.repeats),
     "loader": lambda options: loader.loader_table(options.repeats),
     "slices": lambda options: slices.slice_table(options.repeats),
+    "volumes": lambda options: volumes.volume_table(options.slices, options.repeats),
     "restore": lambda _: restore_memory.restore_table(),
     "verdict": lambda options: verdict.verdict_table(options.scan, options.attack, options.draws),
+    "metal": lambda options: metal.metal_table(options.cases, options.images, options.size),
     "contact_sheets": lambda options: contact_sheets.contact_sheets(options.out, options.sheet),
     "training_scans": lambda options: training_scans.write_scans(options.out),
 }
@@ -67,6 +75,11 @@ def main() -> None:
     parser.add_argument("--scan", metavar="NAME", help="of the verdict's scans those whose names hold this")
     parser.add_argument("--attack", metavar="NAME", help="the same of its attacks and harmless steps, each explained")
     parser.add_argument("--draws", type=int, default=30, help="draws of each preset that the verdict judges")
+    metals = ("generated", "choosing", "catsim", "real")
+    parser.add_argument("--cases", choices=metals, default=metals[0], help="slices with metal")
+    parser.add_argument("--size", type=int, default=256, help="pixels a side of generated slices with metal")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="also draw the slices with metal")
+    parser.add_argument("--slices", type=int, default=100, help="of the whole scans of 512²")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument(
         "--out",

@@ -1,9 +1,9 @@
 """The verdict of `PreservingCompose` on attacks, on harmless steps and on the presets' draws, and its time.
 
 Cells hold an answer for the anatomy and one for the pathology: ``n`` rightly no, ``-`` not checked, ``y`` yes where no
-harm can be seen, **Y a wrong yes** (also to a lesion that can't be seen); of harmless steps ``y`` rightly yes, **N a
-wrong no**, **? not checked** though it can be seen, ``-`` rightly not checked; a blank without a label or lesion, or
-where the attack doesn't apply.
+harm can be seen or the attack finds nothing to change, **Y a wrong yes** (also to a lesion that can't be seen); of
+harmless steps ``y`` rightly yes, **N a wrong no**, **? not checked** though it can be seen, ``-`` rightly not checked;
+a blank without a label or lesion, or where the attack doesn't apply.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from tests.transforms.safety.harm import UNSEEN_LESION, Harm, harm_of, lesion_co
 from tests.transforms.safety.scans import Scan, available, scan
 
 PRESETS = {"ct": ours.ct_augmentation, "mr": ours.mri_augmentation, "xray": ours.xray_augmentation}
+IGNORED = 255  # marks what the image doesn't show
 STRENGTHS = ("light", "standard")
+SMEARED = 0.1  # share of a lesion that is padding: nobody accepts more
 KEPT_CONTRAST = 0.6  # of the lesion's contrast to noise: a person still accepts the draw
 
 
@@ -61,7 +63,8 @@ def graded(attack: Attack, given: Scan, verdict: dict[str, Any], harm: Harm | No
         if attack.wrong == ():
             letters[answer] = {"yes": "y", "no": "N", "not checked": "?" if seen[answer] else "-"}[said]
         else:
-            harmed = attack.always or (harm is not None and bool(getattr(harm, answer)))
+            shown = harm is not None and bool(getattr(harm, answer))
+            harmed = shown or (attack.always and not (harm is not None and harm.nothing))
             wrong = answer in attack.wrong and harmed
             letters[answer] = {"yes": "Y" if wrong else "y", "no": "n", "not checked": "-"}[said]
     return letters
@@ -123,11 +126,16 @@ def summary(results: Sequence[dict[str, Any]], harmless: bool) -> dict[str, int]
 # ---- draws of the presets ------------------------------------------------------------------------------------------
 
 
-def acceptable(given: Scan, out: dict[str, MetaTensor], volume_scale: float) -> bool:
-    """Whether a person would keep a draw: the lesion whole and, if it was visible, still as visible."""
+def acceptable(given: Scan, out: dict[str, MetaTensor], volume_scale: float, outside: np.ndarray | None) -> bool:
+    """Whether a person would keep a draw: the lesion whole and, if it was visible, still as visible.
+
+    A lesion that the padding repeats as stripes from the image's border, ``outside``, is none.
+    """
     if given.lesion is None:
         return True
     mask = out["lesion"][0].numpy() > 0
+    if outside is not None and (mask & outside).sum() > SMEARED * mask.sum():
+        return False
     if not 0.85 <= mask.sum() / (given.lesion.sum() * volume_scale) <= 1.2:
         return False
     moved = replace(given, image=out["image"][0].numpy(), lesion=mask)
@@ -143,8 +151,9 @@ def draws(modality: str, strength: str, names: Sequence[str], count: int) -> dic
     for seed in range(count):
         given = scan(names[seed % len(names)])
         lesion = None if given.lesion is None else "lesion"
-        preset = PRESETS[modality]("image", mask_keys="label", lesion_key=lesion, strength=strength)
-        guard = preset.transforms[0]
+        make = {"keys": "image", "mask_keys": "label", "lesion_key": lesion, "strength": strength}
+        preset = PRESETS[modality](**make)
+        guard, marking = preset.transforms[0], PRESETS[modality](**make, ignore=IGNORED).transforms[0]
         guard.on_violation = "warn"
         data = given.sample()
         preset.set_random_state(seed)
@@ -152,13 +161,14 @@ def draws(modality: str, strength: str, names: Sequence[str], count: int) -> dic
         out = preset(data)
         seconds["guarded"] += time.process_time() - start
         record = out["image"].applied_operations[-2]["extra_info"]
-        seed_children(guard.transforms, record["seed"])  # the same draws again
+        seed_children(marking.transforms, record["seed"])  # the same draws again
         start = time.process_time()
-        execute_compose(data, guard.transforms)
+        marked = execute_compose(data, marking.transforms)
         seconds["steps"] += time.process_time() - start
         verdict = record["verdict"]
         figures = [r["extra_info"].get("figures", {}) for r in out["label"].applied_operations]
-        accepted = acceptable(given, out, float(np.prod([f.get("volume_scale", 1.0) for f in figures])))
+        outside = None if lesion is None else marked["lesion"][0].numpy() == IGNORED
+        accepted = acceptable(given, out, float(np.prod([f.get("volume_scale", 1.0) for f in figures])), outside)
         answers = [verdict[a] for a in visible(given)]
         said = "no" if "no" in answers else "yes" if "yes" in answers else "not checked"
         kinds[accepted][said] += 1

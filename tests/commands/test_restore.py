@@ -7,6 +7,7 @@ import pytest
 from monai_medaug.scans.restore import RESTORATIONS
 from tests.commands.command_line import run
 from tests.scan_files import AFFINE, CT_SMALL, ct_volume, dicom_folder, write_nifti
+from tests.scans.test_correct import moved_slices
 
 
 def test_a_ct_is_taken_for_one_and_the_noise_can_be_named(tmp_path, capfd):
@@ -94,3 +95,61 @@ def test_ct_noise_of_a_scan_that_is_not_in_hu_is_refused_in_words(tmp_path, capf
         assert run("restore", path, "--method", "wavelet", "--noise", "ct", "--out", tmp_path / "a.nii") == 2
         assert "must be in Hounsfield units" in capfd.readouterr().err
         assert not (tmp_path / "a.nii").exists()
+
+
+def metal_ct(folder):
+    volume = np.full((96, 90, 4), -1000, np.int16)
+    volume[16:80, 12:78] = 40
+    volume[30:34, 40:44, 1:3] = 3071
+    volume[30:34, 20:40, 1:3] -= 300
+    return write_nifti(folder / "in.nii.gz", volume)
+
+
+def test_metal_is_found_or_given(tmp_path, capfd):
+    path = metal_ct(tmp_path)
+    assert run("restore", path, "--method", "mar", "--out", tmp_path / "a.nii.gz") == 0
+    assert "mar, metal in 32 voxels" in capfd.readouterr().out
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    before, after = (nib.load(tmp_path / name).get_fdata() for name in ("in.nii.gz", "a.nii.gz"))
+    assert np.array_equal(before[..., [0, 3]], after[..., [0, 3]])
+    assert np.array_equal(after[30:34, 40:44, 1:3], before[30:34, 40:44, 1:3])
+    assert not np.array_equal(before, after)
+    mask = write_nifti(tmp_path / "mask.nii.gz", np.zeros((96, 90, 4), np.uint8))
+    assert run("restore", path, "--method", "mar", "--metal-mask", mask, "--out", tmp_path / "b.nii.gz") == 0
+    assert "no metal, nothing changed" in capfd.readouterr().out
+    assert np.array_equal(nib.load(tmp_path / "b.nii.gz").get_fdata(), before)
+
+
+def test_motion_needs_a_complex_image_and_segments(tmp_path, capfd):
+    moved, _ = moved_slices()
+    nib.save(nib.Nifti1Image(moved[0].numpy(), moved.affine.numpy()), tmp_path / "in.nii.gz")
+    arguments = ("restore", tmp_path / "in.nii.gz", "--method", "motion", "--rotate-degrees", 0)
+    assert run(*arguments, "--segments", 4, "--out", tmp_path / "a.nii.gz") == 0
+    said = capfd.readouterr().out
+    assert "motion of up to" in said
+    assert "in 2 of 3 slices" in said
+    assert np.iscomplexobj(np.asarray(nib.load(tmp_path / "a.nii.gz").dataobj))
+    assert run(*arguments, "--out", tmp_path / "b.nii.gz") == 2
+    assert "needs segments" in capfd.readouterr().err
+    nib.save(nib.Nifti1Image(np.abs(moved[0].numpy()), moved.affine.numpy()), tmp_path / "in.nii.gz")
+    assert run(*arguments, "--segments", 4, "--out", tmp_path / "b.nii.gz") == 2
+    assert "must be complex" in capfd.readouterr().err
+    assert not (tmp_path / "b.nii.gz").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [("mar", ("--sigma", 3)), ("motion", ("--metal-mask", "m.nii")), ("wavelet", ("--segments", 4))],
+)
+def test_options_of_another_method_are_refused(tmp_path, capfd, method, option):
+    path = metal_ct(tmp_path)
+    assert run("restore", path, "--method", method, *option, "--out", tmp_path / "a.nii") == 2
+    assert not (tmp_path / "a.nii").exists()
+    assert option[0].strip("-").replace("-", " ").split()[0] in capfd.readouterr().err
+
+
+def test_a_complex_image_is_no_greyscale_image_to_a_denoiser(tmp_path, capfd):
+    moved, _ = moved_slices()
+    nib.save(nib.Nifti1Image(moved[0].numpy(), moved.affine.numpy()), tmp_path / "in.nii.gz")
+    assert run("restore", tmp_path / "in.nii.gz", "--method", "wavelet", "--out", tmp_path / "a.nii") == 2
+    assert "must be a greyscale image, got voxels of type complex64" in capfd.readouterr().err

@@ -101,7 +101,9 @@ class Case:
         return self._seeded(self.twin_class(keys, **self._always(changes)), seed)
 
     def image(self, dims: int | None = None, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """The class's example (1, *spatial) in a type, clipped to its range."""
+        """The class's example (1, *spatial) in a type, clipped to its range; complex where it takes nothing else."""
+        if dtype == torch.float32 and dtype not in self.dtypes:
+            dtype = self.dtypes[0]
         return cast(self.cls.example(dims or self.dims[-1]), dtype)
 
     def out_grid(self, data: Any) -> VoxelGrid:
@@ -225,6 +227,8 @@ def voxels(data: Any) -> torch.Tensor:
 def exact(data: Any) -> torch.Tensor:
     """The values in a type that can be compared and loses nothing: float64 or int64."""
     tensor = voxels(data)
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
     return tensor.double() if tensor.is_floating_point() else tensor.to(torch.int64)
 
 

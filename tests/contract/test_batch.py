@@ -41,10 +41,10 @@ def runs(case: Case) -> list[tuple[dict, int]]:
     return [({"prob": 1.0}, 2), ({"prob": 0.5}, next(s for s in range(99) if len(decisions(s)) == 2))]
 
 
-def samples(case: Case, dims: int, traced: bool = True, dtype=torch.float32, count: int = 4) -> list[MetaTensor]:
+def samples(case: Case, dims: int, traced: bool = True, dtype=None, count: int = 4) -> list[MetaTensor]:
     """Different images of different spacing."""
     image = case.image(dims)
-    flips = [cast(x, dtype) for x in (image, image.flip(1), image.flip(-1), image.flip(1, -1))]
+    flips = [cast(x, dtype or image.dtype) for x in (image, image.flip(1), image.flip(-1), image.flip(1, -1))]
     scale = [torch.diag(torch.tensor([s, s, s, 1.0], dtype=torch.float64)) for s in (1, 0.8, 1, 1.3)]
     return [meta_tensor(flips[i % 4], AFFINE @ scale[i % 4], traced) for i in range(count)]
 
@@ -115,7 +115,7 @@ def check_types(case: Case) -> None:
         for changes, seed in runs(case):
             batch = torch.stack([voxels(s) for s in samples(case, case.dims[0], dtype=dtype)])
             out = Batched(case.array(seed, **changes))(batch)
-            wanted = dtype if dtype.is_floating_point else torch.float32
+            wanted = dtype if dtype.is_floating_point or dtype.is_complex else torch.float32
             assert out.dtype == wanted, f"{dtype} came back as {out.dtype}"
             if changes.get("prob") == 0.5:
                 pairs = zip(out, batch, strict=True)

@@ -83,6 +83,33 @@ def test_presets_seldom_wait(modality):
     assert counts[1] <= counts[0] + 20, counts
 
 
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_guarded_presets_on_a_batch_seldom_wait(modality):
+    """The guard fetches the whole batch before and after the steps, and works on the host."""
+    guarded, own = [], []
+    for size in (3, 8):
+        data = batch_of(modality, size, SHAPES[1])
+        with PretendCuda() as gpu:
+            given = moved({key: data[key] for key in KEYS})
+            gpu.clear()
+            Batched(MODALITIES[modality][0]("image", "label", prob=1.0)).set_random_state(1)(given)
+        guarded.append(gpu.waits.total())
+        own.append([sum(n for (_, line), n in c.items() if "safety" in line) for c in (gpu.waits, gpu.launches)])
+    assert guarded[1] <= PRESET_WAITS, gpu.waits.most_common(8)
+    assert guarded[1] <= guarded[0] + 20, guarded
+    assert own == [[4, 0], [4, 0]]
+    assert not any("functional.voxels" in line or "functional.labels" in line for _, line in gpu.waits | gpu.launches)
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_guarded_presets_on_a_batch_equal_the_cpu(modality):
+    preset = MODALITIES[modality][0]
+    data = batch_of(modality, 3)
+    assert_equal_on_the_device(
+        lambda x: Batched(preset("image", "label", "lesion", prob=1.0)).set_random_state(3)(x), data
+    )
+
+
 MIXES = {
     "mixup": lambda: BatchMixUpd(KEYS),
     "cutmix": lambda: BatchCutMixd(KEYS),

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from monai_medaug.functional.borders import REACH, border_lines, borders_in_place, inner_lines
+from monai_medaug.functional.acceleration import torch_only
+from monai_medaug.functional.borders import REACH, border_lines, borders_in_place, inner_lines, label_blocks
 from monai_medaug.functional.edges import disturbed_places, edges_kept
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.transfer import transfer_curve
@@ -145,3 +146,18 @@ def test_borders_at_the_far_end_are_seen(n):
     lines = border_lines(labels, VoxelGrid((n, n), np.eye(3).tolist()))
     assert len(lines.place) >= 12
     assert values_at(labels, lines.index[:, REACH], linear=False)[1].all()
+
+
+@pytest.mark.parametrize("shape", [(40, 37, 50), (90, 101), (20, 5, 60), (3, 3, 3)])
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.float32])
+def test_blocks_and_lines_do_not_depend_on_the_path(shape, kind):
+    field = gaussian_filter(np.random.RandomState(0).rand(*shape), 2)
+    labels = ((300 * field).astype(int) % 7).astype(kind)
+    grid = VoxelGrid(shape, np.diag([1, 1.5, 2, 1]).tolist() if len(shape) == 3 else None)
+    blocks, lines = label_blocks(labels), border_lines(labels, grid)
+    with torch_only():
+        other_blocks, other_lines = label_blocks(labels), border_lines(labels, grid)
+    assert np.array_equal(blocks.mixed, other_blocks.mixed)
+    assert np.array_equal(blocks.inner, other_blocks.inner)
+    for name in ("place", "label", "index"):
+        assert np.allclose(getattr(lines, name), getattr(other_lines, name), rtol=1e-12)

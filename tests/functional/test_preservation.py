@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from monai_medaug.functional.acceleration import torch_only
 from monai_medaug.functional.preservation import (
     around,
     components,
@@ -8,6 +9,8 @@ from monai_medaug.functional.preservation import (
     label_counts,
     label_points,
     lesion_topology,
+    spread,
+    spread_each,
     topology_changes,
 )
 
@@ -66,3 +69,32 @@ def test_the_slack_covers_resampling_and_not_more():
         changes = np.abs(np.array(counts) / expected - 1)
         assert np.quantile(changes, 0.95) < counting_slack(expected, 3)
         assert changes.max() > 0.1 * counting_slack(expected, 3)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64, np.float32])
+@pytest.mark.parametrize("size", [3, 64, 1001])
+def test_labels_are_counted_on_each_path(kind, size):
+    labels = np.repeat(np.random.RandomState(0).randint(0, 5, size), 3).astype(kind)
+    expected = {float(v): int((labels == v).sum()) for v in np.unique(labels) if v}
+    assert label_counts(labels) == expected
+    with torch_only():
+        assert label_counts(labels) == expected
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 12, 60])
+def test_many_are_spread_as_one(wanted):
+    counts = np.arange(1, 200, 7)
+    which, place = spread_each(counts, wanted)
+    assert [place[which == i].tolist() for i in range(len(counts))] == [spread(n, wanted).tolist() for n in counts]
+
+
+def test_bridges_and_gaps_of_a_voxel_depend_on_the_sampling():
+    bridge = np.zeros((40, 40), bool)
+    bridge[2:12, 2:12] = bridge[2:12, 13:23] = bridge[6, 12] = True
+    cut = bridge.copy()
+    cut[6, 12] = False
+    assert topology_changes(components(bridge), components(cut)) == {}
+    assert topology_changes(components(cut), components(bridge)) == {}
+    wide = bridge.copy()
+    wide[:, 12:14] = False  # a gap of two
+    assert topology_changes(components(bridge), components(wide)) == {"components": (1, 2)}

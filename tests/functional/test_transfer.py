@@ -30,3 +30,21 @@ def test_it_never_falls_and_goes_on_beyond_its_ends():
     assert line(np.array([5000.0]))[0] == pytest.approx(10000, rel=0.01)
     assert transfer_curve(np.full(10, 3.0), np.full(10, 4.0))(np.array([3.0, 8.0])).tolist() == [4, 4]
     assert transfer_curve(np.zeros(0), np.zeros(0))(np.array([1.0])).tolist() == [1]
+
+
+def test_a_shutter_over_a_part_does_not_bend_the_curve_of_the_rest():
+    covered = np.where(np.arange(X.size) % 5 == 0, -1000.0, 2 * X)
+    at = np.linspace(-900, 900, 100)
+    assert np.abs(transfer_curve(X, covered)(at) - 2 * at).max() < 20
+
+
+def test_a_flat_region_that_resampling_rounded_is_one_value():
+    """Or its noise after the change would bend the curve at steps of nothing."""
+    random = np.random.RandomState(0)
+    flat = np.repeat([10.0, 40.0, 90.0], 2000)
+    after = flat + random.normal(0, 8, len(flat))
+    curves = [transfer_curve(flat * (1 + 1e-9 * random.normal(size=len(flat))), after) for _ in range(2)]
+    values = np.array([10.0, 39.9999999, 40.0, 40.0000001, 90.0])
+    found = [curve(values) for curve in curves]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-3)
+    np.testing.assert_allclose(found[0], values, atol=1)

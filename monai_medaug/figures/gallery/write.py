@@ -6,12 +6,14 @@ import inspect
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug import transforms
+from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.operation import Operation, RandomOperation
 from monai_medaug.core.phrases import UNITS
 from monai_medaug.figures.gallery.images import MISSING_TEXT, GalleryImage, gallery_image
@@ -120,7 +122,9 @@ def write_gallery(out: str | os.PathLike, names: Sequence[str] | None = None) ->
 
 def _gallery_row(cls: type[Operation], image: GalleryImage, images: Mapping[str, GalleryImage | None]) -> GalleryRow:
     settings: Sequence[Mapping[str, Any]] = cls.gallery.arguments
-    also = ""
+    also, spoiling = "", ""
+    if cls.gallery.before is not None:
+        image, spoiling = _spoiled(image, *cls.gallery.before)
     if issubclass(cls, NoiseRemoval):
         png, settings = draw_restoration(cls, noise_trials(cls), images)
     elif issubclass(cls, RandomOperation):
@@ -131,8 +135,15 @@ def _gallery_row(cls: type[Operation], image: GalleryImage, images: Mapping[str,
         png = draw_row(cls, image, [_result_panel(setting_text(s), cls(**s), image.image) for s in settings])
     summary, source = _summary_and_source(cls)
     notes = (cls.gallery.remark, f"Also drawn: {also}." if also else "", source)
-    call = "\n".join(dict.fromkeys(_call_text(cls, s) for s in settings))
+    call = "\n".join(dict.fromkeys([*filter(None, [spoiling]), *(_call_text(cls, s) for s in settings)]))
     return GalleryRow(cls.__name__, summary, png, call, tuple(n for n in notes if n))
+
+
+def _spoiled(image: GalleryImage, name: str, arguments: Mapping[str, Any]) -> tuple[GalleryImage, str]:
+    """The image after an operation of the seed 0, and its call."""
+    cls: Any = REGISTRY[name]
+    operation = cls(**_certain(cls, arguments)).set_random_state(_SEED)
+    return replace(image, image=operation(image.image)), _call_text(cls, arguments)
 
 
 def _denoising_text(images: Mapping[str, GalleryImage | None]) -> str:

@@ -15,13 +15,12 @@ from functools import partial
 
 import torch
 
-from monai_medaug.functional.acceleration import loops, over_rows
+from monai_medaug.functional.acceleration import elements_at_once, loops, over_rows
 from monai_medaug.functional.ct.noise_map import NoiseLevels
 from monai_medaug.functional.ct.quantum_noise import add_noise_above, ct_noise_power
 
 _LOOPS = "ct._numba_noise"
 _PIXELS_AT_ONCE = 1 << 18  # what the cache holds
-_PIXELS_ON_DEVICE = 1 << 24
 _BITS_DEVIATION = math.sqrt((2**16 - 1) / 12)  # of the 8 bit integers
 
 
@@ -144,7 +143,7 @@ def _added_by_torch(
 ) -> torch.Tensor:
     members, channels, slices, rows, columns = volumes.shape
     low, high = (a.to(volumes.device) for a in amplitudes)
-    at_once = max(1, _PIXELS_ON_DEVICE // (members * channels * rows * columns))
+    at_once = max(1, elements_at_once(volumes.device) // (members * channels * rows * columns))
     parts = []
     for start in range(0, slices, at_once):
         some = slice(start, min(start + at_once, slices))

@@ -7,9 +7,12 @@ what could be a crop of a real scan, clipped to a window or not, counts as HU.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 
+from monai_medaug.functional.acceleration import loops
 from monai_medaug.functional.hounsfield import PADDING_HU
 
 CONSTANT_HU = 1e-2
@@ -33,7 +36,15 @@ def surely_hu(images: torch.Tensor) -> list[bool]:
         >>> surely_hu(torch.stack([torch.linspace(-1000, 300, 8), torch.linspace(0, 1, 8)])[:, None, None])
         [True, False]
     """
-    low, high = _limits_of_channels(_coarse(images.detach(), 2)[0])
+    images = images.detach()
+    compiled = loops("ct._numba_hu", images, dtypes=[torch.float32])
+    if compiled is not None and images.is_contiguous():
+        shape = images.shape[2:]
+        table = np.empty((2, images.shape[0] * images.shape[1]))
+        compiled.limits(images.view(-1, *[1] * (3 - len(shape)), *shape).numpy(), _step(shape), table)
+        low, high = table.tolist()
+    else:
+        low, high = _limits_of_channels(_coarse(images, 2)[0])
     sure = [PADDING_HU < a < 0 and max(-a, b) > _OUTLIERS for a, b in zip(low, high, strict=True)]
     channels = images.shape[1]
     return [all(sure[i : i + channels]) for i in range(0, len(sure), channels)]
@@ -110,8 +121,12 @@ def doubt_about_window(images: torch.Tensor, low_hu: float, high_hu: float) -> l
 def _coarse(image: torch.Tensor, lead: int) -> tuple[torch.Tensor, int]:
     """About 4096 voxels on a coarse grid, and its step; the first ``lead`` axes stay."""
     shape = image.shape[lead:]
-    step = max(1, math.floor((math.prod(shape) / _SAMPLES) ** (1 / max(1, len(shape)))))
+    step = _step(shape)
     return image[(slice(None),) * lead + (slice(None, None, step),) * len(shape)], step
+
+
+def _step(shape: Sequence[int]) -> int:
+    return max(1, math.floor((math.prod(shape) / _SAMPLES) ** (1 / max(1, len(shape)))))
 
 
 def _limits_of_channels(images: torch.Tensor) -> list[list[float]]:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import elements_at_once, sent
+from monai_medaug.functional.acceleration import elements_at_once, loops, sent
 from monai_medaug.functional.ct.projection import ParallelBeam
 from monai_medaug.functional.ct.truncation import continued, margins, reach, touches_border
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -93,6 +93,12 @@ class SliceStack:
     def slices(self) -> torch.Tensor:
         """(N, 1, rows, columns); sample by sample, channel by channel."""
         return self.volumes.reshape(-1, 1, *self.volumes.shape[-2:])
+
+    def slices_of(self, samples: torch.Tensor) -> torch.Tensor:
+        """The slices (N, 1, rows, columns) of other images of the batch (B, C, *spatial), in the stack's order."""
+        own = samples.index_select(0, sent(self.members, samples.device))
+        volumes = own[:, :, None] if self.axis is None else torch.movedim(own, 2 + self.axis, 2)
+        return volumes.reshape(-1, 1, *volumes.shape[-2:])
 
     @property
     def whole(self) -> tuple[int, ...]:
@@ -232,16 +238,18 @@ def change_slices(
         image: (B, C, *spatial).
         grids: one per sample.
         change: for a stack, returns a function that gives the change for a range of its slices.
-        at_once: greatest number of slices in a range; on a GPU as many as fill it.
+        at_once: greatest number of slices in a range for the compiled loops; fewer than 32 for larger sinograms. Else
+            32 of them may hold `elements_at_once`.
         body_mm: diameter of the body, for the samples whose tissue touches the border; 0 takes each for whole.
     """
     out = torch.empty_like(image)
     touching = _touching_border(image, grids) if body_mm else []
     for stack in slice_stacks(image, grids, [body_mm if t else 0.0 for t in touching] or None):
         part = change(stack)
+        compiled = loops("ct._numba_projection", image, dtypes=[torch.float32])
         step = at_once
-        if image.device.type != "cpu":
-            step = max(step, elements_at_once(image.device) // stack.rays)
+        if compiled is None:
+            step = max(1, elements_at_once(image.device) * at_once // (SLICES_AT_ONCE * stack.rays))
         if len(stack.slices) <= step:
             changed = stack.slices + part(slice(0, len(stack.slices))).to(stack.slices.dtype)
         else:

@@ -5,14 +5,17 @@ The parameters of a sample are a mapping of plain numbers, as `transforms.spatia
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from monai_medaug.functional.geometry.deformation import exact_inverse, sample_lattice
+from monai_medaug.functional.acceleration import loops
+from monai_medaug.functional.geometry.deformation import exact_inverse
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.lattice import (
     ElasticLattice,
@@ -24,6 +27,7 @@ from monai_medaug.functional.geometry.lattice import (
 from monai_medaug.functional.geometry.pull_back import PullBack, sampled_determinants
 from monai_medaug.functional.geometry.warp import Padding, warp
 from monai_medaug.functional.precision import put_samples, samples_at
+from monai_medaug.functional.voxels import values_at
 
 _BACK_OFF, _LEAST_TIME = 0.96, 1 / 512
 _INVERSE_DENSITY = 2  # the inverse of a piecewise linear map has finer detail
@@ -116,6 +120,25 @@ def anatomy_maps(
     return maps
 
 
+_Built = tuple[ElasticLattice, np.ndarray, torch.Tensor]
+_kept: ContextVar[dict[str, _Built] | None] = ContextVar("maps of the calls within", default=None)
+
+
+@contextmanager
+def maps_kept() -> Iterator[None]:
+    """Within this block `point_map` takes the maps that were built in it, instead of integrating them again."""
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def _named(params: Mapping[str, Any], grid: VoxelGrid) -> str:
+    """What a map depends on."""
+    return str((sorted(params.items()), grid.shape, grid.matrix.tolist()))
+
+
 def _unit_mm(params: Mapping[str, Any], grid: VoxelGrid) -> float:
     return grid.finest_spacing if params["elastic_unit"] == "voxel" else 1.0
 
@@ -167,6 +190,8 @@ def _searched(maps: AnatomyMaps, members: list[int], flow: _Flow) -> tuple[list[
         displacement, times, kept = flow.at(times)
     there = displacement.cpu()
     for n, (i, lattice) in enumerate(zip(members, flow.lattices, strict=True)):
+        if (kept_maps := _kept.get()) is not None:
+            kept_maps[_named(flow.params[n], lattice.grid)] = lattice, maps.motions[i], there[n]
         maps.figures[i] = {
             "flow_time": times[n],
             "elastic_kept": kept[n],
@@ -205,6 +230,47 @@ PointMap = Callable[[np.ndarray], np.ndarray]
 """Moves world positions (N, 3) in mm."""
 
 
+@dataclass(frozen=True)
+class MapBack:
+    """A `PointMap` from where the anatomy is to where it was: p to A p + M u(L p).
+
+    Attributes:
+        nodes: L, (4, 4), from positions to the nodes of the lattice.
+        affine: A, (4, 4).
+        mix: M, (3, 3), from lattice steps to positions.
+        field: u, (3, Gz, Gy, Gx), in lattice steps; repeats its border.
+    """
+
+    nodes: np.ndarray
+    affine: np.ndarray
+    mix: np.ndarray
+    field: torch.Tensor
+
+    def between(self, first: np.ndarray, last: np.ndarray) -> MapBack:
+        """The map with affine maps (4, 4) before and after it, such as a grid's and the inverse of another's."""
+        return MapBack(self.nodes @ first, last @ self.affine @ first, last[:3, :3] @ self.mix, self.field)
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        if (compiled := loops("_numba_voxels", self.field)) is not None:
+            out = np.empty(points.shape)
+            compiled.displaced(points, self.nodes, self.affine, self.mix, self.field.numpy(), out)
+            return out
+        return (
+            moved_affinely(self.affine, points)
+            + displacement_at(self.field, moved_affinely(self.nodes, points)) @ self.mix.T
+        )
+
+
+def moved_affinely(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (N, 3) moved by a matrix (4, 4)."""
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def displacement_at(field: torch.Tensor, nodes: np.ndarray) -> np.ndarray:
+    """The displacement (N, 3) of a lattice (3, Gz, Gy, Gx) at positions (N, 3) in lattice steps."""
+    return np.stack([values_at(component, nodes)[0] for component in field], -1)
+
+
 def point_map(params: Mapping[str, Any], known: Mapping[str, Any], grid: VoxelGrid, inverse: bool = False) -> PointMap:
     """A function that moves positions with the anatomy, or back: through the exact inverse of the sampled map.
 
@@ -212,37 +278,29 @@ def point_map(params: Mapping[str, Any], known: Mapping[str, Any], grid: VoxelGr
     A(x + u(x)) = p; Newton's method solves for x, from the opposite flow's answer.
     """
     cpu = torch.device("cpu")
-    maps = anatomy_maps([params], [grid], cpu, [known])
-    lattice, motion, u = maps.lattices[0], maps.motions[0], maps.groups[0][1].double()
+    if (built := (_kept.get() or {}).get(_named(params, grid))) is None:
+        maps = anatomy_maps([params], [grid], cpu, [known])
+        built = maps.lattices[0], maps.motions[0], maps.groups[0][1][0]
+    lattice, motion, u = built
     to_lattice = lattice.from_index @ np.linalg.inv(grid.matrix)
     from_lattice = np.linalg.pinv(to_lattice)
-
-    def transformed(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-        return points @ matrix[:3, :3].T + matrix[:3, 3]
-
-    def displaced(field: torch.Tensor, nodes: np.ndarray) -> np.ndarray:
-        at = torch.from_numpy(np.ascontiguousarray(nodes.T)).reshape(1, 3, 1, 1, -1)
-        return sample_lattice(field, at).reshape(3, -1).T.numpy()
-
-    def moved_back(world: np.ndarray) -> np.ndarray:
-        shift = displaced(u, transformed(to_lattice, world)) @ from_lattice[:3, :3].T
-        return transformed(np.linalg.inv(motion), world + shift)
-
+    back = np.linalg.inv(motion)
     if inverse:
-        return moved_back
-    back = anatomy_maps([params], [grid], cpu, [known], inverse=True)
-    density, opposite = back.lattices[0].density, back.groups[0][1].double()
+        return MapBack(to_lattice, back, back[:3, :3] @ from_lattice[:3, :3], u)
+
+    reverse = anatomy_maps([params], [grid], cpu, [known], inverse=True)
+    density, opposite = reverse.lattices[0].density, reverse.groups[0][1][0]
     probes = 1e-4 * np.eye(3)
 
     def moved(world: np.ndarray) -> np.ndarray:
-        world = transformed(motion, world)
-        target = transformed(to_lattice, world)
-        nodes = target + displaced(opposite, density * target) / density
+        world = moved_affinely(motion, world)
+        target = moved_affinely(to_lattice, world)
+        nodes = target + displacement_at(opposite, density * target) / density
         for _ in range(20):
-            miss = nodes + displaced(u, nodes) - target
+            miss = nodes + displacement_at(u, nodes) - target
             if np.abs(miss).max(initial=0) < 1e-9:
                 break
-            slopes = [(displaced(u, nodes + p) - displaced(u, nodes - p)) / 2e-4 for p in probes]
+            slopes = [(displacement_at(u, nodes + p) - displacement_at(u, nodes - p)) / 2e-4 for p in probes]
             step = np.linalg.solve(np.stack(slopes, axis=-1) + np.eye(3), miss[:, :, None])[:, :, 0]
             nodes = nodes - np.clip(step, -0.5, 0.5)
         return world + (nodes - target) @ from_lattice[:3, :3].T

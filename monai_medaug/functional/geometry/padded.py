@@ -33,7 +33,8 @@ def padding_levels(image: torch.Tensor) -> torch.Tensor:
         voxels = same[0, 0].numel()
         padded = (lowest <= PADDING_HU) & (count >= _MANY * voxels) & (pairs >= _COHERENT * each)
         return torch.where(padded, PADDING_HU, levels).reshape(*levels.shape, *[1] * (image.ndim - 2))
-    for sample, channel in torch.nonzero(lowest <= PADDING_HU).tolist():
+    low = [(b, c) for b, values in enumerate(lowest.tolist()) for c, value in enumerate(values) if value <= PADDING_HU]
+    for sample, channel in low:
         same = image[sample, channel] == lowest[sample, channel]
         pairs = (same[..., 1:] & same[..., :-1]).sum()
         if same.sum() >= _MANY * same.numel() and pairs >= _COHERENT * same[..., :-1].sum():

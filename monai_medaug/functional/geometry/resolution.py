@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from types import ModuleType
 
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import sent
+from monai_medaug.functional.acceleration import loops, over_rows, sent
 
 PROFILES = ("gaussian", "trapezoid")
 FLANK = 0.4
@@ -76,6 +78,56 @@ def thick_slice_matrices(voxels: int, width: float, phase: float, profile: str) 
     np.add.at(sampling, (np.arange(len(centres))[:, None], index.clip(0, voxels - 1)), weights)
     distance = np.abs(np.arange(voxels)[:, None] - centres[None]) / width
     return sampling, np.clip(1 - distance, 0, None)
+
+
+def thick_slices(
+    image: torch.Tensor, axis: int, widths: list[float], phases: list[float], profile: str
+) -> torch.Tensor:
+    """Slices sampled along an axis and interpolated back to the grid, see `thick_slice_matrices`.
+
+    Args:
+        image: (B, C, *spatial).
+        axis: spatial axis, from 0.
+        widths: of each sample's slices in voxels; up to 1 it stays as it is.
+        phases: position of the slices, in slices.
+        profile: see `profile_weights`.
+
+    Example:
+        >>> line = torch.zeros(1, 1, 1, 13).index_fill(3, torch.tensor(6), 1.0)
+        >>> round(float(thick_slices(line, 1, [4.0], [0.0], "gaussian").max()), 2)
+        0.23
+    """
+    if (compiled := loops("geometry._numba_resolution", image, dtypes=[torch.float32])) is not None:
+        return _compiled_slices(compiled, image.contiguous(), axis, widths, phases, profile)
+    pairs = [thick_slice_matrices(image.shape[axis + 2], w, p, profile) for w, p in zip(widths, phases, strict=True)]
+    sampling, interpolation = joined_matrices(pairs)
+    return along_axis(along_axis(image, sampling, axis), interpolation, axis)
+
+
+def _compiled_slices(
+    compiled: ModuleType, image: torch.Tensor, axis: int, widths: list[float], phases: list[float], profile: str
+) -> torch.Tensor:
+    """`thick_slices` of contiguous float32."""
+    out, voxels = torch.empty_like(image), image.shape[axis + 2]
+    lines = (math.prod(image.shape[1 : axis + 2]), voxels, math.prod(image.shape[axis + 3 :]))
+    count = compiled.units(lines)
+    for source, target, width, phase in zip(image, out, widths, phases, strict=True):
+        if width <= 1 or voxels == 1:
+            target.copy_(source)
+            continue
+        bands = compiled.slice_bands(voxels, width, phase, profile == "trapezoid", _REACH[profile], FLANK)
+        fixed = (source.view(lines).numpy(), *bands, width, target.view(lines).numpy())
+        over_rows(functools.partial(compiled.thick_slices, *fixed), count, max(1, (1 << 17) * count // source.numel()))
+    return out
+
+
+def joined_matrices(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """`thick_slice_matrices` of several samples as (B, slices, voxels) and (B, voxels, slices), filled up with 0."""
+    slices, voxels = max(len(sampling) for sampling, _ in pairs), pairs[0][0].shape[1]
+    down, up = np.zeros((len(pairs), slices, voxels)), np.zeros((len(pairs), voxels, slices))
+    for i, (sampling, interpolation) in enumerate(pairs):
+        down[i, : len(sampling)], up[i, :, : len(sampling)] = sampling, interpolation
+    return torch.from_numpy(down), torch.from_numpy(up)
 
 
 def along_axis(image: torch.Tensor, matrix: torch.Tensor, axis: int) -> torch.Tensor:

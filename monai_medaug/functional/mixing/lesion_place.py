@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from monai_medaug.functional.hounsfield import AIR_HU, PADDING_HU
 from monai_medaug.functional.mixing.lesion_blend import SoftSeam
 from monai_medaug.functional.mixing.lesion_paste import lesion_region
 from monai_medaug.functional.mixing.mix import Paste
@@ -32,10 +31,8 @@ _STRANGE = 0.06
 """Share of the new place that may hold values which the source's surroundings lack."""
 _TAKEN = 0.1
 """Share of the new place that may have been lesion."""
-_DARK, _AIR_HU, _SURELY_HU, _FEW = 0.06, 50.0, -500.0, 0.02
-"""The body's outside is in this lowest part of the images' range, in HU up to 50 above air; but for a few voxels."""
-_ISLAND = 0.2
-"""Size of an island, of the body's."""
+_FEW = 0.02
+"""Share of voxels that may be darker than the body."""
 OWN, PASTED = 1, 2
 """Marks of voxels that hold a lesion of the target, and of those that hold a pasted one or are no place for any."""
 
@@ -121,47 +118,6 @@ def smoothed_against_noise(image: np.ndarray, spacing: Sequence[float]) -> np.nd
     from scipy.ndimage import uniform_filter
 
     return uniform_filter(image, (1, *(3 if s < 2 * min(spacing) else 1 for s in spacing)), mode="nearest")
-
-
-def dark_levels(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Up to which value a voxel lies outside the body, for each channel of the images (C, *spatial) of a batch.
-
-    From the range of the values but for the padding of a CT.
-
-    Example:
-        >>> float(dark_levels([np.array([[0.0] * 50 + [100.0] * 50])])[0])
-        6.0
-    """
-    levels = []
-    for channels in zip(*images, strict=True):
-        values = np.concatenate([c.reshape(-1)[:: max(1, c.size // 20000)] for c in channels])
-        measured = values[values > PADDING_HU]
-        low, high = np.quantile(measured if len(measured) else values, (0.005, 0.995))
-        levels.append(AIR_HU + _AIR_HU if low < _SURELY_HU else low + _DARK * (high - low))
-    return np.array(levels)
-
-
-def islands(smooth: np.ndarray, dark: np.ndarray) -> np.ndarray:
-    """Voxels (*spatial) that no way through the body joins to its greatest part, such as a table of foam.
-
-    Args:
-        smooth: the image (C, *spatial), smoothed.
-        dark: of `dark_levels`.
-
-    Example:
-        >>> islands(np.array([[9.0, 9, 9, 9, 9, 9, 0, 9]]), np.array([1.0])).astype(int).tolist()
-        [0, 0, 0, 0, 0, 0, 0, 1]
-    """
-    from scipy.ndimage import label
-
-    numbers, count = label((smooth > dark.reshape(-1, *[1] * (smooth.ndim - 1))).any(0))
-    if count < 2:
-        return np.zeros(smooth.shape[1:], dtype=bool)
-    sizes = np.bincount(numbers.reshape(-1))
-    sizes[0] = 0
-    small = sizes < _ISLAND * sizes.max()
-    small[0] = False
-    return small[numbers]
 
 
 def fitting_place(

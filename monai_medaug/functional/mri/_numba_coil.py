@@ -81,3 +81,35 @@ def multiply_field(image, coefficients, z, y, x, out, first, last):
                 for _ in range(4):
                     e *= e + np.float32(2)
                 target[i] = source[i] + source[i] * e
+
+
+@njit()
+def index_polynomial(coefficients, exponents, steps, nodes, solve, out):
+    """See `coil.index_polynomial`: values at the nodes, from which each axis in turn is solved for its powers.
+
+    exponents: (terms, 3); steps: (3, 3), from scaled index to scaled world; out: (4, 4, 4).
+    """
+    values, other = np.empty((4, 4, 4)), np.empty((4, 4, 4))
+    terms = np.empty((3, 4))
+    for i in range(4):
+        for j in range(4):
+            for k in range(4):
+                for a in range(3):
+                    x = steps[a, 0] * nodes[i] + steps[a, 1] * nodes[j] + steps[a, 2] * nodes[k]
+                    terms[a, 0], terms[a, 1] = 1, x
+                    terms[a, 2], terms[a, 3] = 1.5 * x * x - 0.5, (2.5 * x * x - 1.5) * x
+                total = 0.0
+                for n in range(len(coefficients)):
+                    e = exponents[n]
+                    total += coefficients[n] * terms[0, e[0]] * terms[1, e[1]] * terms[2, e[2]]
+                values[i, j, k] = total
+    for _ in range(3):
+        for i in range(4):
+            for j in range(4):
+                for k in range(4):
+                    total = 0.0
+                    for m in range(4):
+                        total += solve[k, m] * values[i, j, m]
+                    other[k, i, j] = total  # the axes move on by one
+        values, other = other, values
+    out[:] = values

@@ -44,24 +44,25 @@ def count_equal(image, step, values, counts):
 
 
 @njit(fastmath=True)
-def sum_above(image, level, zero, sums):
-    """Of the voxels above a level: their number, and the sum of what they exceed zero by, (channels, 2).
+def mean_above(image, level, zero, means):
+    """Of the voxels above a level, the mean of what they exceed zero by, 0 for none.
 
-    image: (channels, voxels); level, zero: (channels,).
+    image: (channels, voxels); level, zero, means: (channels,).
     """
     channels, voxels = image.shape
     for k in range(channels):
         number = total = 0.0
-        for start in range(0, voxels, _BLOCK):
+        least, start = level[k], zero[k]
+        for begin in range(0, voxels, _BLOCK):
             count = part = np.float32(0)
-            block = image[k, start : start + _BLOCK]
-            for x in block:
-                above = x > level[k]
-                count += np.float32(1) if above else np.float32(0)
-                part += x - zero[k] if above else np.float32(0)
+            block = image[k, begin : begin + _BLOCK]
+            for i in range(len(block)):  # without a branch, which would keep it from being vectorised
+                above = np.float32(block[i] > least)
+                count += above
+                part += (block[i] - start) * above
             number += count
             total += part
-        sums[k, 0], sums[k, 1] = number, total
+        means[k] = total / max(number, 1.0)
 
 
 @njit(fastmath=True, error_model="numpy")
@@ -73,3 +74,49 @@ def magnitude_noise(image, sigma, real, rest, first, last):
         for i in range(last - first):
             a = x[i] + s * n[i]
             n[i] = np.sqrt(a * a + s * s * c[i])
+
+
+@njit()
+def taper(columns, window, out):
+    """Columns (samples, columns, n) less their means, times a window, in float64."""
+    samples, count, n = columns.shape
+    for s in range(samples):
+        for c in range(count):
+            source, target = columns[s, c], out[s, c]
+            total = 0.0
+            for i in range(n):
+                total += source[i]
+            mean = total / n
+            for i in range(n):
+                target[i] = (source[i] - mean) * window[i]
+
+
+@njit()
+def end_of_power(spectra, lines, cliff, width, blur, filtered, lowest, out):
+    """See `support._end_of_power`: spectra (samples, columns, frequencies), out (samples,)."""
+    samples, count, n = spectra.shape
+    power, beyond = np.empty(n), np.empty(n)
+    for s in range(samples):
+        power[:] = 0
+        for c in range(count):
+            for i in range(n):
+                value = spectra[s, c, i]
+                power[i] += value.real * value.real + value.imag * value.imag
+        beyond[:] = 0
+        for i in range(n):
+            for k in range(-2, 3):
+                beyond[i] += power[min(max(i + k, 0), n - 1)]
+        power[:] = beyond
+        for i in range(n - 2, -1, -1):
+            beyond[i] = max(beyond[i], beyond[i + 1])
+        end = n - 1
+        for i in range(lowest, n - 2 * width):
+            if beyond[i + 2 * width] < cliff * power[i]:
+                end = i + 2 * width - blur
+                break
+        half = end // 2
+        for i in range(half + 1, end + 1):
+            if beyond[i] < filtered * power[half]:
+                end = i
+                break
+        out[s] = min(1.0, 2 * end / (lines - lines % 2))

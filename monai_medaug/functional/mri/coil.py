@@ -19,9 +19,11 @@ EXPONENTS = tuple(e for e in itertools.product(range(4), repeat=3) if 1 <= sum(e
 
 _FLAT = 1e-6  # a field that varies less is constant
 _DARK = -1e38  # a level that every voxel exceeds
-_TERMS = tuple(np.array(EXPONENTS).T)
-_NODES = np.array(list(itertools.product(np.linspace(-1, 1, 4), repeat=3)))  # of a cubic's interpolation, (64, 3)
-_SOLVE = np.linalg.inv(np.vander(np.linspace(-1, 1, 4), 4, increasing=True))
+_EXPONENTS = np.array(EXPONENTS)
+_TERMS = tuple(_EXPONENTS.T)
+_LINE = np.linspace(-1, 1, 4)  # nodes of a cubic's interpolation along an axis
+_NODES = np.array(list(itertools.product(_LINE, repeat=3)))  # (64, 3)
+_SOLVE = np.linalg.inv(np.vander(_LINE, 4, increasing=True))
 
 
 def index_polynomial(coefficients: Sequence[float], grid: VoxelGrid) -> np.ndarray:
@@ -36,7 +38,12 @@ def index_polynomial(coefficients: Sequence[float], grid: VoxelGrid) -> np.ndarr
     """
     lengths = [n * spacing for n, spacing in zip(grid.size, grid.embedded_spacing, strict=True) if n > 1]
     radius = max(lengths, default=1e-6) / 2
-    x = _NODES @ (grid.matrix[:3, :3] * [(n - 1) / 2 / radius for n in grid.size]).T
+    steps = grid.matrix[:3, :3] * [(n - 1) / 2 / radius for n in grid.size]
+    if (compiled := loops("mri._numba_coil")) is not None:
+        out = np.empty((4, 4, 4))
+        compiled.index_polynomial(np.array(coefficients, np.float64), _EXPONENTS, steps, _LINE, _SOLVE, out)
+        return out
+    x = _NODES @ steps.T
     square = x * x
     first, second, third = np.moveaxis(
         np.array([np.ones_like(x), x, 1.5 * square - 0.5, (2.5 * square - 1.5) * x]), 2, 0
@@ -210,10 +217,11 @@ def magnitude_noise(image: torch.Tensor, sigma: torch.Tensor, real: torch.Tensor
         rest: the sum of the squares of the 2 L - 1 other components for L coils; overwritten.
     """
     if (compiled := loops("mri._numba_signal", image, real, rest, dtypes=[torch.float32])) is not None:
-        voxels, real = image[0, 0].numel(), real.contiguous()
-        flat = [x.reshape(-1, voxels).numpy() for x in (image, real, rest)]
-        each = sigma.expand(*image.shape[:2], *[1] * (image.ndim - 2)).reshape(-1).to(image).numpy()
-        over_rows(functools.partial(compiled.magnitude_noise, flat[0], each, *flat[1:]), voxels, 1 << 16)
+        real = real.contiguous()
+        flat = [x.flatten(0, 1).flatten(1).numpy() for x in (image, real, rest)]
+        each = sigma.to(image).expand(*image.shape[:2], *[1] * (image.ndim - 2)).reshape(-1).numpy()
+        kernel = functools.partial(compiled.magnitude_noise, flat[0], each, *flat[1:])
+        over_rows(kernel, flat[0].shape[1], 1 << 16)
         return real
     real.mul_(sigma).add_(image)
     return real.square_().add_(rest.mul_(sigma**2)).sqrt_()

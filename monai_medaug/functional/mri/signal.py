@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import loops
+from monai_medaug.functional.acceleration import loops, sent
 from monai_medaug.functional.order import order_statistics
 
 FOREGROUND = 0.1
@@ -59,11 +61,11 @@ def foreground_mean(image: torch.Tensor, zero: torch.Tensor | None = None) -> to
     """Mean signal above the zero point over the foreground, (B, C, 1, ...); 0 without foreground."""
     level = foreground_level(image, zero)
     if (compiled := loops("mri._numba_signal", image, dtypes=[torch.float32])) is not None:
-        flat = image.reshape(-1, image[0, 0].numel()).numpy()
+        flat = image.flatten(0, 1).flatten(1).numpy()
         start = np.zeros(len(flat), np.float32) if zero is None else zero.flatten().numpy()
-        sums = np.empty((len(flat), 2))
-        compiled.sum_above(flat, level.flatten().numpy(), start, sums)
-        return torch.from_numpy(sums[:, 1] / np.maximum(sums[:, 0], 1)).to(image).reshape(level.shape)
+        means = np.empty(level.shape, np.float32)
+        compiled.mean_above(flat, level.flatten().numpy(), start, means.reshape(-1))
+        return torch.from_numpy(means)
     mask, axes = image > level, tuple(range(2, image.ndim))
     count = mask.sum(axes, keepdim=True).to(image.dtype)
     signal = torch.where(mask, image, 0) if zero is None else torch.where(mask, image, zero).sub_(zero)
@@ -118,10 +120,11 @@ def masked_background(image: torch.Tensor, lowest: torch.Tensor, negative: bool 
     """
     found = None
     for value in (torch.zeros_like(lowest), *([lowest] if negative else [])):
-        chosen = _has_many_coherent(image, value) & (value <= 0)
-        each = chosen.flatten().tolist()
+        each = _has_many_coherent(image, value)
         if any(each):
-            same = image == value if all(each) else (image == value) & chosen
+            same = image == value
+            if not all(each):
+                same &= sent(each, image.device).reshape(value.shape)
             found = same if found is None else found | same
     return found
 
@@ -131,20 +134,25 @@ def exact_background(image: torch.Tensor, lowest: torch.Tensor) -> torch.Tensor:
     return (image == 0) | ((image == lowest) & (lowest < 0))
 
 
-def _has_many_coherent(image: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Whether the voxels of a value are at least 1 % of a channel and not scattered, (B, C, 1, ...)."""
+def _has_many_coherent(image: torch.Tensor, value: torch.Tensor) -> list[bool]:
+    """Whether the voxels of a value are at least 1 % of a channel and not scattered, of each channel in turn.
+
+    A value above 0 never counts.
+    """
     step = max(1, image.shape[2] // 16) if image.ndim == 5 else 1
+    voxels = math.prod(image.shape[3:]) * len(range(0, image.shape[2], step))
     if (compiled := loops("mri._numba_signal", image, dtypes=[torch.float32])) is not None:
         flat = image.reshape(-1, *([1] if image.ndim == 4 else []), *image.shape[2:]).numpy()
-        figures = np.empty((len(flat), 5), np.int64)
-        compiled.count_equal(flat, step, value.flatten().numpy(), figures)
-        counts = torch.from_numpy(figures.T.copy()).reshape(5, *value.shape)
+        counts, each = np.empty((len(flat), 5), np.int64), value.flatten().numpy()
+        compiled.count_equal(flat, step, each, counts)
+        table = np.where(each[:, None] <= 0, counts, 0).tolist()
     else:
-        counts = _count_equal(image[:, :, ::step] if step > 1 else image, value)
-    total, *pairs = counts
-    voxels = image[0, 0].numel() // image.shape[2] * len(range(0, image.shape[2], step))
-    coherent = [both > _COHERENT * first for first, both in (pairs[:2], pairs[2:])]
-    return (coherent[0] | coherent[1]) & (total >= max(1, _MANY * voxels))
+        counted = _count_equal(image[:, :, ::step] if step > 1 else image, value)
+        table = torch.where(value <= 0, counted, 0).flatten(1).T.tolist()
+    return [
+        total >= max(1, _MANY * voxels) and (below > _COHERENT * upper or right > _COHERENT * left)
+        for total, upper, below, left, right in table
+    ]
 
 
 def _count_equal(planes: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from monai_medaug.functional.acceleration import loops
 from monai_medaug.functional.mri.kspace import central_lines, weighted_parts
 
 _LINES = 24  # columns along each other axis that are looked at
@@ -42,7 +43,14 @@ def line_supports(images: torch.Tensor, axis: int) -> list[float]:
     columns = torch.movedim(images, axis + 2, -1)
     for other in range(2, columns.ndim - 1):
         columns = columns[(slice(None),) * other + (slice(None, None, max(1, columns.shape[other] // _LINES)),)]
-    array = columns.detach().flatten(1, -2).cpu().numpy().astype(np.float64)
+    array = columns.detach().flatten(1, -2).cpu().numpy()
+    if (compiled := loops("mri._numba_signal")) is not None and array.dtype in (np.float32, np.float64):
+        tapered, ends = np.empty(array.shape), np.empty(len(array))
+        compiled.taper(array, _hann(lines), tapered)
+        rule = (lines, _CLIFF, _cliff_width(lines), _BLUR, _FILTERED, _lowest(lines))
+        compiled.end_of_power(np.fft.rfft(tapered), *rule, ends)
+        return ends.tolist()
+    array = array.astype(np.float64)
     array -= array.mean(2, keepdims=True)
     spectrum = np.fft.rfft(array * _hann(lines))
     return [_end_of_power(p, lines) for p in (np.square(spectrum.real) + np.square(spectrum.imag)).mean(1)]
@@ -53,7 +61,7 @@ def _end_of_power(power: np.ndarray, lines: int) -> float:
     power = np.concatenate([power[:1], power[:1], power, power[-1:], power[-1:]])
     power = np.convolve(power, np.full(5, 0.2), mode="valid")
     beyond = np.maximum.accumulate(power[::-1])[::-1]  # the greatest power from each frequency on
-    width = max(2, round(_CLIFF_WIDTH * lines / 2))
+    width = _cliff_width(lines)
     falls = np.flatnonzero(beyond[2 * width :] < _CLIFF * power[: -2 * width])
     falls = falls[falls >= _lowest(lines)]
     end = int(falls[0]) + 2 * width - _BLUR if len(falls) else len(power) - 1
@@ -81,6 +89,10 @@ def band_limited(noise: torch.Tensor, supports: Sequence[float]) -> torch.Tensor
 @functools.lru_cache(maxsize=64)
 def _hann(lines: int) -> np.ndarray:
     return 0.5 - 0.5 * np.cos(2 * np.pi / lines * np.arange(lines))
+
+
+def _cliff_width(lines: int) -> int:
+    return max(2, round(_CLIFF_WIDTH * lines / 2))
 
 
 def _lowest(lines: int) -> int:

@@ -40,6 +40,17 @@ def _logarithm(x):
     return np.float32(e) * _LOG2 + (np.float32(2) * s + s * z * p)
 
 
+@njit(inline="always", fastmath=True, error_model="numpy")
+def _changed(p, z, factor, q, read, sixth, half, inverse):
+    """The change of an attenuation; read = (q r)², sixth and half of q², inverse of the level."""
+    thickness = _exponential(p)
+    share = factor + q * np.sqrt(thickness * (factor + read * thickness)) * z
+    share += (z * z - np.float32(1)) * sixth * thickness
+    least = half * thickness
+    share = share if share > least else least
+    return -_logarithm(share * inverse)
+
+
 @njit(fastmath=True, error_model="numpy")
 def change_exposure(attenuation, white, factor, q, read_noise, level, out, first, last):
     """See `exposure.exposure_change`, for the pixels first..last of one sample; the noise may be written over."""
@@ -47,12 +58,25 @@ def change_exposure(attenuation, white, factor, q, read_noise, level, out, first
     sixth, half, inverse = squared / np.float32(6), squared / np.float32(2), np.float32(1) / level
     p, white, out = attenuation[first:last], white[first:last], out[first:last]
     for i in range(last - first):
-        thickness, z = _exponential(p[i]), white[i]
-        share = factor + q * np.sqrt(thickness * (factor + read * thickness)) * z
-        share += (z * z - np.float32(1)) * sixth * thickness
-        least = half * thickness
-        share = share if share > least else least
-        out[i] = -_logarithm(share * inverse)
+        out[i] = _changed(p[i], white[i], factor, q, read, sixth, half, inverse)
+
+
+@njit(fastmath=True, error_model="numpy")
+def expose(image, white, black, low, high, depth, inverted, factor, q, read_noise, level, out, first, last):
+    """See `exposure.exposed`, for the pixels first..last of one sample; those that are ``black`` stay."""
+    squared, read = q * q, (read_noise * q) * (read_noise * q)
+    sixth, half, inverse = squared / np.float32(6), squared / np.float32(2), np.float32(1) / level
+    extent = high - low if high > low else np.float32(1)
+    # of the attenuation, and of the image by it
+    start, slope = inverted * depth, (np.float32(1) - np.float32(2) * inverted) * depth
+    back = (high - low) / depth * (np.float32(1) - np.float32(2) * inverted)
+    source, white, black, out = image[first:last], white[first:last], black[first:last], out[first:last]
+    for i in range(last - first):
+        share = (source[i] - low) / extent
+        share = share if share > np.float32(0) else np.float32(0)
+        share = share if share < np.float32(1) else np.float32(1)
+        change = _changed(start + slope * share, white[i], factor, q, read, sixth, half, inverse)
+        out[i] = source[i] if black[i] else source[i] + change * back
 
 
 @njit(fastmath=True)
@@ -86,17 +110,24 @@ def correlate(white, columns, rows, step, out, first, last):
 
 
 @njit()
-def flat_black(attenuation, step, out):
-    """See `display.flat_black`: attenuation and out (planes, rows, width), of ``step`` radiographs that alternate."""
-    planes, height, width = attenuation.shape
+def flat_black(image, level, above, step, out):
+    """See `display.flat_black`: image and out (planes, rows, width), of ``step`` radiographs that alternate.
+
+    Black are values of at most the level, or of at least the level where bright values are black.
+    """
+    planes, height, width = image.shape
     dark = np.ones((height + 2, width + 2 * step), np.uint8)
     inner = np.empty((height + 2, width), np.uint8)
     whole = np.zeros((height + 2, width + 2 * step), np.uint8)
     for p in range(planes):
         for r in range(height):
-            source, target = attenuation[p, r], dark[r + 1, step : step + width]
-            for c in range(width):
-                target[c] = source[c] <= 0
+            source, target = image[p, r], dark[r + 1, step : step + width]
+            if above:
+                for c in range(width):
+                    target[c] = source[c] >= level
+            else:
+                for c in range(width):
+                    target[c] = source[c] <= level
         for r in range(height + 2):
             _three(dark[r, :width], dark[r, step : step + width], dark[r, 2 * step :], inner[r], False)
         for r in range(height):

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from monai_medaug.functional.acceleration import loops
+from monai_medaug.functional.acceleration import cpu_library_serves, loops
 from monai_medaug.functional.order import order_statistics
 
 _RANGE_PIXELS, _TAIL = 1 << 15, 1e-3
@@ -29,11 +30,11 @@ class DisplayScale:
         low, high: ends of the display range; equal for a constant image.
         depth: attenuation at the bright end, in natural log units.
         inverted: 1 if bright means little attenuation, else 0.
-        linear: 1 for photons, else 0.
+        linear: whether values are photons.
 
     Example:
         >>> t = torch.tensor
-        >>> scale = DisplayScale(t(0.0), t(100.0), t(4.0), t(0.0), t(0.0))
+        >>> scale = DisplayScale(t(0.0), t(100.0), t(4.0), t(0.0), False)
         >>> scale.attenuation(t([0.0, 50.0, 100.0])), scale.changed(t([50.0]), t([1.0]))
         (tensor([0., 2., 4.]), tensor([75.]))
     """
@@ -42,24 +43,21 @@ class DisplayScale:
     high: torch.Tensor
     depth: torch.Tensor
     inverted: torch.Tensor
-    linear: torch.Tensor
+    linear: bool
 
     def attenuation(self, image: torch.Tensor) -> torch.Tensor:
         """Attenuation in [0, depth]; 0 everywhere in a constant image."""
         extent = self.high - self.low
         share = ((image - self.low) / torch.where(extent > 0, extent, torch.ones_like(extent))).clamp(0, 1)
-        p = torch.addcmul(self.inverted, share, 1 - 2 * self.inverted) * self.depth
-        if not bool((self.linear > 0).any()):
-            return p
-        photons = torch.maximum(share, torch.exp(-self.depth)).log().neg() * (extent > 0)
-        return torch.where(self.linear > 0, photons, p)
+        if self.linear:
+            return torch.maximum(share, torch.exp(-self.depth)).log().neg() * (extent > 0)
+        return torch.addcmul(self.inverted, share, 1 - 2 * self.inverted) * self.depth
 
     def changed(self, image: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
         """The image with ``change`` added to its attenuation."""
-        out = torch.addcmul(image, change, (self.high - self.low) / self.depth * (1 - 2 * self.inverted))
-        if not bool((self.linear > 0).any()):
-            return out
-        return torch.where(self.linear > 0, torch.addcmul(image, image - self.low, torch.expm1(-change)), out)
+        if self.linear:
+            return torch.addcmul(image, image - self.low, torch.expm1(-change))
+        return torch.addcmul(image, change, (self.high - self.low) / self.depth * (1 - 2 * self.inverted))
 
 
 def flat_black(attenuation: torch.Tensor) -> torch.Tensor:
@@ -79,7 +77,7 @@ def flat_black(attenuation: torch.Tensor) -> torch.Tensor:
         out = torch.empty(attenuation.shape, dtype=torch.uint8)
         rows, width = attenuation.shape[2], attenuation[0, 0, 0].numel()
         planes = (x.reshape(-1, rows, width).numpy() for x in (attenuation, out))
-        compiled.flat_black(next(planes), attenuation[0, 0, 0, 0].numel(), next(planes))
+        compiled.flat_black(next(planes), np.float32(0), False, attenuation[0, 0, 0, 0].numel(), next(planes))
         return out.view(torch.bool)
     dark = attenuation <= 0
     inner = dark.clone()
@@ -111,11 +109,26 @@ def robust_range(image: torch.Tensor) -> torch.Tensor:
         [[10.0, 9999.0]]
     """
     values = image.flatten(1)
+    step = max(1, values.shape[1] // _RANGE_PIXELS)
+    if cpu_library_serves(values, dtypes=(torch.float32, torch.float64)):
+        return _range_of_rows(values, step)
     low, high = values.amin(1), values.amax(1)  # aminmax along an axis is twenty times as slow
-    values = values[:, :: max(1, values.shape[1] // _RANGE_PIXELS)]
+    values = values[:, ::step]
     places = [1 + round(share * (values.shape[1] - 1)) for share in (_TAIL, 1 - _TAIL)]
     least, greatest = order_statistics(values, places)
     slack = 0.1 * (greatest - least)
     return torch.stack(
         [torch.where(low < least - slack, least, low), torch.where(high > greatest + slack, greatest, high)], 1
     )
+
+
+def _range_of_rows(values: torch.Tensor, step: int) -> torch.Tensor:
+    """`robust_range` of (B, n) on the CPU."""
+    found = []
+    for row in values:
+        some = np.sort(row[::step].numpy())
+        least, greatest = (float(some[round(share * (len(some) - 1))]) for share in (_TAIL, 1 - _TAIL))
+        low, high = (float(end) for end in row.aminmax())  # along an axis it is twenty times as slow
+        slack = 0.1 * (greatest - least)
+        found.append((least if low < least - slack else low, greatest if high > greatest + slack else high))
+    return torch.tensor(found, dtype=values.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -10,6 +11,44 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.acceleration import loops, over_rows
+from monai_medaug.functional.xray.display import DisplayScale, flat_black
+
+
+def exposed(
+    image: torch.Tensor,
+    scale: DisplayScale,
+    white: torch.Tensor | None,
+    numbers: Sequence[torch.Tensor],
+    keep_black: bool = True,
+) -> torch.Tensor:
+    """The image (B, C, rows, columns, ...) at another exposure, see `exposure_change`.
+
+    Args:
+        image: as shown on the scale.
+        scale: of the display.
+        white: normal noise of the image's shape; None without noise.
+        numbers: factor, quantum noise, read noise and level, (B, 1, ...) each.
+        keep_black: whether flat black areas stay, see `flat_black`.
+    """
+    compiled = loops("xray._numba_photons", image, dtypes=[torch.float32])
+    if compiled is None or white is None or scale.linear:
+        p = scale.attenuation(image)
+        change = exposure_change(p, white, *numbers)
+        return scale.changed(image, torch.where(flat_black(p), 0.0, change) if keep_black else change)
+    image, white = image.contiguous(), white.contiguous()
+    out, black = torch.empty_like(image), np.zeros(image.shape, np.uint8)
+    ends = [x.flatten().numpy() for x in (scale.low, scale.high, scale.depth, scale.inverted)]
+    each = [x.flatten().expand(len(image)).numpy().astype(np.float32) for x in numbers]
+    rows, step = image.shape[2], math.prod(image.shape[4:])
+    for sample, source in enumerate(image.numpy()):
+        low, high, depth, inverted, *own = (column[sample] for column in (*ends, *each))
+        if keep_black and (not inverted or high > low):
+            areas = (x.reshape(len(source), rows, -1) for x in (source, black[sample]))
+            compiled.flat_black(next(areas), high if inverted else low, inverted > 0, step, next(areas))
+        flat = [x.reshape(-1) for x in (source, white[sample].numpy(), black[sample], out[sample].numpy())]
+        fixed = (*flat[:3], low, high, depth, inverted, *own, flat[3])
+        over_rows(functools.partial(compiled.expose, *fixed), len(flat[0]), 1 << 16)
+    return out
 
 
 def exposure_change(

@@ -34,15 +34,20 @@ def change_of_bodies(
     """
 
     def noticed(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
-        if stack.body_mm:
-            say_once(
-                "tissue touches the border of a CT slice: operations in the sinogram continue it to a body of body_mm, "
-                "at the middle of which the image is taken to lie"
-            )
+        say_if_continued(stack)
         return change(stack)
 
     changed = change_slices(image, call.grids, noticed, at_once, call.settings.get("body_mm", 0.0))
     return as_stored(changed, image, call)
+
+
+def say_if_continued(stack: SliceStack) -> None:
+    """A notice if tissue touches the border of the slices, so that they go on beyond it."""
+    if stack.body_mm:
+        say_once(
+            "tissue touches the border of a CT slice: operations in the sinogram continue it to a body of body_mm, at "
+            "the middle of which the image is taken to lie"
+        )
 
 
 def as_stored(changed: torch.Tensor, image: torch.Tensor, call: Call) -> torch.Tensor:

@@ -179,7 +179,7 @@ class RandHUWindow(CTImage, RandomOperation):
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        return hu_window(image, call.column("center_hu"), call.column("width_hu"), *call.settings["out_range"])
+        return hu_window(image, call.drawn("center_hu"), call.drawn("width_hu"), *call.settings["out_range"])
 
 
 RandHUWindowd = dictionary_twin(RandHUWindow)
@@ -225,8 +225,9 @@ class RandHUContrast(CTImage, RandomOperation):
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        change = hu_contrast if call.settings.get("dense_only", False) else hu_stretch  # of an old record
-        return change(image, call.column("factor"), call.settings["pivot_hu"])
+        if not call.settings.get("dense_only", False):  # an old record
+            return hu_stretch(image, call.column("factor"), call.settings["pivot_hu"])
+        return hu_contrast(image, call.drawn("factor"), call.settings["pivot_hu"])
 
 
 RandHUContrastd = dictionary_twin(RandHUContrast)

@@ -1,4 +1,4 @@
-"""Classical denoising: Gaussian, median and bilateral filters."""
+"""Classical denoising: Gaussian, low-pass, median and bilateral filters."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from monai_medaug.core.contract import Params
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.denoise.bilateral import bilateral_smooth
+from monai_medaug.functional.denoise.low_pass import low_passed
 from monai_medaug.functional.denoise.median import median_smooth
 from monai_medaug.functional.denoise.smoothing import gaussian_smooth
-from monai_medaug.transforms.denoise.base import NoiseRemoval, equal_sides, is_rician, is_source
+from monai_medaug.transforms.denoise.base import NoiseRemoval, equal_sides, is_source
+from monai_medaug.transforms.denoise.level import is_rician
 
 UNITS = ("mm", "voxel")
 
@@ -101,6 +103,53 @@ class GaussianDenoise(NoiseRemoval):
 
 GaussianDenoised = dictionary_twin(GaussianDenoise)
 GaussianDenoiseD = GaussianDenoiseDict = GaussianDenoised
+
+
+class LowPassDenoise(NoiseRemoval):
+    """Keep a disc of low frequencies, a ball in 3D: smooths noise and ringing, and blurs; the image counts as periodic.
+
+    The source offers this against motion. It is no correction: the ghosts of motion lie at all frequencies, see
+    `MRIMotionCorrection`.
+
+    Args:
+        kept: radius of the disc, as a share of the greatest frequency along the finest spacing; round in cycles per mm.
+        noise: see `GaussianDenoise`.
+        sigma: noise level for Rician noise; None estimates it.
+        strength: share of what the filter finds that is removed, 0 to 1; None for 1, or 0.6 for CT noise, see
+            `GaussianDenoise`.
+
+    Raises:
+        ValueError: an argument is out of its range, or the image is not finite.
+
+    Example:
+        >>> stripes = torch.tensor([1.0, 3.0]).repeat(4).expand(1, 8, 8)
+        >>> LowPassDenoise(kept=0.8)(stripes).unique()
+        tensor([2.])
+    """
+
+    command = "low-pass"
+    gallery = GalleryEntry(({"kept": 0.8}, {"kept": 0.6}, {"kept": 0.4}))
+    classical = True
+    by_level = False
+
+    def __init__(
+        self, kept: float = 0.6, noise: str = "gaussian", sigma: float | None = None, strength: float | None = None
+    ) -> None:
+        super().__init__(sigma, noise, strength)
+        self.kept = number("kept", kept, 0, 2)
+
+    def filter_settings(self) -> Params:
+        return {"kept": self.kept}
+
+    @classmethod
+    def filtered(
+        cls, image: torch.Tensor, sigma: torch.Tensor, settings: Params, spacing: tuple[float, ...], guide: Any
+    ) -> torch.Tensor:
+        return low_passed(image, settings["kept"], spacing)
+
+
+LowPassDenoised = dictionary_twin(LowPassDenoise)
+LowPassDenoiseD = LowPassDenoiseDict = LowPassDenoised
 
 
 class MedianDenoise(NoiseRemoval):

@@ -12,14 +12,13 @@ import torch
 
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.functional.acceleration import one_thread
+from monai_medaug.functional.mixing.lesion_body import dark_levels, outside_body
 from monai_medaug.functional.mixing.lesion_paste import box_sparing_lesions, lesion_mask, lesion_parts
 from monai_medaug.functional.mixing.lesion_place import (
     OWN,
     PASTED,
     LesionPatch,
-    dark_levels,
     fitting_place,
-    islands,
     lesion_patches,
     paste_of_patch,
     smoothed_against_noise,
@@ -107,7 +106,8 @@ class BatchLesions:
         marks = self.masks[sample].cpu().numpy() * np.uint8(OWN)
         random = np.random.RandomState(drawn["seed"])
         source, smooth = self.values(plan.partner), [self._smooth(i) for i in (plan.partner, sample)]
-        marks[islands(smooth[1], self.dark) & (marks == 0)] = PASTED
+        outside = outside_body(self.values(sample), smooth[1], self.dark, self.grids[sample])
+        marks[outside & (marks == 0)] = PASTED
         for patch in patches:
             draws = random.uniform(size=(_PLACES, marks.ndim))
             shift = fitting_place(patch, source, smooth[0], smooth[1], marks, self.dark, draws)

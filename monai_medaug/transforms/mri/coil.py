@@ -21,6 +21,7 @@ from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
 
 SIGNALS = ("foreground", "deviation")
 _NEARLY_FULL = 0.95
+_DEGREES = np.array([sum(e) for e in EXPONENTS])
 
 
 class RandMRIBiasField(MagnitudeOperation):
@@ -64,7 +65,7 @@ class RandMRIBiasField(MagnitudeOperation):
     def draw(self) -> Params:
         return {
             "peak_to_peak": self.R.uniform(*self.peak_to_peak),
-            "coefficients": [self.R.normal() / sum(e) for e in EXPONENTS],
+            "coefficients": (self.R.normal(size=len(EXPONENTS)) / _DEGREES).tolist(),
         }
 
     @classmethod

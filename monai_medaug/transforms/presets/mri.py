@@ -8,13 +8,9 @@ from monai.config import KeysCollection
 
 from monai_medaug.core.arguments import flag
 from monai_medaug.transforms.mri.coil import RandMRIBiasFieldd, RandMRINoised
-from monai_medaug.transforms.mri.kspace import (
-    RandMRIGhostingd,
-    RandMRIGibbsd,
-    RandMRISpiked,
-    RandMRIUndersamplingd,
-)
+from monai_medaug.transforms.mri.kspace import RandMRIGhostingd, RandMRISpiked
 from monai_medaug.transforms.mri.motion import RandMRIMotiond
+from monai_medaug.transforms.mri.undersampling import RandMRIGibbsd, RandMRIUndersamplingd
 from monai_medaug.transforms.presets.base import SMOOTH, AugmentationPreset, Steps, build_preset, chosen_strength
 from monai_medaug.transforms.resolution import RandThickSliced
 from monai_medaug.transforms.spatial import RandAffineElasticd
@@ -32,10 +28,10 @@ _MRI_STEPS: dict[str, Steps] = {
         (RandMRINoised, 1, {"snr": (20, 40)}),
     ],
     "standard": [
-        (RandAffineElasticd, 1, {"elastic_mm": (0, 4)} | SMOOTH),  # 5°, 5 % and 10 % are its defaults
+        (RandAffineElasticd, 1, {"translate_fraction": 0.03, "elastic_mm": (0, 2.5)} | SMOOTH),  # else its defaults
         (RandMRIMotiond, 0.15, {"translate_mm": (0, 2), "rotate_degrees": (0, 2)}),
         (RandMRIBiasFieldd, 1, {}),
-        (RandThickSliced, 0.2, {"thickness_mm": (2, 5), "axis": "through", "keep_zeros": None}),
+        (RandThickSliced, 0.2, {"thickness_mm": (2, 3), "axis": "through", "keep_zeros": None}),
         (RandMRIGhostingd, 0.1, {"ghosts": (2, 4), "intensity": (0.15, 0.4)}),
         (RandMRIUndersamplingd, 0.1, {"acceleration": (1.2, 2)}),
         (RandMRINoised, 1, {"snr": (10, 40)}),

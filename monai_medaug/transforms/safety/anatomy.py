@@ -20,7 +20,7 @@ from monai_medaug.functional.borders import (
 from monai_medaug.functional.edges import EdgesKept, disturbed_places, edges_kept
 from monai_medaug.functional.labels import label_array, one_map, whole_labels
 from monai_medaug.functional.preservation import counting_slack, label_counts, label_points
-from monai_medaug.functional.voxels import FACES, values_at
+from monai_medaug.functional.voxels import FACES, equal_at, values_at
 from monai_medaug.transforms.safety.finding import GEOMETRY, INTENSITY, Finding, Limits
 from monai_medaug.transforms.safety.passage import Passage, fills
 from monai_medaug.transforms.safety.shown import ShownImage, shown_images
@@ -34,6 +34,7 @@ _FOLLOWS = 0.9  # least share of edges in place that shows an image where the la
 _DISTURBED, _TORN = 0.15, 0.02  # greatest shares of places where structure appeared or vanished
 _OF_LABEL = 3  # visible places of one label that can't all be lost by chance
 _FEWEST_PLACES = 4  # visible places, below which the image says nothing
+_APPEARED, _VANISHED, _FEWEST_STRANGE = 0.001, 0.003, 3  # greatest shares of the whole image with other structures
 
 
 def judge_labels(
@@ -146,8 +147,11 @@ def _followed(
     move = labels.passage.ahead if ahead else labels.passage.back
     points, names = label_points(source[channel], counts, labels.per_label)
     inside, agree = _found(target[channel], move(points.astype(float)), names)
-    stays = {v: float(inside[names == v].mean()) for v in counts}
-    agrees = {v: float(agree[(names == v) & inside].mean()) if stays[v] else 1.0 for v in counts}
+    values = np.array(list(counts))
+    own = np.searchsorted(values, names)
+    sizes, stay, same = (np.bincount(own, w, len(values)) for w in (None, inside, inside & agree))
+    stays = dict(zip(counts, (stay / sizes).tolist(), strict=True))
+    agrees = dict(zip(counts, np.where(stay > 0, same / np.maximum(stay, 1), 1.0).tolist(), strict=True))
     cut = {v: n for v, n in counts.items() if 0 < stays[v] < 1 and n > labels.per_label}
     if cut:  # their share needs more voxels
         points, names = label_points(source[channel], cut, _MORE_POINTS)
@@ -158,8 +162,8 @@ def _followed(
 
 def _found(target: np.ndarray, index: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whether positions lie in a map, and whether they or a neighbouring voxel have these labels there."""
-    values, _ = values_at(target, index[:, None] + FACES, linear=False)
-    return values_at(target, index, linear=False)[1], np.any(values == names[:, None], axis=1)
+    found = equal_at(target, index, FACES, names)
+    return found[:, 0] < 2, np.asarray((found & 1).any(1))
 
 
 def _judge_images(
@@ -168,7 +172,7 @@ def _judge_images(
     key = labels.key
     lines, blocks = _lines(labels, before=False)
     if lines is not None:
-        before = labels.passage.back(lines.index)
+        before = labels.passage.places(lines.index)
         in_place, worst = borders_in_place(lines, labels.maps[1], labels.maps[0], before)
         finding.checks[f"{key}: borders in place"], finding.checks[f"{key}: of one label"] = in_place, worst
         if in_place < _BORDERS_IN_PLACE or worst < _BORDER_IN_PLACE:
@@ -190,6 +194,7 @@ def _judge_images(
                     f"{key}: {share:.1%} of its labels beside the border differ from what {image.key} shows there: "
                     "both need the same padding_mode",
                 )
+        _judge_elsewhere(labels, image, ours, finding)
         if lines is None:
             continue
         places = image.places(lines.index)
@@ -229,6 +234,19 @@ def _judge_images(
         finding.unchecked = "a step moved image and labels without a record, so that nothing can be compared"
     elif images and not seen and not ours and not finding.violations:
         finding.unchecked = "the images show no edges at the labels' borders"
+
+
+def _judge_elsewhere(labels: _Labels, image: ShownImage, ours: bool, finding: Finding) -> None:
+    """Structures such as metal that an image shows anywhere, also off the labels."""
+    for name, channel in image.channels():
+        counts, places = image.strange(channel)
+        shares = counts / max(places, 1)
+        finding.checks[f"{labels.key}: strange structures anywhere in {name}"] = shares.tolist()
+        if np.any((counts >= _FEWEST_STRANGE) & (shares > (_APPEARED, _VANISHED))):
+            finding.violated(
+                f"{labels.key}: {name} shows strong structures that it had not, at {shares.sum():.1%} of all places",
+                *([INTENSITY] if ours else []),
+            )
 
 
 def _misfits(

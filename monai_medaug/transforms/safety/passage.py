@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from monai.data.meta_tensor import MetaTensor
@@ -13,7 +13,7 @@ from monai_medaug.core.entry import grid_of
 from monai_medaug.core.tensors import affine_of
 from monai_medaug.core.trace import Record, is_ours
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.geometry.maps import PointMap
+from monai_medaug.functional.geometry.maps import MapBack, PointMap, moved_affinely
 
 _CHORDS, _NEWTON_STEPS = 5, 6
 _NEAR = 0.05  # voxels
@@ -44,9 +44,11 @@ class Passage:
         for record in self.steps:
             if _settled(record) not in self._maps:
                 self._maps[_settled(record)] = _map_back(record)
-        self._back = [self._maps[_settled(r)] for r in self.steps]
+        alike = other is not None and _equal(self.grids, other.grids) and self.moved_like(other)
+        self._alike = other if alike else None
+        self._places: list[tuple[np.ndarray, np.ndarray]] = []
 
-    @property
+    @cached_property
     def volume_scale(self) -> float:
         """Volume after over before, in voxels, that the drawn scaling and the grids' spacing give."""
         drawn = [r["extra_info"].get("figures", {}).get("volume_scale", 1.0) for r in self.steps]
@@ -65,6 +67,8 @@ class Passage:
     @cached_property
     def everywhere(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions (N, 3) all over the grid, in voxels before the call and of the result."""
+        if self._alike is not None:
+            return self._alike.everywhere
         grid = self.grids[1]
         count = int(np.prod(grid.size))
         own = np.stack(np.unravel_index(np.arange(0, count, max(1, count // _EVERYWHERE | 1)), grid.size), -1)
@@ -72,16 +76,47 @@ class Passage:
 
     def back(self, index: np.ndarray) -> np.ndarray:
         """Positions (..., 3) in voxels of the result as positions in voxels before the call."""
-        world = _transformed(self.grids[1].matrix, index.reshape(-1, 3))
-        for moved_back in reversed(self._back):
-            world = moved_back(world)
-        return _transformed(np.linalg.inv(self.grids[0].matrix), world).reshape(index.shape)
+        if self._stays:
+            return index.astype(float)
+        places = np.ascontiguousarray(index.reshape(-1, 3), float)
+        for move in self._chain:
+            places = move(places)
+        return places.reshape(index.shape)
+
+    def places(self, index: np.ndarray) -> np.ndarray:
+        """The same of positions that are asked for again: followed once for all keys that move alike."""
+        if self._alike is not None:
+            return self._alike.places(index)
+        found = next((place for given, place in self._places if given is index), None)
+        if found is None:
+            found = self.back(index)
+            self._places.append((index, found))
+        return found
+
+    @cached_property
+    def _stays(self) -> bool:
+        """Whether nothing moves."""
+        return not self.steps and np.array_equal(self.grids[0].matrix, self.grids[1].matrix)
+
+    @cached_property
+    def _chain(self) -> list[PointMap]:
+        """The maps from voxels of the result to voxels before, those of the grids joined to their neighbours."""
+        first, last = self.grids[1].matrix, np.linalg.inv(self.grids[0].matrix)
+        maps = [self._maps[_settled(r)] for r in reversed(self.steps)]
+        joined = [m for m in maps if isinstance(m, MapBack)]
+        if not maps or len(joined) < len(maps):
+            return [partial(moved_affinely, first), *maps, partial(moved_affinely, last)]
+        joined[0] = joined[0].between(first, np.eye(4))
+        joined[-1] = joined[-1].between(np.eye(4), last)
+        return [*joined]
 
     def ahead(self, index: np.ndarray) -> np.ndarray:
         """Positions (N, 3) in voxels before the call as positions in voxels of the result, within a twentieth voxel.
 
         Solves ``back(result) = index``: by the map's affine part, corrected by its misses, then by Newton's method.
         """
+        if self._stays:
+            return index.astype(float)
         corners = np.stack(np.meshgrid(*[np.linspace(0, n - 1, 5) for n in self.grids[1].size], indexing="ij"), -1)
         inputs = np.c_[corners.reshape(-1, 3), np.ones(125)]
         affine, *_ = np.linalg.lstsq(inputs, self.back(inputs[:, :3]), rcond=None)
@@ -114,6 +149,10 @@ class Passage:
         return float(np.abs(np.linalg.det(slopes)).mean())
 
 
+def _equal(grids: Sequence[VoxelGrid], others: Sequence[VoxelGrid]) -> bool:
+    return all(a.shape == b.shape and np.array_equal(a.matrix, b.matrix) for a, b in zip(grids, others, strict=True))
+
+
 def _settled(record: Record) -> str:
     """What a record's map depends on: keys that move together share it."""
     extra = record["extra_info"]
@@ -128,10 +167,6 @@ def _map_back(record: Record) -> PointMap:
 
 def _moves(record: Record) -> bool:
     return is_ours(record) and record["class"] in REGISTRY and REGISTRY[record["class"]].geometric
-
-
-def _transformed(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def fill_of(record: Record) -> str | float:

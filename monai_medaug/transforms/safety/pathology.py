@@ -40,7 +40,9 @@ def judge_lesion(
     finding = Finding()
     passage = Passage(before[key], after[key])
     last = _without_padding(source, result, passage)
-    lesion = LesionMask(key, first, last, *components(last), border_lines(last.view(np.uint8), passage.grids[1]))
+    lesion = LesionMask(
+        key, first, last, *components(last), border_lines(last.view(np.uint8), passage.grids[1]), passage.grids[1]
+    )
     _judge_mask(lesion, passage, limits, finding)
     images = shown_images(before, after, image_keys, passage)
     if len(lesion.voxels):
@@ -111,7 +113,7 @@ def _judge_mask(lesion: LesionMask, passage: Passage, limits: Limits, finding: F
     for name, (number, is_now) in topology_changes(source, result).items():
         finding.violated(f"{key}: the lesion's {name} went from {number} to {is_now}", GEOMETRY)
     if lesion.lines is not None:
-        in_place, _ = borders_in_place(lesion.lines, last, first, passage.back(lesion.lines.index))
+        in_place, _ = borders_in_place(lesion.lines, last, first, passage.places(lesion.lines.index))
         finding.checks["lesion borders in place"] = in_place
         if in_place < _BORDERS_IN_PLACE:
             finding.violated(f"{key}: the lesion's border is elsewhere than the steps moved it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from monai_medaug.core.call import ABSENT
 from monai_medaug.core.seeded import SeededContainer, are_ours, in_kinds_of, keys_of, random_operations, seed_children
 from monai_medaug.core.tensors import affine_of, plain_tensor, say_once, tracking, with_meta
 from monai_medaug.core.trace import samples_of
+from monai_medaug.core.twin import DictionaryOperation
+from monai_medaug.functional.geometry.maps import maps_kept
 from monai_medaug.functional.precision import put_samples
 from monai_medaug.transforms.safety.finding import GEOMETRY, INTENSITY, Limits
 from monai_medaug.transforms.safety.verdict import judge
@@ -39,14 +42,17 @@ class PreservingCompose(SeededContainer, MapTransform):
     - images still fit the labels: both were moved by the same steps, stay on one grid and are padded alike; of the
       edges at label borders that could be seen before, at least 90 % lie there still, within a voxel and with a like
       profile; at no more than 15 % of the places, at borders and inside, structures appeared or vanished that are
-      stronger than the texture, at no more than 2 % three times as strong. Noise doesn't count, nor gain, gamma and
-      windows: values are compared through the monotone curve that fits best;
+      stronger than the texture, at no more than 2 % three times as strong. Nowhere in the image do structures appear
+      (at more than 0.1 % of places all over it) or vanish (0.3 %) by half the range of its values, as metal does; black
+      or white shutters that begin at a side don't count. Noise doesn't count, nor gain, gamma and windows: values are
+      compared through the monotone curve that fits best;
     - lesion: the share that is still in the image, the share that is padding, voxels that were no lesion, its border,
       its components and cavities (except specks below 1 % of it);
     - the lesion in each image, if its mean step at the border was at least 0.6 of the steps' standard deviation, which
       can be seen: that ratio; contrast to noise against the surrounding 4 voxels and detectability (d' of an
       observer who averages over areas of the lesion's size), where these say something; the steepness of its border;
-      the contrast of its parts (components; rim, core and thirds of the largest), which may neither fall nor grow.
+      by how much its edges together lie off the mask, at most 1.5 voxels; the contrast of its parts (components; rim,
+      core and thirds of the largest), which may neither fall nor grow.
 
     The answers are ``"yes"`` (labels preserved; lesion kept and visible), ``"no"`` or ``"not checked"``: without label
     or lesion, where a lesion could not be seen before, where images don't fit the labels any longer, or where a step
@@ -109,7 +115,7 @@ class PreservingCompose(SeededContainer, MapTransform):
 
     def run_seeded(self, data: Mapping, seed: int) -> dict:
         self._require_masks(data)
-        with tracking(everywhere=not are_ours(self.transforms)):
+        with tracking(everywhere=not are_ours(self.transforms)), maps_kept():
             out = self._judged(data, seed)
         return in_kinds_of(data, out, self.keys)
 
@@ -124,14 +130,18 @@ class PreservingCompose(SeededContainer, MapTransform):
         operations = list(random_operations(self.transforms))
         kinds = [GEOMETRY if operation.geometric else INTENSITY for operation in operations]
         eased = dict.fromkeys(kinds, 0)
+        first = list(takewhile(_moves_alone, self.transforms))
+        moved: Any = None
         try:
             with self._traced():
                 while True:
                     for operation, kind in zip(operations, kinds, strict=True):
                         operation.strength = _STRENGTHS[eased[kind]]
                     seed_children(self.transforms, seed)
-                    given = wrapped if are_ours(self.transforms) else _copied(wrapped, self.keys)
-                    out = execute_compose(given, self.transforms)
+                    if moved is None:
+                        moved = execute_compose(wrapped, first)
+                    given = moved if are_ours(self.transforms) else _copied(moved, self.keys)
+                    out = execute_compose(given, self.transforms[len(first) :])
                     if not isinstance(out, dict):
                         raise ValueError(
                             f"transforms must return one sample, got {type(out).__name__}: put multi-sample crops "
@@ -143,6 +153,8 @@ class PreservingCompose(SeededContainer, MapTransform):
                     if not verdict["violations"] or self.on_violation != "shrink" or not further:
                         break
                     eased |= {kind: eased[kind] + 1 for kind in further}
+                    if GEOMETRY in further:
+                        moved = None
         finally:
             for operation in operations:
                 operation.strength = 1.0
@@ -177,6 +189,7 @@ class PreservingCompose(SeededContainer, MapTransform):
             images = [k for k in before if k not in self.keys and _may_be_image(before[k], shapes)]
             before, after = (_with_trace(d, (*self.keys, *images)) for d in (before, after))
         ours = are_ours(self.transforms)
+        before, after = (_on_the_host(d, (*self.keys, *images)) for d in (before, after))
         return judge(before, after, self.label_keys, self.lesion_key, images, self.limits, ours)
 
     # ---- on a batch ------------------------------------------------------------------------------------------
@@ -193,18 +206,19 @@ class PreservingCompose(SeededContainer, MapTransform):
     def run_batch(self, data: Any, draws: Sequence[Any], run: Callable[[Any, list[Any], Any], Any]) -> Any:
         """Each step once for all samples; those with a violation go again on their own, eased or rejected."""
         self._require_masks(data)
-        with tracking(everywhere=False):
+        with tracking(everywhere=False), maps_kept():
             wrapped = _batch_with_trace(data, self.keys, len(draws))
             out = wrapped
             with self._traced():
                 for i, child in enumerate(self.transforms):
                     out = run(child, [d if d is ABSENT else d[1][i] for d in draws], out)
+            given, result = (_on_the_host(batch, self.keys) for batch in (wrapped, out))  # a GPU is awaited once
             finished: dict[int, dict] = {}
             for s, draw in enumerate(draws):
                 if draw is ABSENT:
                     continue
+                verdict, _ = self._verdict(_sample(given, s), _sample(result, s))
                 before, after = (_sample(batch, s) for batch in (wrapped, out))
-                verdict, _ = self._verdict(before, after)
                 if verdict["violations"]:
                     finished[s] = {**before, **self._judged(before, draw[0])}
                 else:
@@ -212,6 +226,11 @@ class PreservingCompose(SeededContainer, MapTransform):
                     finished[s] = self.with_records(after, True, dict.fromkeys(self.keys, info))
             out = _with_samples(out, finished, self.keys)
         return in_kinds_of(data, out, self.keys)
+
+
+def _moves_alone(transform: Any) -> bool:
+    """Whether a transform is a geometric step of ours: where other steps are eased, its result stands."""
+    return isinstance(transform, DictionaryOperation) and transform.operation.geometric
 
 
 def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
@@ -230,6 +249,16 @@ def _with_trace(data: Mapping, keys: Sequence[Any]) -> dict:
 def _copied(data: Mapping, keys: Sequence[Any]) -> dict:
     """The data with copies of these tensors, since other transforms may write into them."""
     return {**data, **{key: data[key].clone() for key in keys if key in data}}
+
+
+def _on_the_host(data: Mapping, keys: Sequence[Any]) -> dict:
+    """The data with these MetaTensors in the host's memory, where the verdict looks up single voxels."""
+    out = dict(data)
+    for key in keys:
+        if isinstance(out.get(key), MetaTensor) and out[key].device.type != "cpu":
+            with torch._C.DisableTorchFunctionSubclass():
+                out[key] = with_meta(out[key].as_subclass(torch.Tensor).detach().cpu(), out[key])
+    return out
 
 
 def _may_be_image(item: Any, shapes: Sequence[tuple[int, ...]]) -> bool:

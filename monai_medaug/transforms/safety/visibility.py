@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from monai_medaug.functional.borders import MARGIN, REACH, BorderLines
-from monai_medaug.functional.edges import EdgesKept, edges_kept
+from monai_medaug.functional.edges import EdgesKept, displacement, edges_kept
+from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.lesion import LesionContrast, LesionParts, divided_lesion, lesion_contrast
 from monai_medaug.functional.preservation import of_each
 from monai_medaug.functional.transfer import TransferCurve
@@ -20,6 +21,7 @@ from monai_medaug.transforms.safety.shown import ShownImage
 _POINTS = 1500
 _RING = 4  # voxels
 _FEWEST_PLACES = 3
+_MOVED = 1.5  # voxels
 _EDGES_KEPT = 0.6  # least share of the edges at the lesion's border
 _CERTAIN = {"border contrast": 3.0, "contrast to noise": 3.0, "detectability": 5.0}  # nobody overlooks that (Rose 1948)
 
@@ -35,6 +37,7 @@ class LesionMask:
         voxels: of the latter, (N, axes).
         component: number of each one's connected component.
         lines: across the latter's border.
+        grid: of the latter.
     """
 
     key: Any
@@ -43,6 +46,18 @@ class LesionMask:
     voxels: np.ndarray
     component: np.ndarray
     lines: BorderLines | None
+    grid: VoxelGrid
+
+    def moved(self, edges: EdgesKept) -> float:
+        """By how many voxels the lesion moved against its mask, by the shifts of the edges at its border."""
+        if self.lines is None or edges.visible < _FEWEST_PLACES:
+            return 0.0
+        matrix = self.grid.matrix[:3, :3]
+        steps = (self.lines.index[:, 1] - self.lines.index[:, 0]) @ matrix.T
+        normals = np.stack([steps[self.lines.place == place].mean(0) for place in edges.seen])
+        lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+        by = displacement(normals / np.maximum(lengths, 1e-9), edges.shift * lengths[:, 0])
+        return float(np.linalg.norm(np.linalg.inv(matrix) @ by))
 
 
 def judge_visibility(
@@ -78,7 +93,10 @@ def judge_visibility(
             finding.checks[f"{name}: contrast kept of the lesion's parts"] = contrast.parts
             if edges.visible:
                 finding.checks[f"{name}: edges kept of the lesion"] = edges.kept
+            by = finding.checks[f"{name}: voxels by which the lesion moved"] = lesion.moved(edges)
             wrong = [*_wrong(contrast, limits), *_blurred(edges, contrast, limits)]
+            if by > _MOVED:
+                wrong.append(f"the lesion lies {by:.1f} voxels off its mask")
             for sentence in wrong:
                 finding.violated(f"{name}: {sentence}", *([INTENSITY] if ours else []))
             if not wrong:

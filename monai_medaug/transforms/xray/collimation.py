@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 
 from monai_medaug.core.arguments import flag, span
-from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.contract import Call, Input, Params
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.acceleration import sent
-from monai_medaug.functional.xray.collimation import collimation_change
-from monai_medaug.functional.xray.display import flat_black
-from monai_medaug.transforms.xray.display import Radiograph, detector_spacing, display_scale
+from monai_medaug.functional.xray.collimation import Blades, behind_shutter, collimation_change, shares_beside
+from monai_medaug.transforms.xray.display import Radiograph, display_scale
+
+_MARGIN_MM = 10  # about a finger's breadth
 
 
 class RandXRayCollimation(Radiograph, RandomOperation):
@@ -21,8 +22,9 @@ class RandXRayCollimation(Radiograph, RandomOperation):
 
     ``p' = p - ln(leakage + (1 - leakage) F)``, up to ``max_attenuation``, where the open field F is the product of four
     straight edges, each the integral of a Gaussian penumbra. An archive's shutter covers in black what lies beyond the
-    edges, where F is below a half. The display scale is that of `RandXRayExposure`; images
-    are (C, rows, columns), or stacks of radiographs along the last axis.
+    edges, where F is below a half. With a mask of the organs of interest the blades stay 10 mm off them, as a
+    radiographer sets them: a share that is drawn greater is limited. The display scale is that of `RandXRayExposure`;
+    images are (C, rows, columns), or stacks of radiographs along the last axis.
 
     Args:
         share: range of the share of the image behind a blade, drawn for each of the four; 0 is out of sight.
@@ -51,6 +53,7 @@ class RandXRayCollimation(Radiograph, RandomOperation):
         (0.0, True)
     """
 
+    inputs = {"organ": Input("a label map or masks of what the blades leave open, and 10 mm round it.", "labels")}
     phrases = {"leakage": "transmission behind the blades {:.0%}", "rotate_degrees": "rotated by {:.1f}°"}
     headline = ("leakage",)
     memory = 4
@@ -92,16 +95,18 @@ class RandXRayCollimation(Radiograph, RandomOperation):
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         scale = display_scale(image, call)
-        drawn = (call.drawn(name) for name in ("shares", "rotate_degrees", "edge_mm"))
-        shares, angle, edge = (sent(values, image.device, image.dtype) for values in drawn)
-        blades = (shares, angle, edge, call.column("leakage"), detector_spacing(call))
-        p = scale.attenuation(image)
-        change, field = collimation_change(p, *blades, scale.depth)
-        if not call.settings.get("shutter", False) or call.settings["linear"]:
-            return scale.changed(image, change)
-        out = scale.changed(image, torch.where(flat_black(p), 0.0, change))  # no rim on an archive's own shutter
-        black = torch.where(scale.inverted > 0, scale.high, scale.low)
-        return torch.where((field < 0.5) & (call.column("leakage") < 1), black, out)
+        shares, degrees, edges, leakage = map(call.drawn, ("shares", "rotate_degrees", "edge_mm", "leakage"))
+        spacings = [grid.spacing[:2] for grid in call.grids]
+        if (organ := call.inputs.get("organ")) is not None:
+            limits = zip(shares, degrees, edges, spacings, strict=True)
+            table = [[*share, angle, _MARGIN_MM + edge, *mm] for share, angle, edge, mm in limits]
+            shares = shares_beside(organ, *sent(table, image.device, torch.float64).split((4, 1, 1, 2), 1)).tolist()
+            call.note([{"blades": [round(share, 4) for share in one]} for one in shares])
+        blades = Blades(shares, degrees, edges, leakage, spacings)
+        if call.settings.get("shutter", False) and not call.settings["linear"]:
+            return behind_shutter(image, scale, blades)
+        change, _ = collimation_change(scale.attenuation(image), blades, scale.depth)
+        return scale.changed(image, change)
 
 
 RandXRayCollimationd = dictionary_twin(RandXRayCollimation)

@@ -55,15 +55,21 @@ class Radiograph:
 def display_scale(image: torch.Tensor, call: Call) -> DisplayScale:
     """The scale of each sample, from the given range or that of its own values."""
     _require_grey(image, call.name)
-    ends = list(robust_range(image))
-    for i, p in enumerate(call.draws):
-        if "value_range" in p:
-            ends[i] = sent(p["value_range"], image.device, ends[i].dtype)
-        elif call.settings["linear"]:
-            ends[i] = torch.stack([torch.zeros_like(ends[i][0]), ends[i][1]])  # photon counts start at 0
-    low, high = (e.reshape(-1, *[1] * (image.ndim - 1)) for e in torch.stack(ends, 1))
-    constants = (call.settings[n] for n in ("max_attenuation", "inverted", "linear"))
-    return DisplayScale(low, high, *(call.spread([float(c)] * len(image)) for c in constants))
+    given = [p.get("value_range") for p in call.draws]
+    if all(given):
+        ends = sent(given, image.device, image.dtype)
+    else:
+        ends = robust_range(image)
+        if call.settings["linear"]:
+            ends[:, 0] = 0  # photon counts start there
+        for i, pair in enumerate(given):
+            if pair:
+                ends[i] = sent(pair, image.device, ends.dtype)
+    low, high = ends.reshape(-1, 2, *[1] * (image.ndim - 1)).unbind(1)
+    constants = [float(call.settings[n]) for n in ("max_attenuation", "inverted")]
+    table = sent([[c] * len(image) for c in constants], image.device, image.dtype)
+    depth, inverted = table.reshape(2, *low.shape)
+    return DisplayScale(low, high, depth, inverted, bool(call.settings["linear"]))
 
 
 def _require_grey(image: torch.Tensor, name: str) -> None:

@@ -11,11 +11,11 @@ from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
-from monai_medaug.functional.xray.exposure import exposure_change
+from monai_medaug.functional.xray.exposure import exposed
 from monai_medaug.transforms.xray.display import (
     Radiograph,
-    black_kept,
     display_scale,
+    of_earlier_version,
     photon_noise,
     photon_span,
     quantum_noise,
@@ -113,10 +113,9 @@ class RandXRayExposure(Radiograph, RandomOperation):
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         scale, factor = display_scale(image, call), call.column("factor")
         level = factor if call.settings["compensate"] else torch.ones_like(factor)
-        p, (noise, q, share) = scale.attenuation(image), photon_noise(image, call)
+        noise, q, share = photon_noise(image, call)
         read_noise = call.settings["read_noise"] / share.sqrt()  # in the photons that q stands for
-        change = exposure_change(p, noise, factor, q, read_noise, level)
-        return scale.changed(image, black_kept(p, change, call))
+        return exposed(image, scale, noise, (factor, q, read_noise, level), not of_earlier_version(call))
 
 
 RandXRayExposured = dictionary_twin(RandXRayExposure)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from monai_medaug.functional.acceleration import torch_only
 from monai_medaug.functional.ct.hu import (
     BODY_HU,
     body_mask,
@@ -51,3 +52,30 @@ def test_the_body_is_the_largest_piece_without_holes(shape: tuple[int, ...]) -> 
 def test_no_body_in_air() -> None:
     assert not body_mask(torch.full((4, 5), -1000.0)).any()
     assert not body_mask(torch.full((4, 5), BODY_HU)).any()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 20, 31), (1, 1, 9, 10, 11)])
+@pytest.mark.parametrize("clip", [True, False])
+def test_compiled_loops_equal_the_torch_path(shape: tuple[int, ...], clip: bool) -> None:
+    image = 800 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    image[..., 0] = -3024.0
+    factors, centers, widths = [0.85, 1.5][: shape[0]], [40.0, -600.0][: shape[0]], [400.0, 1500.0][: shape[0]]
+    with torch_only():
+        wanted = hu_contrast(image.double(), factors, 20.0), hu_window(image.double(), centers, widths, -1, 1.0, clip)
+    columns = [torch.tensor(v).reshape(-1, *[1] * (len(shape) - 1)) for v in (factors, centers, widths)]
+    for factor, center, width in ((factors, centers, widths), columns):
+        assert (hu_contrast(image, factor, 20.0) - wanted[0]).abs().max() < 5e-4
+        assert (hu_window(image, center, width, -1, 1.0, clip) - wanted[1]).abs().max() < 3e-6
+    turned = image.mT.contiguous().mT  # another memory layout
+    assert torch.equal(hu_contrast(turned, factors, 20.0), hu_contrast(image, factors, 20.0))
+
+
+def test_numbers_that_differ_within_a_sample_and_gradients() -> None:
+    image = torch.linspace(-500, 500, 24).reshape(2, 3, 4)
+    factor = torch.tensor([1.0, 1.1, 1.2, 1.3])  # along the last axis
+    expected = torch.cat([hu_contrast(image[..., i : i + 1], float(f), 0.0) for i, f in enumerate(factor)], -1)
+    torch.testing.assert_close(hu_contrast(image, factor, 0.0), expected)
+    factor.requires_grad_()
+    hu_contrast(image, factor, 0.0).sum().backward()
+    assert factor.grad is not None
+    assert float(factor.grad.abs().min()) > 0

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from monai_medaug.functional.acceleration import torch_only
 from monai_medaug.functional.geometry import maps
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.geometry.maps import anatomy_maps
+from monai_medaug.functional.geometry.maps import anatomy_maps, maps_kept, moved_affinely, point_map
 
 CPU = torch.device("cpu")
 GRID = VoxelGrid((64, 64))
@@ -80,3 +81,38 @@ def test_samples_of_different_grids_go_through_one_call():
     for i in range(3):
         alone = anatomy_maps([draws[i]], [grids[i]], CPU).warp(image[i, None], [grids[i]], "bilinear", "border")
         torch.testing.assert_close(out[i], alone[0], atol=1e-5, rtol=0)
+
+
+MOVED = {"rotate_degrees": 8.0, "scale": 1.1, "translate_fraction": [0.1, 0.02, 0.03]}
+GRIDS = [GRID, VoxelGrid((24, 28, 20), np.diag([1.0, 1.5, 2.0, 1.0]).tolist())]
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=["2D", "3D"])
+def test_maps_kept_are_those_built_anew(grid, monkeypatch):
+    drawn = params(3, **MOVED)
+    points = np.random.RandomState(0).uniform(-5, 40, (200, 3))
+    with maps_kept():
+        figures = anatomy_maps([drawn], [grid], CPU).figures[0]
+        other = point_map(params(4, **MOVED), figures, grid, inverse=True)(points)
+        with monkeypatch.context() as patched:
+            patched.delattr(maps, "anatomy_maps")
+            kept = point_map(drawn, figures, grid, inverse=True)(points)
+    anew = point_map(drawn, figures, grid, inverse=True)(points)
+    assert np.array_equal(kept, anew)
+    assert np.abs(other - anew).max() > 1
+    forth = point_map(drawn, figures, grid)(anew)
+    inside = np.all(np.abs(forth - points) < 1e-6, axis=1)
+    assert inside.mean() > 0.5
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=["2D", "3D"])
+def test_a_map_between_grids_on_each_path(grid):
+    drawn = params(3, **MOVED)
+    back = point_map(drawn, anatomy_maps([drawn], [grid], CPU).figures[0], grid, inverse=True)
+    points = np.random.RandomState(0).uniform(-5, 40, (200, 3))
+    first, last = np.diag([1.0, 2.0, 0.5, 1.0]), np.linalg.inv(grid.matrix)
+    first[:3, 3] = 3
+    expected = moved_affinely(last, back(moved_affinely(first, points)))
+    assert np.allclose(back.between(first, last)(points), expected, atol=1e-9)
+    with torch_only():
+        assert np.allclose(back.between(first, last)(points), expected, atol=1e-9)

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from monai_medaug.functional.geometry.resolution import profile_weights, thick_slice_matrices
+from monai_medaug.functional.acceleration import torch_only
+from monai_medaug.functional.geometry.resolution import profile_weights, thick_slice_matrices, thick_slices
 
 PROFILES = ["gaussian", "trapezoid"]
 
@@ -44,3 +46,19 @@ def test_a_ramp_comes_back_in_the_interior(profile, width, phase):
     np.testing.assert_allclose((back @ sampling @ ramp)[margin:-margin], ramp[margin:-margin], atol=1e-9)
     np.testing.assert_allclose(back @ sampling @ np.ones(64), 1, atol=1e-12)
     assert sampling.shape[0] < 64
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(("shape", "axis"), [((2, 3, 37, 21), 0), ((2, 1, 21, 37), 1), ((1, 2, 9, 30, 23), 1)])
+@pytest.mark.parametrize("widths", [(1.0, 3.3), (1.01, 50.0), (2.0, 4.0)])
+def test_compiled_slices_are_those_of_the_matrices(profile, shape, axis, widths):
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    phases = [-0.5, 0.21]
+    widths, phases = list(widths[: shape[0]]), phases[: shape[0]]
+    with torch_only():
+        wanted = thick_slices(image.double(), axis, widths, phases, profile)
+    assert (thick_slices(image, axis, widths, phases, profile) - wanted).abs().max() < 3e-6
+    turned = image.mT.contiguous().mT  # another memory layout
+    assert torch.equal(
+        thick_slices(turned, axis, widths, phases, profile), thick_slices(image, axis, widths, phases, profile)
+    )

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from monai_medaug.functional.acceleration import torch_only
+from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.resolution import along_axis
-from monai_medaug.functional.mri.coil import magnitude_noise
+from monai_medaug.functional.mri.coil import EXPONENTS, index_polynomial, magnitude_noise
 from monai_medaug.functional.mri.kspace import line_matrix, weighted_parts
 from monai_medaug.functional.mri.signal import foreground_mean, least_values, masked_background
+from monai_medaug.functional.mri.support import line_supports
 
 SHAPES = [(2, 3, 40, 51), (1, 2, 37, 20, 24), (1, 1, 1, 9), (1, 1, 5, 1, 1)]
 
@@ -87,3 +89,28 @@ def test_weighted_parts(axis, lines, even):
     assert torch.allclose(found, along_axis(x, real, axis), atol=1e-12)
     assert (rest is None) == (imaginary is None)
     assert rest is None or torch.allclose(rest, along_axis(x, imaginary, axis), atol=1e-12)
+
+
+@pytest.mark.parametrize("lines", [32, 61, 128])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.97, 1.0])
+@pytest.mark.parametrize("smooth", [False, True])
+def test_line_supports(lines, kept, smooth):
+    x = torch.randn(2, 1, lines, 20, 7, generator=torch.Generator().manual_seed(0)).cumsum(2)
+    spectrum = torch.fft.rfft(x, dim=2)
+    frequency = torch.linspace(0, 1, spectrum.shape[2])[:, None, None]
+    spectrum *= torch.exp(-((frequency / kept) ** 2)) if smooth else frequency <= kept
+    x = torch.fft.irfft(spectrum, lines, dim=2)
+    with torch_only():
+        wanted = line_supports(x, 0)
+    assert line_supports(x, 0) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 40), (1, 30, 40)])
+def test_index_polynomial(shape):
+    random = np.random.default_rng(0)
+    affine = np.diag([1.0, 2, 3, 1])
+    affine[:3] += 0.1 * random.normal(size=(3, 4))
+    coefficients, grid = random.normal(size=len(EXPONENTS)).tolist(), VoxelGrid(shape, affine.tolist())
+    with torch_only():
+        wanted = index_polynomial(coefficients, grid)
+    np.testing.assert_allclose(index_polynomial(coefficients, grid), wanted, atol=1e-12)

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from monai_medaug.functional.acceleration import torch_only
-from monai_medaug.functional.xray.collimation import collimation_change
+from monai_medaug.functional.xray.collimation import Blades, behind_shutter, collimation_change
 from monai_medaug.functional.xray.detector import detector_noise
-from monai_medaug.functional.xray.display import flat_black
-from monai_medaug.functional.xray.exposure import exposure_change
+from monai_medaug.functional.xray.display import DisplayScale, flat_black
+from monai_medaug.functional.xray.exposure import exposed, exposure_change
 
 SHAPES = [(2, 1, 45, 67), (1, 2, 30, 41, 3), (1, 1, 1, 5), (1, 1, 4, 1, 2), (1, 1, 2, 6)]
 
@@ -58,23 +58,59 @@ def test_exposure(shape, q, depth):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("inverted", [0.0, 1.0])
+@pytest.mark.parametrize("keep_black", [True, False])
+def test_exposed(shape, inverted, keep_black):
+    """In one pass: equal to the change of the attenuation, added on the display's scale."""
+    image = 1000 * attenuation(shape) - 200
+    image[:, :, : shape[2] // 2, ::2] = 4000
+    columns = [torch.full((shape[0], *[1] * (image.ndim - 1)), v) for v in (0.0, 4000.0, 4.0, inverted)]
+    numbers = [torch.full_like(columns[0], v) for v in (0.8, 0.01, 2.0, 0.9)]
+    z = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    with torch_only():
+        doubles = ([c.double() for c in columns], [n.double() for n in numbers])
+        wanted = exposed(image.double(), DisplayScale(*doubles[0], False), z.double(), doubles[1], keep_black)
+    found = exposed(image, DisplayScale(*columns, False), z, numbers, keep_black)
+    assert (found - wanted).abs().max() < 8e-3  # two millionths of the range
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("angle", [0.0, 90.0, -33.0])
 @pytest.mark.parametrize("edge", [0.0, 1.0, 30.0])
 @pytest.mark.parametrize("leakage", [1e-6, 0.05, 1.0])
 def test_collimation(shape, angle, edge, leakage):
     """Against float64: torch's normal distribution has no exact tails in float32."""
     p = attenuation(shape)
-    blades = [
-        torch.tensor([[0.1, 0.2, 0.0, 0.3]]).repeat(shape[0], 1),
-        torch.tensor([angle]).repeat(shape[0]),
-        torch.tensor([edge]).repeat(shape[0]),
-        torch.full((shape[0], *[1] * (p.ndim - 1)), leakage),
-        torch.tensor([[0.7, 1.1]]).repeat(shape[0], 1),
-        torch.full((shape[0], *[1] * (p.ndim - 1)), math.log(1e4)),
-    ]
+    blades, depth = collimators(shape, angle, edge, leakage), torch.tensor(math.log(1e4))
     with torch_only():
-        wanted = collimation_change(p.double(), *(b.double() for b in blades))
-    found = collimation_change(p, *blades)
+        wanted = collimation_change(p.double(), blades, depth.double())
+    found = collimation_change(p, blades, depth)
     assert (found[0] - wanted[0]).abs().max() < 3e-6
     assert found[1].shape == wanted[1].shape
     assert (found[1] - wanted[1]).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("angle", [0.0, 90.0, -33.0])
+@pytest.mark.parametrize("edge", [0.0, 3.0, 30.0])
+@pytest.mark.parametrize("leakage", [1e-6, 0.05, 1.0])
+@pytest.mark.parametrize("inverted", [0.0, 1.0])
+def test_shutter(shape, angle, edge, leakage, inverted):
+    """Against float64, with flat black areas across the edges and between radiographs of a stack."""
+    image = 1000 * attenuation(shape) - 200
+    image[:, :, : shape[2] // 2, shape[3] // 3 :] = -200
+    image[:, :, shape[2] // 2 :, ::2] = 4000
+    ends = [torch.full((shape[0], *[1] * (image.ndim - 1)), v) for v in (0.0, 4000.0, 4.0, inverted)]
+    blades = collimators(shape, angle, edge, leakage)
+    with torch_only():
+        wanted = behind_shutter(image.double(), DisplayScale(*(e.double() for e in ends), False), blades)
+    found = behind_shutter(image, DisplayScale(*ends, False), blades)
+    assert (found - wanted).abs().max() < 4e-3  # a millionth of the range
+    turned = behind_shutter(image.mT.contiguous().mT, DisplayScale(*ends, False), blades)  # another memory layout
+    assert torch.equal(turned, found)
+
+
+def collimators(shape, angle, edge, leakage):
+    """The same for all samples; no pixel lies on an edge, where rounding decides."""
+    one = ([0.11, 0.2, 0.0, 0.3], angle, edge, leakage, [0.7, 1.1])
+    return Blades(*([number] * shape[0] for number in one))

@@ -13,6 +13,7 @@ from monai_medaug.transforms import (
     CollaborativeDenoise,
     GaussianDenoise,
     GaussianDenoised,
+    LowPassDenoise,
     MedianDenoise,
     NonLocalMeansDenoise,
     NonLocalMeansDenoised,
@@ -25,6 +26,7 @@ from tests.scan_files import real_scan
 
 DENOISERS = {
     "gaussian": GaussianDenoise,
+    "low-pass": LowPassDenoise,
     "median": MedianDenoise,
     "bilateral": BilateralDenoise,
     "nlm": NonLocalMeansDenoise,

@@ -110,6 +110,20 @@ def test_a_table_of_foam_is_no_lung():
     assert all(np.argwhere(pasted(images, masks, seed)[1])[:, 0].max() < 42 for seed in range(4))
 
 
+def test_a_body_on_its_table_ends_at_the_skin():
+    """The table's skin touches it, so that no air lies between."""
+    images = np.full((2, 1, 96, 96, 12), -1000.0, np.float32)
+    images[:, :, 10:60, 14:82] = 40
+    images[1, :, 16:54, 20:76] = -860
+    images[0, :, 60:62, 10:86] = images[0, :, 80:82, 10:86] = 0  # a table, its skin and foam
+    images[0, :, 62:80, 10:86] = -860
+    masks = np.zeros((2, 1, 96, 96, 12), np.uint8)
+    masks[1, 0] = ball((96, 96, 12), (34, 44, 6), 2)
+    images += gaussian_filter(np.random.default_rng(0).normal(size=images.shape), (0, 0, 0.6, 0.6, 0.6)) * 10
+    images[1, 0][masks[1, 0] != 0] = 30
+    assert not any(pasted(images, masks, seed)[1].any() for seed in range(6))
+
+
 @pytest.mark.parametrize("scale", [1, 2])
 def test_masks_follow_exactly_on_any_grid(scale):
     images, masks = pair(40, 4)

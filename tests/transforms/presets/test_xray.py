@@ -51,3 +51,15 @@ def test_a_chest_at_the_bedside():
         xray_augmentation(strength="source", portable=True)
     with pytest.raises(ValueError, match="portable must be True or False"):
         xray_augmentation(portable=1)
+
+
+def test_blades_leave_open_what_the_masks_show():
+    image = chest()
+    label = torch.zeros_like(image)
+    label[:, 10:-10, 10:-10] = 1
+    preset = xray_augmentation("image", mask_keys="label", strength="strong", prob=1.0)
+    for seed in range(6):
+        out = preset.set_random_state(seed)({"image": image, "label": label})
+        report = augmentation_report(out)
+        closed = [s for s in report["steps"] if s["name"] == "RandXRayCollimationd" and s["applied"]]
+        assert not closed or report["anatomy_preserved"] != "no"

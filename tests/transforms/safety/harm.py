@@ -29,6 +29,7 @@ class Harm:
     figures: dict[str, float]
     anatomy: tuple[str, ...]
     pathology: tuple[str, ...]
+    nothing: bool = False  # changed: no attack
 
 
 def noise_of(image: np.ndarray) -> float:
@@ -147,7 +148,9 @@ def harm_of(s: Scan, after: dict[str, np.ndarray]) -> Harm:
         anatomy.append("edges at the worst label's border")
     if min(overlap) < 0.85:
         anatomy.append("Dice of the worst label")
-    return Harm(figures, tuple(anatomy), _lesion_harm(s, image, result, after, seen, figures))
+    given = {"image": s.image.astype(np.float32), "label": s.label, "lesion": s.lesion}
+    nothing = all(np.array_equal(given[name], changed) for name, changed in after.items())
+    return Harm(figures, tuple(anatomy), _lesion_harm(s, image, result, after, seen, figures), nothing)
 
 
 def _lesion_harm(

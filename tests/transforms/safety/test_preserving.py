@@ -26,6 +26,7 @@ from monai_medaug.transforms import (
     augmentation_report,
     replay,
 )
+from monai_medaug.transforms.safety import preserving
 
 
 class Lose(MapTransform):
@@ -142,6 +143,31 @@ def test_a_lesion_pushed_out_of_the_image_is_a_violation():
     kept = info["verdict"]["checks"]["lesion share kept"]
     assert kept == pytest.approx(3 / 8, abs=0.01)  # 0.1 of 48 voxels is 4.8: planes 0 to 4 leave
     assert verdict_of(PreservingCompose([push], None, "lesion")(data))["strength"] < 1
+
+
+def test_what_is_not_eased_is_done_once(monkeypatch):
+    """Geometry before noise that is eased stands, and all is as if it had been done again."""
+    maps, real = [], RandAffineElastic.plan.__func__
+
+    def counted(cls, call):
+        maps.append(real(cls, call))
+        return maps[-1]
+
+    monkeypatch.setattr(RandAffineElastic, "plan", classmethod(counted))
+    data = body()
+
+    def guarded():
+        steps = [deform(elastic_alpha=20, rotate_degrees=2), RandCTDosed("image", noise_hu=150, prob=1.0)]
+        return PreservingCompose(steps, "label", "lesion").set_random_state(0)
+
+    out = guarded()(data)
+    assert verdict_of(out, "image")["eased"].keys() == {"intensity"}
+    assert len(maps) == 1
+    monkeypatch.setattr(preserving, "_moves_alone", lambda _: False)
+    again = guarded()(data)
+    assert len(maps) > 2
+    assert verdict_of(again, "image")["verdict"] == verdict_of(out, "image")["verdict"]
+    assert all(torch.equal(again[k].as_tensor(), out[k].as_tensor()) for k in data)
 
 
 def test_noise_that_drowns_the_lesion_is_eased():

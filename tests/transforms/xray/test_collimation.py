@@ -95,3 +95,34 @@ def test_no_rim_on_a_shutter_that_is_there():
     image[:, :30] = 0
     out = collimated(image, shutter=True, value_range=(0, 4000), edge_mm=3.0)
     assert not out[:, :29].any()
+
+
+@pytest.mark.parametrize("angle", [0.0, 6.0])
+def test_blades_stay_off_the_organ(angle):
+    """10 mm and the penumbra, on each side; where there is room they close as far as drawn."""
+    organ = torch.zeros(1, 200, 160)
+    organ[0, 30:100, 12:150] = 1
+    affine = torch.diag(torch.tensor([2.0, 2.0, 1, 1], dtype=torch.float64))
+    image = MetaTensor(torch.full((1, 200, 160), 2.0), affine=affine)
+    settings = {"share": 0.3, "rotate_degrees": (angle, angle), "shutter": True, **scale(image), "value_range": (0, 4)}
+    closing = RandXRayCollimation(**settings, edge_mm=1.0, prob=1.0).set_random_state(0)
+    out = closing(image, organ=organ)
+    near = torch.nn.functional.max_pool2d(organ[None], 9, 1, 4)[0] > 0  # 8 mm round it
+    assert torch.equal(out[near], image[near])
+    assert not bool(out[0, 155:].any())
+    assert float((out[0, :30] == 0).float().mean()) > 0.3
+    blades = out.applied_operations[-1]["extra_info"]["figures"]["blades"]
+    assert blades[1] == pytest.approx(0.3)
+    assert blades[0] < 0.15
+    assert torch.equal(closing.set_random_state(0)(image, organ=organ * 0), closing.set_random_state(0)(image))
+
+
+def test_background_of_one_hot_masks_is_no_organ_and_other_grids_are_left_out():
+    image, organ = discs(1.0), torch.zeros_like(discs(1.0))
+    organ[:, 60:80, 60:80] = 1
+    close = RandXRayCollimation(share=0.4, rotate_degrees=0, prob=1.0, shutter=True)
+    one = close.set_random_state(0)(image, organ=organ)
+    assert torch.equal(close.set_random_state(0)(image, organ=torch.cat([1 - organ, organ])), one)
+    free = close.set_random_state(0)(image)
+    assert not torch.equal(one, free)
+    assert torch.equal(close.set_random_state(0)(image, organ=organ[:, ::2, ::2]), free)
