@@ -83,7 +83,10 @@ def test_metadata_fits_the_schema(name, tmp_path):
 @each
 def test_the_network_fits_its_metadata(name):
     bundle.verify_net_in_out(
-        net_id="network_def", meta_file=str(config(name, "metadata")), config_file=str(config(name, "inference")), any=17
+        net_id="network_def",
+        meta_file=str(config(name, "metadata")),
+        config_file=str(config(name, "inference")),
+        any=17,
     )
 
 
