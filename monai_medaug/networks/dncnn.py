@@ -6,6 +6,7 @@ import torch
 from monai.networks.layers.factories import Norm
 from torch import nn
 
+from monai_medaug.core.arguments import number
 from monai_medaug.networks.blocks import convolution, require_positive, silent
 
 
@@ -23,6 +24,8 @@ class DnCNN(nn.Module):
         noise_map: whether the input has one channel more, which holds the noise level in each voxel in units of the
             image (K. Zhang et al., FFDNet, 2018), so that one net serves all levels.
         norm: ``"batch"``, or None for biases instead.
+        gain: values are that many times greater inside, ``y = x - f(gain x) / gain``; about the inverse of ten times the
+            usual noise lets it learn a noise that is small against the range of values, as that of CT.
 
     Raises:
         ValueError: a size is not positive, or ``num_layers`` below 3.
@@ -46,6 +49,7 @@ class DnCNN(nn.Module):
         features: int = 64,
         noise_map: bool = False,
         norm: str | None = "batch",
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
         require_positive(spatial_dims=spatial_dims, in_channels=in_channels, num_layers=num_layers, features=features)
@@ -54,6 +58,7 @@ class DnCNN(nn.Module):
         if norm not in ("batch", None):
             raise ValueError(f"norm must be 'batch' or None, got {norm!r}")
         self.in_channels, self.noise_map = in_channels, noise_map
+        self.gain = number("gain", gain, 1e-6, 1e6)
         layers = [convolution(spatial_dims, in_channels + noise_map, features), nn.ReLU(inplace=True)]
         for _ in range(num_layers - 2):
             layers.append(convolution(spatial_dims, features, features, bias=norm is None))
@@ -67,4 +72,4 @@ class DnCNN(nn.Module):
         self.noise = inside.append(silent(convolution(spatial_dims, features, in_channels)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x[:, : self.in_channels] - self.noise(x)
+        return x[:, : self.in_channels] - self.noise(self.gain * x) / self.gain

@@ -42,6 +42,8 @@ def noise_of(
     correlations: list[Any] = [params.get("correlation")] * len(flat)
     slices: list[Any] = [params.get("slice_levels")] * len(flat)
     estimated = params["sigma"] == "estimated"
+    low, high = single.flatten(1).aminmax(dim=1)
+    least = NEGLIGIBLE * (high - low)
     level = flat.new_zeros(len(flat)) if estimated else flat.new_full((len(flat),), float(params["sigma"]))
     if params["noise"] == "ct" and not is_fitted(params):
         for n, (image, axis) in enumerate(zip(single[:, 0], across, strict=True)):
@@ -78,12 +80,14 @@ def noise_of(
                         "the finest details of an image hold less noise than its background, as after zero-filling: "
                         "the background's level counts; noise='rician' would remove its bias too"
                     )
-        low, high = single.flatten(1).aminmax(dim=1)
-        if bool(((level > NEGLIGIBLE * (high - low)) & (level < _FAINT_NOISE * (high - low))).any()):
+        if bool(((level > least) & (level < _FAINT_NOISE * (high - low))).any()):
             say_once(
                 f"the noise of an image is estimated at less than {_FAINT_NOISE:.1%} of its range, and little will be "
                 "removed: if neighbouring voxels were interpolated or filtered, give sigma (or noise='ct' for HU)"
             )
+    if estimated:  # what rounding leaves of a noise-free image is no noise
+        level = torch.where(level > least, level, 0)
+        slices = [own if found > 0 else None for own, found in zip(slices, level.tolist(), strict=True)]
     return level, correlations, slices
 
 

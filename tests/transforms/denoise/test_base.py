@@ -508,3 +508,11 @@ def test_each_slice_of_a_ct_has_its_noise(name):
     assert low == pytest.approx(12, rel=0.25)  # medians of five flatten the ends
     assert high == pytest.approx(28, rel=0.15)
     assert torch.equal(replay(image, augmentation_report(out)).as_tensor(), out.as_tensor())
+
+
+@pytest.mark.parametrize("name", [n for n, cls in DENOISERS.items() if cls.by_level])
+def test_a_ct_without_noise_comes_back(name):
+    rows, columns = torch.meshgrid(torch.arange(60.0), torch.arange(56.0), indexing="ij")
+    disc = torch.where((rows - 30) ** 2 + (columns - 28) ** 2 < 500, 60.0, -1000.0) + 20 * torch.sin(rows / 3)
+    image = disc[None, ..., None].expand(-1, -1, -1, 2).contiguous()
+    assert torch.equal(DENOISERS[name](noise="ct")(image), image)
