@@ -24,8 +24,8 @@ class DnCNN(nn.Module):
         noise_map: whether the input has one channel more, which holds the noise level in each voxel in units of the
             image (K. Zhang et al., FFDNet, 2018), so that one net serves all levels.
         norm: ``"batch"``, or None for biases instead.
-        gain: values are that many times greater inside, ``y = x - f(gain x) / gain``; about the inverse of ten times the
-            usual noise lets it learn a noise that is small against the range of values, as that of CT.
+        gain: values are that many times greater inside, ``y = x - f(gain x) / gain``. About the inverse of ten times
+            the usual noise lets it learn a noise that is small against the range of values, as that of CT.
 
     Raises:
         ValueError: a size is not positive, or ``num_layers`` below 3.
