@@ -27,10 +27,21 @@ def hardening_fitted(change: torch.Tensor, metal: torch.Tensor, rim: torch.Tenso
         >>> bool((found - 0.01 * way**2).abs().max() < 1e-3)
         True
     """
-    on = (rim > 0).flatten(1).double()
-    a, e = (x.flatten(1).double() for x in (metal, rim))
-    a, e = (x / x.amax(1, keepdim=True).clamp_min(1e-12) for x in (a, e))
-    p, wanted = rays.flatten(1).double(), change.flatten(1).double()
+    given = [x.flatten(1).double() for x in (change, metal, rim, rays)]
+    if change.device.type != "cpu":  # a GPU is not awaited, and takes all rays along
+        return _fitted(*given).reshape(change.shape).to(change.dtype)
+    whole = torch.zeros_like(given[0])
+    for row, through in enumerate(given[2] > 0):
+        index = torch.nonzero(through)[:, 0]
+        if len(index):
+            whole[row, index] = _fitted(*(x[row : row + 1, index] for x in given))[0]
+    return whole.reshape(change.shape).to(change.dtype)
+
+
+def _fitted(wanted: torch.Tensor, metal: torch.Tensor, rim: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    """The same for rays in a row, (N, rays)."""
+    on = (rim > 0).to(rim.dtype)
+    a, e = (x / x.amax(1, keepdim=True).clamp_min(1e-12) for x in (metal, rim))
     terms = torch.stack([a, a**2, a**3, a * p, a**2 * p, a * p**2, e, e**2], 2)
     weight, fitted = on, torch.zeros_like(wanted)
     for _ in range(_ROUNDS):
@@ -42,4 +53,4 @@ def hardening_fitted(change: torch.Tensor, metal: torch.Tensor, rim: torch.Tenso
         off = (wanted - fitted).abs()
         scale = (off * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
         weight = on / (1 + (off / (3 * scale).clamp_min(1e-9)) ** 2)
-    return fitted.reshape(change.shape).to(change.dtype)
+    return fitted

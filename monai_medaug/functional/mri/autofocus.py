@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from monai_medaug.functional.acceleration import sent
-from monai_medaug.functional.mri.focus import ShiftedSharpness, body_region, gradient_entropy
+from monai_medaug.functional.mri.focus import ShiftedSharpness, body_region, entropy_and_slope, gradient_entropy
 from monai_medaug.functional.mri.rigid_kspace import SegmentedKSpace, coil_mixture, signed_frequency
 
 _LEAST = 32  # lines of the first, coarsest image
@@ -103,12 +103,9 @@ def refined(
     best, least = poses, poses.new_full((), math.inf)
     for i in range(count + 1):
         parts = [kspace.moved_back(j, pose, bounds.turns) for j, pose in enumerate(x * unit)]
-        with torch.enable_grad():
-            image = torch.fft.ifft(_sum(parts), dim=1).requires_grad_()
-            focus = gradient_entropy(image, region)
-            (by_image,) = torch.autograd.grad(focus, image)
-        better = focus.detach() < least
-        best, least = torch.where(better, x * unit, best), torch.where(better, focus.detach(), least)
+        focus, by_image = entropy_and_slope(torch.fft.ifft(_sum(parts), dim=1), region)
+        better = focus < least
+        best, least = torch.where(better, x * unit, best), torch.where(better, focus, least)
         if i < count:
             slope = kspace.pose_slopes(parts, x * unit, by_image, bounds.turns) * unit * moving
             mean, square = mean.lerp(slope, 0.2), square.lerp(slope.square(), 0.05)

@@ -23,16 +23,46 @@ def gradient_entropy(image: torch.Tensor, weight: torch.Tensor | None = None) ->
         >>> round(math.exp(gradient_entropy(image)), 1)
         16.0
     """
-    if weight is not None:
-        image = image * weight
-    square = image.real.square().sum(0) + image.imag.square().sum(0)
-    magnitude = (square + _FAINT**2 * square.detach().amax() + torch.finfo(square.dtype).tiny).sqrt()
-    slopes = torch.zeros_like(magnitude)
-    for axis in range(magnitude.ndim):
-        slopes = slopes + (torch.roll(magnitude, -1, axis) - magnitude).square()
-    slope = (slopes + (_FAINT**2 * slopes.detach().amax() + torch.finfo(slopes.dtype).tiny)).sqrt()
+    _, _, slope = _slopes(image if weight is None else image * weight)
     share = slope / slope.sum()
     return -(share * share.log()).sum()
+
+
+def entropy_and_slope(image: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`gradient_entropy`, and its derivative by the real part of the image plus i times that by the imaginary one.
+
+    In closed form, by a fraction of the operations that automatic differentiation takes.
+
+    Args:
+        image: of all channels, (C, *spatial).
+        weight: (*spatial), within which it is looked at.
+
+    Example:
+        >>> image = torch.tensor([[1.0, 2.0, 4.0]], dtype=torch.complex64)
+        >>> entropy, slope = entropy_and_slope(image, torch.ones(3))
+        >>> bool((entropy_and_slope(image - 0.01 * slope, torch.ones(3))[0]) < entropy)
+        True
+    """
+    weighted = image * weight
+    magnitude, steps, slope = _slopes(weighted)
+    total = slope.sum()
+    logarithm = (slope / total).log()
+    entropy = -(slope * logarithm).sum() / total
+    by_square = -(logarithm + entropy) / (total * slope)
+    by_magnitude = torch.zeros_like(magnitude)
+    for axis, step in enumerate(steps):
+        flow = by_square * step
+        by_magnitude = by_magnitude + torch.roll(flow, 1, axis) - flow
+    return entropy, weighted * (by_magnitude / magnitude * weight)
+
+
+def _slopes(image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
+    """The root sum of squares, its steps along each axis, and the length of its gradient."""
+    square = image.real.square().sum(0) + image.imag.square().sum(0)
+    magnitude = (square + _FAINT**2 * square.detach().amax() + torch.finfo(square.dtype).tiny).sqrt()
+    steps = [torch.roll(magnitude, -1, axis) - magnitude for axis in range(magnitude.ndim)]
+    squares = torch.stack(steps).square().sum(0)
+    return magnitude, steps, (squares + (_FAINT**2 * squares.detach().amax() + torch.finfo(square.dtype).tiny)).sqrt()
 
 
 _FAINT = 1e-6

@@ -38,7 +38,7 @@ def _least_squares(
         total = torch.zeros_like(image)
         for j, pose in enumerate(poses):
             line = kspace.acquired(image, j, pose, True)
-            total += kspace.with_line(j, line).moved_back(j, pose, True)
+            total += kspace.moved_back(j, pose, True, line)
         return torch.fft.ifft(total, dim=1)
 
     within = conjugate_gradients(lambda x: region * normal(region * x), region * plain, region * plain, _WITHIN)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -68,6 +69,11 @@ class SegmentedKSpace:
     def pose_size(self) -> int:
         return len(self.shape) + len(self.planes)
 
+    @cached_property
+    def placed(self) -> list[torch.Tensor]:
+        """`places`, on the device of the lines."""
+        return [sent(p, self.lines[0].device, torch.int64) for p in self.places]
+
     def cropped(self, kept: Sequence[int], chosen: Sequence[int] | None = None) -> SegmentedKSpace:
         """The central frequencies along each axis, for an image of coarser voxels; of some segments."""
         kept = [min(k, n) for k, n in zip(kept, self.shape, strict=True)]
@@ -94,15 +100,18 @@ class SegmentedKSpace:
             total += self.moved_back(j, poses[j], turns)
         return torch.fft.ifft(total, dim=1)
 
-    def moved_back(self, j: int, pose: torch.Tensor, turns: bool) -> torch.Tensor:
-        """Segment j as if acquired at rest: (C, *shape), in k-space along the first axis, in image space else."""
-        line = self.lines[j]
+    def moved_back(self, j: int, pose: torch.Tensor, turns: bool, line: torch.Tensor | None = None) -> torch.Tensor:
+        """Segment j as if acquired at rest: (C, *shape), in k-space along the first axis, in image space else.
+
+        ``line`` stands for its lines.
+        """
+        line = self.lines[j] if line is None else line
         line = torch.fft.ifftn(line * self._ramp(j, pose), dim=tuple(range(2, line.ndim)))
         if not turns:
             return self._spread(line, j)
         shears = self._shears(pose)
         axis, along, factor = shears[0]  # along the phase-encoding axis: on the segment's lines alone
-        line = line * self._shear(self._own_frequency(j), axis, along, -factor)
+        line = line * self._shear(self._own_frequencies[j], axis, along, -factor)
         whole = torch.fft.ifft(self._spread(line, j), dim=1)
         for axis, along, factor in shears[1:-1]:
             whole = self._sheared(whole, axis, along, -factor)
@@ -116,10 +125,10 @@ class SegmentedKSpace:
             shears = self._shears(pose)
             for axis, along, factor in reversed(shears[1:]):
                 image = self._sheared(image, axis, along, factor)
-        line = torch.fft.fft(image, dim=1).index_select(1, self.places_on(j, image.device))
+        line = torch.fft.fft(image, dim=1).index_select(1, self.placed[j])
         if turns:
             axis, along, factor = shears[0]
-            line = line * self._shear(self._own_frequency(j), axis, along, factor)
+            line = line * self._shear(self._own_frequencies[j], axis, along, factor)
         return torch.fft.fftn(line, dim=tuple(range(2, line.ndim))) * self._ramp(j, pose).conj()
 
     def channel(self, c: int) -> SegmentedKSpace:
@@ -151,26 +160,18 @@ class SegmentedKSpace:
         along = [self._differentiated(slope, axis) for axis in range(dims)]
         fields = [-d for d in along]
         if turns:
-            places = [self._position(axis, slope) for axis in range(dims)]
+            places = self._positions
             fields += [places[b] * along[a] - places[a] * along[b] for a, b in self.planes]
         spectra = torch.stack([torch.view_as_real(torch.fft.fft(f, dim=1)).flatten() for f in fields])
         own = torch.stack([spectra @ torch.view_as_real(part).flatten() for part in parts]) / self.shape[0]
         found = torch.zeros_like(poses)
+        if not turns:
+            found[:, :dims] = own
+            return found
         for j, pose in enumerate(poses):
-            turned = self.rotation(pose if turns else torch.zeros_like(pose))
-            found[j, :dims] = turned @ own[j, :dims]
-            if turns:
-                found[j, dims:] = self._plane_mixture(pose) @ own[j, dims:]
+            found[j, :dims] = self.rotation(pose) @ own[j, :dims]
+            found[j, dims:] = self._plane_mixture(pose) @ own[j, dims:]
         return found
-
-    def places_on(self, j: int, device: torch.device) -> torch.Tensor:
-        """The places of the lines of segment j, on a device."""
-        return sent(self.places[j], device, torch.int64)
-
-    def with_line(self, j: int, line: torch.Tensor) -> SegmentedKSpace:
-        """The same with other lines in segment j."""
-        lines = [line if i == j else own for i, own in enumerate(self.lines)]
-        return SegmentedKSpace(lines, self.places, self.shape, self.steps, self.centre)
 
     def rotation(self, pose: torch.Tensor) -> torch.Tensor:
         """The matrix R of a pose."""
@@ -189,13 +190,8 @@ class SegmentedKSpace:
         return torch.stack(rows[::-1])
 
     def _differentiated(self, image: torch.Tensor, axis: int) -> torch.Tensor:
-        frequency = _along(self._frequency(axis, image), axis, len(self.shape))
+        frequency = _along(self._frequencies[axis], axis, len(self.shape))
         return torch.fft.ifft(torch.fft.fft(image, dim=axis + 1) * (_TURN * 1j * frequency), dim=axis + 1)
-
-    def _position(self, axis: int, like: torch.Tensor) -> torch.Tensor:
-        """Place of each voxel from the centre, in mm."""
-        position = np.arange(self.shape[axis]) * self.steps[axis] - self.centre[axis]
-        return _along(sent(position, like.device, like.real.dtype), axis, len(self.shape))
 
     def _shears(self, pose: torch.Tensor) -> list[tuple[int, int, torch.Tensor]]:
         """Axis, the axis along which its shift grows, and shift per length, of a pose undone: to be negated."""
@@ -207,32 +203,44 @@ class SegmentedKSpace:
 
     def _ramp(self, j: int, pose: torch.Tensor) -> torch.Tensor:
         """Ramps on the lines of a segment that undo the translation."""
-        count, like = len(self.shape), self.lines[j]
-        frequencies = [self._own_frequency(j), *[self._frequency(axis, like) for axis in range(1, count)]]
+        count = len(self.shape)
+        frequencies = [self._own_frequencies[j], *self._frequencies[1:]]
         ramps = [_along(_turned(_TURN * f * pose[axis]), axis, count) for axis, f in enumerate(frequencies)]
         return math.prod(ramps[1:], start=ramps[0])
 
     def _spread(self, line: torch.Tensor, j: int) -> torch.Tensor:
-        return line.new_zeros((line.shape[0], *self.shape)).index_copy(1, self.places_on(j, line.device), line)
+        return line.new_zeros((line.shape[0], *self.shape)).index_copy(1, self.placed[j], line)
 
-    def _frequency(self, axis: int, like: torch.Tensor) -> torch.Tensor:
-        """Cycles per mm."""
-        return sent(np.fft.fftfreq(self.shape[axis], self.steps[axis]), like.device, like.real.dtype)
+    @cached_property
+    def _frequencies(self) -> list[torch.Tensor]:
+        """Of k-space along each axis, in cycles per mm."""
+        like = self.lines[0]
+        each = [np.fft.fftfreq(n, step) for n, step in zip(self.shape, self.steps, strict=True)]
+        return [sent(values, like.device, like.real.dtype) for values in each]
 
-    def _own_frequency(self, j: int) -> torch.Tensor:
-        """Those of the lines of segment j along the phase-encoding axis."""
-        like, every = self.lines[j], np.fft.fftfreq(self.shape[0], self.steps[0])
-        return sent(every[self.places[j]], like.device, like.real.dtype)
+    @cached_property
+    def _own_frequencies(self) -> list[torch.Tensor]:
+        """Those of the lines of each segment along the phase-encoding axis."""
+        return [self._frequencies[0].index_select(0, places) for places in self.placed]
+
+    @cached_property
+    def _positions(self) -> list[torch.Tensor]:
+        """Place of each voxel from the centre along each axis, in mm."""
+        like, found = self.lines[0], []
+        for axis, (n, step, middle) in enumerate(zip(self.shape, self.steps, self.centre, strict=True)):
+            place = sent(np.arange(n) * step - middle, like.device, like.real.dtype)
+            found.append(_along(place, axis, len(self.shape)))
+        return found
 
     def _shear(self, frequency: torch.Tensor, axis: int, along: int, factor: torch.Tensor) -> torch.Tensor:
         """Ramps of these frequencies that shift along an axis by ``factor`` times the position along another."""
-        cycles = _along(frequency, axis, len(self.shape)) * self._position(along, frequency)
+        cycles = _along(frequency, axis, len(self.shape)) * self._positions[along]
         return _turned(-_TURN * factor * cycles)
 
     def _sheared(
         self, image: torch.Tensor, axis: int, along: int, factor: torch.Tensor, back: bool = True
     ) -> torch.Tensor:
-        ramp = self._shear(self._frequency(axis, image), axis, along, factor)
+        ramp = self._shear(self._frequencies[axis], axis, along, factor)
         if image.numel() <= elements_at_once(image.device):
             out = torch.fft.fft(image, dim=axis + 1) * ramp
             return torch.fft.ifft(out, dim=axis + 1) if back else out

@@ -45,15 +45,15 @@ class SenseModel:
 
     def seen(self, posed: torch.Tensor, j: int) -> torch.Tensor:
         """The lines of segment j of the anatomy in its pose."""
-        lines = torch.fft.fft(self.maps * posed, dim=1).index_select(1, self.kspace.places_on(j, posed.device))
+        lines = torch.fft.fft(self.maps * posed, dim=1).index_select(1, self.kspace.placed[j])
         return torch.fft.fftn(lines, dim=self._dims[1:])
 
     def adjoint(self, lines: torch.Tensor, j: int, pose: torch.Tensor, turns: bool) -> torch.Tensor:
         """From the lines of segment j to the anatomy at rest."""
-        whole = lines.new_zeros(self.maps.shape).index_copy(1, self.kspace.places_on(j, lines.device), lines)
+        whole = lines.new_zeros(self.maps.shape).index_copy(1, self.kspace.placed[j], lines)
         combined = (self.maps.conj() * torch.fft.ifftn(whole, dim=self._dims)).sum(0, keepdim=True)
-        moved = self._single.with_line(0, torch.fft.fftn(combined, dim=self._dims))
-        return torch.fft.ifft(moved.moved_back(0, pose, turns), dim=1)
+        moved = self._single.moved_back(0, pose, turns, torch.fft.fftn(combined, dim=self._dims))
+        return torch.fft.ifft(moved, dim=1)
 
     def solved(self, poses: torch.Tensor, turns: bool, start: torch.Tensor | None, rounds: int) -> torch.Tensor:
         """The anatomy (1, *shape) that explains the data best if these were the poses."""

@@ -76,6 +76,7 @@ class CTMetalArtifactReduction(CTImage, Operation):
     }
     headline = ("method",)
     command = "mar"
+    example_arguments = {"body_mm": 40}
     reconstructions = 3
     inputs = {
         "metal_mask": Input("a mask of the metal, of the image's shape or of one channel, instead of a search.", "mask")
@@ -162,10 +163,10 @@ class CTMetalArtifactReduction(CTImage, Operation):
 
     @classmethod
     def example(cls, spatial_dims: int = 3) -> torch.Tensor:
-        """A water disc in air with a metal rod and a dark band, (1, *spatial)."""
+        """A water disc in air with a metal rod, through two slices of a volume, and a dark band, (1, *spatial)."""
         image = super().example(spatial_dims)
         image[0, 8:15, 6:14] -= 150.0
-        image[0, 10:13, 8:11] = 9000.0
+        image[(0, slice(10, 13), slice(8, 11), slice(8, 10))[: spatial_dims + 1]] = 9000.0
         return image
 
 

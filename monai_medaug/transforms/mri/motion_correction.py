@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from monai_medaug.core.contract import Call, Input, Params
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.tensors import require_finite
 from monai_medaug.core.twin import dictionary_twin
+from monai_medaug.functional.acceleration import one_thread
 from monai_medaug.functional.mri.autofocus import MotionBounds, autofocus
 from monai_medaug.functional.mri.focus import body_region, gradient_entropy
 from monai_medaug.functional.mri.kspace import line_positions
@@ -28,6 +30,7 @@ _SHARPER = 0.015
 """Entropy in nats by which a result must be less. Without motion it was at most 0.003 less, with motion that could be
 undone 0.02 to 0.6."""
 _EXPLAINED, _INEXACT = 0.7, 1e-5  # of the unexplained energy before; of all energy, which nothing explains
+_ALONE = 1 << 18  # elements of an image up to which threads lose more by waiting for each other than they gain
 _SOLVES = 12  # rounds of conjugate gradients
 _SHARP_NAMES = ("entropy_before", "entropy_after")
 _EXPLAINED_NAMES = ("unexplained_before", "unexplained_after")
@@ -147,18 +150,17 @@ class MRIMotionCorrection(Operation):
         bounds = MotionBounds(own["largest_translation_mm"], math.radians(own["largest_rotation_degrees"]))
         axes = tuple(range(1, dims + 1))
         results, found = [], []
-        with torch.inference_mode(False):  # the entropy's slope is taken inside, whatever the caller's mode
+        small = image[0].numel() <= _ALONE
+        with one_thread() if small else contextlib.nullcontext():
             for i, x in enumerate(image):
-                y = x.clone()
-                if own["kspace"]:
-                    y = _centred(torch.fft.ifftn, y, axes)
-                maps = call.inputs["maps"][i].to(x.dtype, copy=True) if "maps" in call.inputs else None
-                out, figures, poses = _at_rest(y, axis % dims, lines, call.grids[i].spacing, bounds, maps)
+                given = _centred(torch.fft.ifftn, x, axes) if own["kspace"] else x
+                maps = call.inputs["maps"][i].to(x.dtype) if "maps" in call.inputs else None
+                out, figures, poses = _at_rest(given, axis % dims, lines, call.grids[i].spacing, bounds, maps)
                 if own["kspace"]:
                     out = _centred(torch.fft.fftn, out, axes)
                 results.append(torch.where(figures[0] > 0, out, x))
                 found.append(torch.cat([figures, poses.flatten()]))
-            numbers = torch.stack(found).double().cpu()  # of all samples at once: a GPU is waited for but once
+        numbers = torch.stack(found).double().cpu()  # of all samples at once: a GPU is waited for but once
         names = _EXPLAINED_NAMES if "maps" in call.inputs else _SHARP_NAMES
         call.note(_note(row, names, dims, axis % dims) for row in numbers)
         return torch.stack(results)

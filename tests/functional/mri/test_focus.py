@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_medaug.functional.mri.focus import ShiftedSharpness, body_region, gradient_entropy
+from monai_medaug.functional.mri.focus import ShiftedSharpness, body_region, entropy_and_slope, gradient_entropy
 
 
 def noise(*shape, seed=0):
@@ -32,6 +32,17 @@ def test_entropy_has_a_slope_where_the_image_is_constant():
     for scale in (0, 1):
         (slope,) = torch.autograd.grad(gradient_entropy(scale * image), image)
         assert bool(torch.isfinite(torch.view_as_real(slope)).all())
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 8), (3, 5, 6, 4)])
+def test_the_slope_in_closed_form_is_that_of_automatic_differentiation(shape):
+    image, weight = noise(*shape), noise(*shape[1:], seed=1).real.clamp(0, 1)
+    given = image.clone().requires_grad_()
+    wanted = gradient_entropy(given, weight)
+    (slope,) = torch.autograd.grad(wanted, given)
+    found = entropy_and_slope(image, weight)
+    assert torch.allclose(found[0], wanted)
+    assert torch.allclose(found[1], slope, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(1, (6, 7)), (3, (6, 5)), (2, (4, 5, 3)), (1, (5, 1, 4))])
