@@ -31,7 +31,7 @@ class NetworkRestore(Operation):
     overlap by a quarter and are blended by a Gaussian, and each channel by itself if it takes one. A 2D network treats
     a volume slice by slice, across the axis of widest spacing. A network that enlarges keeps the outer corners of the
     field in place in the world: affine and spacing follow, masks (``mode="nearest"``) keep their values, and the
-    inverse reduces again.
+    inverse reduces again; so does MONAI's ``SaveImaged``, to the file's grid, unless it is told ``resample=False``.
 
     Args:
         network: a module of (N, C, *spatial), such as those of `networks`. One with ``scales`` is called with the scale

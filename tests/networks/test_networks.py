@@ -135,7 +135,7 @@ def test_a_step_of_training_lowers_the_loss(name, dims):
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("side", [24, pytest.param(96, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("side", [10, pytest.param(96, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("build", [DnCNN, EDSR])
 def test_a_cube_runs_and_trains_a_step(build, side):
     torch.manual_seed(0)
