@@ -1,6 +1,7 @@
 """Batch augmentation in MONAI's training engines, and the training of restoration networks."""
 
 from monai_medaug.engines.handlers import SampleEpochHandler
+from monai_medaug.engines.inferer import RestorationInferer
 from monai_medaug.engines.prepare_batch import (
     AdversarialPrepareBatch,
     AugmentingPrepareBatch,
@@ -19,6 +20,7 @@ __all__ = [
     "MixingPrepareBatch",
     "NeighbourSlicePrepareBatch",
     "ReducingPrepareBatch",
+    "RestorationInferer",
     "RestorationLoss",
     "SampleEpochHandler",
     "restoration_trainer",

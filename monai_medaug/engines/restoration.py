@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from monai_medaug.core.arguments import flag, number, whole_number
 from monai_medaug.core.seeded import seed_children
-from monai_medaug.networks.weights import save_weights
+from monai_medaug.networks.weights import UNITS, network_range, save_weights
 
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.pt"
 
@@ -67,6 +67,7 @@ def restoration_trainer(
     prepare_batch: Callable[..., Any] | None = None,
     validate: Callable[[nn.Module], float] | None = None,
     average_steps: int = 1000,
+    value_range: Sequence[float] | str | None = None,
     device: str | torch.device | None = None,
     amp: bool = False,
     seed: int = 0,
@@ -91,6 +92,7 @@ def restoration_trainer(
         prepare_batch: makes input and target of a batch, such as those of `engines`; None takes image and label.
         validate: gives a figure of merit of the averaged network after each epoch, greater for better.
         average_steps: over which the average of the weights reaches back.
+        value_range: kept with the weights, for `NetworkRestore`: the units in which the network was trained.
         device: None for a GPU if there is one.
         amp: compute in bfloat16.
         seed: of the draws.
@@ -133,6 +135,8 @@ def restoration_trainer(
         torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs),
         folder,
     )
+    if value_range is not None:
+        setattr(run.average.module, UNITS, network_range(value_range))
     done = run.load() if flag("resume", resume) else 0
     trainer = SupervisedTrainer(
         device=place,

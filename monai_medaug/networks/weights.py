@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,17 +13,18 @@ import torch
 from torch import nn
 
 Net = TypeVar("Net", bound=nn.Module)
+UNITS = "value_range"
+"""Attribute of a network that tells `NetworkRestore` its units."""
 
 
-def save_weights(
-    network: nn.Module, file: str | Path, metadata: Mapping[str, str] | None = None, half: bool = False
-) -> None:
+def save_weights(network: nn.Module, file: str | Path, half: bool = False) -> None:
     """Write the weights of a network as safetensors, under a temporary name first.
+
+    An attribute ``value_range`` of the network, see `NetworkRestore`, is kept with them.
 
     Args:
         network: whose ``state_dict`` is written.
         file: path, ending in ``.safetensors``.
-        metadata: texts to keep with them.
         half: in half precision; integers keep their type.
 
     Raises:
@@ -37,7 +39,8 @@ def save_weights(
         name: (value.half() if half and value.is_floating_point() else value).detach().cpu().contiguous()
         for name, value in network.state_dict().items()
     }
-    data = save(state, dict(metadata or {}))
+    units = getattr(network, UNITS, None)
+    data = save(state, None if units is None else {UNITS: json.dumps(units)})
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as opened:
@@ -52,7 +55,7 @@ def load_weights(network: Net, file: str | Path) -> Net:
     """Put the weights of a file into a network, which is returned.
 
     A file is data: a ``.safetensors`` file, or one of ``torch.save`` that holds tensors alone, never code. Half
-    precision becomes the network's own.
+    precision becomes the network's own. A ``value_range`` that the file holds becomes an attribute of the network.
 
     Args:
         network: of the same structure.
@@ -86,23 +89,47 @@ def load_weights(network: Net, file: str | Path) -> Net:
         )
     if not all(bool(torch.isfinite(v).all()) for v in state.values() if v.is_floating_point()):
         raise ValueError(f"file must hold finite weights, {Path(file).name} has NaN or infinite ones")
+    units = _units_of(Path(file))
     network.load_state_dict(state)
+    if units is not None:
+        setattr(network, UNITS, units)
     return network
 
 
-def weights_metadata(file: str | Path) -> dict[str, str]:
-    """The texts kept in a safetensors file.
+def network_range(value_range: Sequence[float] | str) -> list[float] | str:
+    """A ``value_range`` as it is kept: ``"percentile"``, or the two values that are 0 and 1 to a network.
 
     Raises:
-        ValueError: the file is none.
-    """
-    from safetensors import SafetensorError, safe_open
+        ValueError: it is neither, or the values don't rise.
 
+    Example:
+        >>> network_range((-1024, 1500))
+        [-1024.0, 1500.0]
+    """
+    if value_range == "percentile":
+        return "percentile"
     try:
-        with safe_open(Path(file), "pt") as opened:
-            return dict(opened.metadata() or {})
-    except SafetensorError as error:
-        raise ValueError(f"file must be a safetensors file, {Path(file).name} is none: {error}") from error
+        low, high = (float(v) for v in value_range)
+        if isinstance(value_range, str) or not low < high:
+            raise ValueError
+    except (TypeError, ValueError):
+        message = f"value_range must be a pair (low, high), 'percentile' or None, got {value_range!r}"
+        raise ValueError(message) from None
+    return [low, high]
+
+
+def _units_of(path: Path) -> list[float] | str | None:
+    """The ``value_range`` that a file holds."""
+    if path.suffix != ".safetensors":
+        return None
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as opened:
+        text = (opened.metadata() or {}).get(UNITS)
+    try:
+        return None if text is None else network_range(json.loads(text))
+    except ValueError as error:
+        raise ValueError(f"file must hold a valid value_range, {path.name} holds {text!r}") from error
 
 
 def _state_of(path: Path) -> dict[str, torch.Tensor]:

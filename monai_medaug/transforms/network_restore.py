@@ -19,6 +19,7 @@ from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.upscale import cubic_resized, nearest_resized
 from monai_medaug.functional.mri.signal import FOREGROUND, foreground_level, zero_point
 from monai_medaug.functional.noise.level import mad_sigma
+from monai_medaug.networks.weights import UNITS, network_range
 
 _WINDOW = {2: 512, 3: 96}
 _OVERLAP = 0.25
@@ -37,8 +38,8 @@ class NetworkRestore(Operation):
         network: a module of (N, C, *spatial), such as those of `networks`. One with ``scales`` is called with the scale
             too; one with ``noise_map`` gets the noise level as a further channel.
         value_range: values that are 0 and 1 to the network: a pair, such as (-1024, 3071) in HU, beyond which values
-            pass by unchanged; ``"percentile"``: zero signal and the 99th percentile of the channel, for MR; None: as
-            they are.
+            pass by unchanged; ``"percentile"``: zero signal and the 99th percentile of the channel, for MR; None: those
+            that the network's weights were trained with (its ``value_range``), or else values as they are.
         scale: of the result's size; None takes the network's own ``scale``, or 1.
         strength: share of the change that is made, 0 to 1; of a super-resolution, as against cubic interpolation.
         sigma: noise level in the image's unit for a network with ``noise_map``; None estimates white noise.
@@ -89,7 +90,8 @@ class NetworkRestore(Operation):
             raise ValueError(f"network must have convolutions in 2D or 3D, got {type(network).__name__} without")
         self.network = network
         self.network_dims = kernels[0].ndim - 2
-        self.value_range = _value_range(value_range)
+        units = getattr(network, UNITS, None) if value_range is None else value_range
+        self.value_range = "as is" if units is None else network_range(units)
         own = getattr(network, "scale", 2 if hasattr(network, "scales") else 1)
         self.scale = number("scale", own if scale is None else scale, 1, 64)
         self.strength = number("strength", strength, 0, 1)
@@ -148,14 +150,6 @@ class NetworkRestore(Operation):
 
 NetworkRestored = dictionary_twin(NetworkRestore)
 NetworkRestoreD = NetworkRestoreDict = NetworkRestored
-
-
-def _value_range(given: Sequence[float] | str | None) -> list[float] | str:
-    if given is None or given == "percentile":
-        return "as is" if given is None else "percentile"
-    if isinstance(given, str) or len(given) != 2 or not float(given[0]) < float(given[1]):
-        raise ValueError(f"value_range must be a pair (low, high), 'percentile' or None, got {given!r}")
-    return [float(v) for v in given]
 
 
 def _ends_of_range(image: torch.Tensor, value_range: list[float] | str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,6 @@ import torch
 
 from monai_medaug.functional.geometry.upscale import cubic_resized
 from monai_medaug.networks import EDSR, DnCNN, MultiScaleSR, inflate_weights, load_weights, save_weights
-from monai_medaug.networks.weights import weights_metadata
 
 
 def net(features: int = 4) -> DnCNN:
@@ -21,12 +20,26 @@ def same(a: torch.nn.Module, b: torch.nn.Module, tolerance: float = 0.0) -> bool
     return all(torch.allclose(x, y, atol=tolerance, rtol=tolerance) for x, y in pairs)
 
 
-def test_weights_come_back_with_their_texts(tmp_path):
+@pytest.mark.parametrize("units", [None, [-1024.0, 1500.0], "percentile"])
+def test_weights_come_back_with_their_units(tmp_path, units):
     given = net()
-    save_weights(given, tmp_path / "a.safetensors", {"note": "trained"})
-    assert same(load_weights(net(), tmp_path / "a.safetensors"), given)
-    assert weights_metadata(tmp_path / "a.safetensors") == {"note": "trained"}
+    if units is not None:
+        given.value_range = units
+    save_weights(given, tmp_path / "a.safetensors")
+    loaded = load_weights(net(), tmp_path / "a.safetensors")
+    assert same(loaded, given)
+    assert getattr(loaded, "value_range", None) == units
     assert [f.name for f in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+@pytest.mark.parametrize("text", ["[1]", "{}", "code", '["a", "b"]', "3"])
+def test_units_that_are_none_are_refused(tmp_path, text):
+    from safetensors.torch import save_file
+
+    given = net()
+    save_file(given.state_dict(), tmp_path / "a.safetensors", {"value_range": text})
+    with pytest.raises(ValueError, match="value_range"):
+        load_weights(net(), tmp_path / "a.safetensors")
 
 
 def test_half_precision_halves_the_file_and_loads_as_the_nets_own(tmp_path):
@@ -86,11 +99,12 @@ def test_weights_of_another_net_are_named(tmp_path):
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    save_weights(net(), tmp_path / "a.safetensors", {"n": "1"})
+    given = net()
+    save_weights(given, tmp_path / "a.safetensors")
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
-        save_weights(net(), tmp_path / "a.safetensors", {"n": "2"})
-    assert weights_metadata(tmp_path / "a.safetensors") == {"n": "1"}
+        save_weights(net(), tmp_path / "a.safetensors")
+    assert same(load_weights(net(), tmp_path / "a.safetensors"), given)
     assert [f.name for f in tmp_path.iterdir()] == ["a.safetensors"]
 
 
