@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -41,13 +40,12 @@ def save_weights(network: nn.Module, file: str | Path, half: bool = False) -> No
     }
     units = getattr(network, UNITS, None)
     data = save(state, None if units is None else {UNITS: json.dumps(units)})
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    temporary = path.with_name(f"{path.name}.part")
     try:
-        with os.fdopen(handle, "wb") as opened:
-            opened.write(data)
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
