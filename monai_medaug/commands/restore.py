@@ -23,8 +23,8 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     add_input_arguments(parser)
     methods = [*RESTORATIONS, *NETWORKS, *CORRECTIONS]
     said = (
-        f"denoise: {', '.join(RESTORATIONS)}, and dncnn, a network trained on CT and MR; sr: super-resolution by such a "
-        "network; mar: metal artefacts of a CT; motion: of a complex MR image"
+        f"denoise: {', '.join(RESTORATIONS)}, and dncnn, a network trained on CT and MR; sr: super-resolution by "
+        "such a network; mar: metal artefacts of a CT; motion: of a complex MR image"
     )
     parser.add_argument("--method", choices=methods, required=True, metavar="METHOD", help=said)
     parser.add_argument(

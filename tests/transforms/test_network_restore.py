@@ -12,8 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from monai_medaug.functional.geometry.upscale import cubic_resized
 from monai_medaug.networks import EDSR, DnCNN, MultiScaleSR
-from monai_medaug.transforms import network_restore
-from monai_medaug.transforms import Batched, NetworkRestore, NetworkRestored
+from monai_medaug.transforms import Batched, NetworkRestore, NetworkRestored, network_restore
 
 
 class Halved(torch.nn.Module):
@@ -204,7 +203,8 @@ def test_threads_share_a_network_in_training_mode():
 
 
 def test_slices_across_different_axes_are_not_enlarged_together():
-    along = [MetaTensor(torch.rand(1, 8, 8, 8), affine=torch.diag(torch.tensor(d))) for d in ([1.0, 1, 4, 1], [4.0, 1, 1, 1])]
+    spacings = torch.tensor([[1.0, 1, 4, 1], [4, 1, 1, 1]])
+    along = [MetaTensor(torch.rand(1, 8, 8, 8), affine=torch.diag(s)) for s in spacings]
     batch = list_data_collate([{"image": image} for image in along])
     net = moved(MultiScaleSR(features=4, num_blocks=1))
     with pytest.raises(ValueError, match="'image' must have its slices across one axis in all samples"):
