@@ -16,12 +16,16 @@ _CT_BELOW_HU = -500.0
 
 def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     from monai_medaug.scans.correct import CORRECTIONS
+    from monai_medaug.scans.network import NETWORKS
     from monai_medaug.scans.restore import RESTORATIONS
     from monai_medaug.transforms.denoise.level import NOISES
 
     add_input_arguments(parser)
-    methods = [*RESTORATIONS, *CORRECTIONS]
-    said = f"denoise: {', '.join(RESTORATIONS)}; mar: metal artefacts of a CT; motion: of a complex MR image"
+    methods = [*RESTORATIONS, *NETWORKS, *CORRECTIONS]
+    said = (
+        f"denoise: {', '.join(RESTORATIONS)}, and dncnn, a network trained on CT and MR; sr: super-resolution by "
+        "such a network; mar: metal artefacts of a CT; motion: of a complex MR image"
+    )
     parser.add_argument("--method", choices=methods, required=True, metavar="METHOD", help=said)
     parser.add_argument(
         "--noise",
@@ -34,6 +38,9 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SHARE",
         help="of what the filter finds that is removed, 0 to 1 (default: 1; 0.6 for ct noise, which halves it)",
+    )
+    parser.add_argument(
+        "--scale", type=_scale, metavar="S", help="sr: voxels per voxel along the axes of each slice (default: 2)"
     )
     parser.add_argument("--metal-mask", type=Path, metavar="FILE", help="mar: a mask of the metal; else searched")
     parser.add_argument(
@@ -52,6 +59,7 @@ def _run_restore(arguments: argparse.Namespace) -> None:
     from monai_medaug.figures import restoration_figure
     from monai_medaug.scans import staged, write_scan
     from monai_medaug.scans.correct import CORRECTIONS
+    from monai_medaug.scans.network import NETWORKS
 
     out = arguments.out
     stem = re.sub(r"\.nii(\.gz)?$", "", out.name)
@@ -65,32 +73,65 @@ def _run_restore(arguments: argparse.Namespace) -> None:
     is_ct = scan.modality == "CT" or (
         scan.modality is None and not scan.image.is_complex() and float(scan.image.min()) < _CT_BELOW_HU
     )
-    correct = _correct if arguments.method in CORRECTIONS else _denoise
-    restored, title, said = correct(arguments, scan, is_ct)
+    restored_by = dict.fromkeys(CORRECTIONS, _correct) | dict.fromkeys(NETWORKS, _by_network)
+    restored, before, title, said = restored_by.get(arguments.method, _denoise)(arguments, scan, is_ct)
     with staged(out.parent) as folder:
         write_scan(restored, scan, folder / out.name)
-        before, after = (x.abs() if x.is_complex() else x for x in (scan.image, restored))
+        before, after = (x.abs() if x.is_complex() else x for x in (before, restored))
         window = "soft_tissue" if is_ct else None
         restoration_figure(before, after, title, folder / f"{stem}.png", window, scan.inverted)
     print(f"{said}: written, with a picture of before, after and what was removed")
 
 
-def _denoise(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any, str, str]:
-    """The result, a title for the picture and what to say."""
-    from monai_medaug.scans.restore import restored_scan
-
-    for name in ("metal_mask", "segments", "phase_axis", "rotate_degrees"):
+def _refuse(arguments: argparse.Namespace, *names: str) -> None:
+    """Refuse options of other methods."""
+    for name in names:
         if getattr(arguments, name) is not None:
             raise ValueError(f"--{name.replace('_', '-')} does not belong to the method {arguments.method}")
+
+
+def _scale(text: str) -> float:
+    try:
+        if 1 < float(text) <= 64:
+            return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a number") from None
+    raise argparse.ArgumentTypeError("must be above 1 and at most 64")
+
+
+def _by_network(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any, Any, str, str]:
+    from monai_medaug.scans.network import network_restored_scan, weights_for
+
+    _refuse(arguments, "noise", "sigma", "metal_mask", "segments", "phase_axis", "rotate_degrees")
+    if arguments.method == "dncnn":
+        _refuse(arguments, "scale")
+    name = weights_for(arguments.method, scan, is_ct)
+    scale = None if arguments.method == "dncnn" else arguments.scale or 2.0
+    strength = 1.0 if arguments.strength is None else arguments.strength
+    restored, before = network_restored_scan(scan.image, name, scale, strength, True)
+    said = f"{arguments.method} with the weights {name}"
+    if scale is not None:
+        said += f", {' × '.join(map(str, restored.shape[1:]))} voxels of {' × '.join(map(str, scan.image.shape[1:]))}"
+    title = arguments.method if scale is None else f"{arguments.method} × {scale:g}, original interpolated"
+    return restored, before, title, said
+
+
+def _denoise(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any, Any, str, str]:
+    """The result, the image before on its grid, a title for the picture and what to say."""
+    from monai_medaug.scans.restore import restored_scan
+
+    _refuse(arguments, "metal_mask", "segments", "phase_axis", "rotate_degrees", "scale")
     noise = arguments.noise or ("ct" if is_ct else "gaussian")
     restored, level = restored_scan(scan.image, arguments.method, arguments.sigma, noise, True, arguments.strength)
     unit = " HU" if noise == "ct" else ""
     title = arguments.method if level is None else f"{arguments.method}, {noise} noise of {level:.3g}{unit}"
-    return restored, title, title
+    return restored, scan.image, title, title
 
 
-def _correct(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any, str, str]:
+def _correct(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any, Any, str, str]:
     from monai_medaug.scans.correct import corrected_scan
+
+    _refuse(arguments, "scale")
 
     names = ("noise", "sigma", "strength", "segments", "phase_axis", "rotate_degrees")
     given = {name: getattr(arguments, name) for name in names}
@@ -100,7 +141,7 @@ def _correct(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any
             raise ValueError(f"--metal-mask does not belong to the method {arguments.method}")
         inputs["metal_mask"] = read_labels(arguments, "metal_mask", scan).image
     restored, figures = corrected_scan(scan.image, arguments.method, inputs, True, **given)
-    return restored, arguments.method, f"{arguments.method}, {_summary(arguments.method, figures)}"
+    return restored, scan.image, arguments.method, f"{arguments.method}, {_summary(arguments.method, figures)}"
 
 
 def _summary(method: str, figures: list[dict[str, Any]]) -> str:
@@ -121,7 +162,7 @@ def _summary(method: str, figures: list[dict[str, Any]]) -> str:
 
 
 COMMAND = Command(
-    "denoise a scan or radiograph, or correct metal or motion: NIfTI, DICOM, NRRD, MetaImage, PNG, ...",
+    "denoise a scan or radiograph, enlarge one, or correct metal or motion: NIfTI, DICOM, NRRD, MetaImage, PNG, ...",
     _add_restore_arguments,
     _run_restore,
 )

@@ -19,6 +19,7 @@ from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.core.arguments import number, whole_number
 from monai_medaug.core.tensors import say_once
+from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.labels import whole_labels
 from monai_medaug.scans.content import FileContent, one_volume
 from monai_medaug.scans.dicom import read_dicom
@@ -127,7 +128,8 @@ def write_scan(image: torch.Tensor, scan: Scan, path: str | os.PathLike) -> None
     """Write a result with the geometry of a scan as NIfTI; an error leaves no partial file.
 
     Args:
-        image: (1, *spatial) on the grid of ``scan``; the file has its type.
+        image: (1, *spatial) on the grid of ``scan``, or on a finer one over the same field of view; the file has its
+            type.
         scan: the input of the result, of which only the geometry is written.
         path: ends in ``.nii`` or ``.nii.gz``; a missing folder is created.
 
@@ -137,15 +139,37 @@ def write_scan(image: torch.Tensor, scan: Scan, path: str | os.PathLike) -> None
     """
     import nibabel as nib
 
-    if tuple(image.shape) != tuple(scan.image.shape):
-        raise ValueError(f"image must have the scan's shape {tuple(scan.image.shape)}, got {tuple(image.shape)}")
-    array = image.detach().cpu().numpy().reshape(scan.shape)
-    header = scan.header.copy()
+    old = tuple(scan.image.shape)
+    if image.ndim != len(old) or image.shape[0] != old[0] or any(m < n for m, n in zip(image.shape, old, strict=True)):
+        raise ValueError(f"image must have the scan's shape {old} or a finer one, got {tuple(image.shape)}")
+    shape = (*image.shape[1:], *scan.shape[len(old) - 1 :])
+    array = image.detach().cpu().numpy().reshape(shape)
+    header = scan.header.copy() if shape == scan.shape else _finer_header(scan, shape)
     header.set_data_dtype(array.dtype)
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     path = Path(path)
     with staged(path.parent) as folder:
         nib.save(kind(array, None, header), folder / path.name)
+
+
+def _finer_header(scan: Scan, shape: tuple[int, ...]) -> Any:
+    """The header of a grid of more voxels over the same field of view; what was not stated stays so."""
+    header = scan.header.copy()
+    sform, qform = int(header["sform_code"]), int(header["qform_code"])
+    zooms = [z * n / m for z, n, m in zip(header.get_zooms(), scan.shape, shape, strict=True)]
+    old, new = (*scan.shape, 1)[:3], (*shape, 1)[:3]
+    placed = {
+        name: VoxelGrid(old, affine.tolist()).resized(new).affine
+        for name, affine, code in (("sform", header.get_sform(), sform), ("qform", header.get_qform(), qform))
+        if code > 0
+    }
+    header.set_data_shape(shape)
+    header.set_zooms(zooms)
+    if "qform" in placed:
+        header.set_qform(placed["qform"], qform)
+    if "sform" in placed:
+        header.set_sform(placed["sform"], sform)
+    return header
 
 
 @contextlib.contextmanager

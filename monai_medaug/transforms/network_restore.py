@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ class NetworkRestore(Operation):
     overlap by a quarter and are blended by a Gaussian, and each channel by itself if it takes one. A 2D network treats
     a volume slice by slice, across the axis of widest spacing. A network that enlarges keeps the outer corners of the
     field in place in the world: affine and spacing follow, masks (``mode="nearest"``) keep their values, and the
-    inverse reduces again.
+    inverse reduces again; so does MONAI's ``SaveImaged``, to the file's grid, unless it is told ``resample=False``.
 
     Args:
         network: a module of (N, C, *spatial), such as those of `networks`. One with ``scales`` is called with the scale
@@ -117,7 +118,10 @@ class NetworkRestore(Operation):
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
         own = call.settings
-        size = call.grids[0].shape if call.inverse else cls.out_grid(call.grids[0], own).shape
+        sizes = {grid.shape if call.inverse else cls.out_grid(grid, own).shape for grid in call.grids}
+        if len(sizes) > 1:
+            raise ValueError(f"{call.name} must have its slices across one axis in all samples to be enlarged together")
+        (size,) = sizes
         if call.mode == "nearest":
             return nearest_resized(image, size)
         if call.inverse:
@@ -196,11 +200,13 @@ def _in_windows(stack: torch.Tensor, network: torch.nn.Module, own: Params) -> t
     """The network on a stack (N, C, *spatial): whole where a window holds it, else in blended windows."""
     home = next(network.parameters())
     there = stack.to(home.device, home.dtype)
-    axes = tuple(range(2, stack.ndim))
+    axes, scale = tuple(range(2, stack.ndim)), own["scale"]
+    if max(stack.shape[2:]) > own["window"] and hasattr(network, "chain"):
+        scale = _whole_scale(network, scale)
 
     def predict(x: torch.Tensor) -> torch.Tensor:
         with torch.autocast(home.device.type, torch.bfloat16, enabled=own["amp"]):
-            out = network(x, own["scale"]) if hasattr(network, "scales") else network(x)
+            out = network(x, scale) if hasattr(network, "scales") else network(x)
         return out.to(home.dtype)
 
     mirrors: list[tuple[int, ...]] = [()]
@@ -212,7 +218,14 @@ def _in_windows(stack: torch.Tensor, network: torch.nn.Module, own: Params) -> t
         out = run(there.flip(mirror)).flip(mirror)
         total = out if total is None else total + out
     assert total is not None
+    if scale != own["scale"]:
+        total = cubic_resized(total, [round(n * own["scale"]) for n in stack.shape[2:]], True)
     return (total / len(mirrors)).to(stack)
+
+
+def _whole_scale(network: torch.nn.Module, scale: float) -> float:
+    """The scale at which windows fit on voxels: the network's own resize would shift each by a part of a voxel."""
+    return scale if scale == int(scale) else float(math.prod(network.chain(scale)))  # type: ignore[operator]
 
 
 def _windowed(

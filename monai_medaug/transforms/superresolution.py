@@ -30,7 +30,8 @@ class Upscale(Operation):
     The outer corners stay in place in the world (``align_corners=False``): affine and spacing follow. The result stays
     within the range of the values. Back-projection makes it, reduced by the model of ``blur``, equal to the image:
     ``x <- x + up(y - down(x))``. Padding of a CT (coherent values up to -1400 HU) is kept apart from tissue. Masks
-    (``mode="nearest"``) keep their values. The inverse reduces again.
+    (``mode="nearest"``) keep their values. The inverse reduces again; so does MONAI's ``SaveImaged``, to the
+    file's grid, unless it is told ``resample=False``.
 
     Args:
         scale: voxels of the result per voxel, 1 to 64; a number, or one for each spatial axis, such as (1, 1, 5) for

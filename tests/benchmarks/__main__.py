@@ -27,6 +27,7 @@ from tests.benchmarks import (
     overhead,
     projection,
     quality,
+    restoration,
     restore_memory,
     slices,
     spatial,
@@ -59,6 +60,7 @@ TABLES = {
     "loader": lambda options: loader.loader_table(options.repeats),
     "slices": lambda options: slices.slice_table(options.repeats),
     "volumes": lambda options: volumes.volume_table(options.slices, options.repeats),
+    "restoration": lambda options: restoration.restoration_table(options.quick),
     "restore": lambda _: restore_memory.restore_table(),
     "verdict": lambda options: verdict.verdict_table(options.scan, options.attack, options.draws),
     "metal": lambda options: metal.metal_table(options.cases, options.images, options.size),
@@ -80,6 +82,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="pixels a side of generated slices with metal")
     parser.add_argument("--images", type=Path, metavar="DIR", help="also draw the slices with metal")
     parser.add_argument("--slices", type=int, default=100, help="of the whole scans of 512²")
+    parser.add_argument("--quick", action="store_true", help="of the restoring networks a glimpse")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument(
         "--out",

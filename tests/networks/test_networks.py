@@ -133,3 +133,18 @@ def test_a_step_of_training_lowers_the_loss(name, dims):
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("side", [10, pytest.param(96, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("build", [DnCNN, EDSR])
+def test_a_cube_runs_and_trains_a_step(build, side):
+    torch.manual_seed(0)
+    size = {"num_layers": 5} if build is DnCNN else {"num_blocks": 2}
+    net, image = build(3, features=8, **size), torch.rand(1, 1, side, side, side)
+    optimiser = torch.optim.Adam(net.parameters(), 1e-3)
+    out = net.train()(image)
+    before = (out - 0.5).square().mean()
+    before.backward()
+    optimiser.step()
+    assert list(out.shape[2:]) == [side * getattr(net, "scale", 1)] * 3
+    assert float((net(image) - 0.5).square().mean()) < float(before.detach())

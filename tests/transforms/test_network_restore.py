@@ -1,13 +1,18 @@
 """NetworkRestore as users run it: units, windows, volumes, devices' precision, scale, place, and wrong input."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, list_data_collate
+from monai.data.utils import dense_patch_slices
 from monai.transforms import Compose, Invertd
+from scipy.ndimage import gaussian_filter
 
 from monai_medaug.functional.geometry.upscale import cubic_resized
 from monai_medaug.networks import EDSR, DnCNN, MultiScaleSR
-from monai_medaug.transforms import NetworkRestore, NetworkRestored
+from monai_medaug.transforms import Batched, NetworkRestore, NetworkRestored, network_restore
 
 
 class Halved(torch.nn.Module):
@@ -62,6 +67,60 @@ def test_windows_leave_no_seam(dims):
     change = (whole - image).abs().mean()
     assert float(difference.mean()) < (0.03 if dims == 2 else 0.05) * change
     assert float(difference.max()) < 0.5 * (whole - image).abs().max()
+
+
+_MARGIN = 6
+
+
+def steps_at_borders(image: torch.Tensor, result: torch.Tensor, window: int) -> list[float]:
+    """Along each axis the largest step where a window ends, as a share of the largest elsewhere inside the image."""
+    size, scale, shares = image.shape[1:], result.shape[1] // image.shape[1], []
+    inside = result[0][tuple(slice(_MARGIN * scale, (n - _MARGIN) * scale) for n in size)]
+    roi = [min(window, n) for n in size]
+    interval = [r if r == n else int(r * (1 - network_restore._OVERLAP)) for r, n in zip(roi, size, strict=True)]
+    for axis, n in enumerate(size):
+        windows = [s[axis] for s in dense_patch_slices(size, roi, interval)]
+        ends = {e - _MARGIN for w in windows for e in (w.start, w.stop) if _MARGIN < e < n - _MARGIN}
+        steps = inside.diff(dim=axis).abs().amax([a for a in range(len(size)) if a != axis])
+        there = torch.zeros(len(steps), dtype=torch.bool)
+        there[[e * scale - 1 for e in ends]] = True
+        shares += [float(steps[there].max() / steps[~there].max())] if ends else []
+    assert shares
+    return shares
+
+
+@pytest.mark.parametrize(
+    ("net", "size", "window"),
+    [
+        (DnCNN(2, num_layers=8, features=6, norm=None), (150, 131), 64),
+        (DnCNN(3, num_layers=5, features=4, norm=None), (110, 22, 21), None),
+        (MultiScaleSR(2, features=6, num_blocks=2), (150, 131), 64),
+        (EDSR(3, features=4, num_blocks=1), (110, 18, 17), None),
+    ],
+    ids=["denoiser 2D", "denoiser 3D", "twice 2D", "twice 3D"],
+)
+def test_no_step_at_a_window_border_stands_out(net, size, window):
+    smooth = torch.from_numpy(gaussian_filter(np.random.default_rng(0).normal(size=size), 3)).float()[None]
+    image = 5 + smooth / smooth.std()  # zeros beyond a border of a window are far off
+    torch.manual_seed(0)
+    for value in net.parameters():
+        if value.ndim > 3:
+            torch.nn.init.kaiming_normal_(value)
+    out = NetworkRestore(net, window=window)(image)
+    change = out - cubic_resized(image[None], list(out.shape[1:]))[0]
+    assert float(change.std()) > 0.02
+    for result in (out, change):
+        assert max(steps_at_borders(image, result, window or 96)) < 2
+
+
+@pytest.mark.parametrize("scale", [1.5, 2.5, 1.3])
+def test_windows_of_a_scale_that_is_no_whole_number_fit(scale):
+    """A window of 24 ends between voxels of the result: its own resize would place it wrongly, or have another size."""
+    net, image = moved(MultiScaleSR(features=4, num_blocks=1)), torch.rand(1, 41, 37)
+    whole, tiled = (NetworkRestore(net, scale=scale, window=w)(image) for w in (64, 24))
+    assert tiled.shape == whole.shape == (1, round(41 * scale), round(37 * scale))
+    change = whole - cubic_resized(image[None], list(whole.shape[1:]), True)[0]
+    assert float((whole - tiled).abs().mean()) < 0.03 * float(change.abs().mean())
 
 
 def test_windows_of_a_super_resolution_fit():
@@ -130,6 +189,30 @@ def test_the_network_stays_as_it_was_and_half_precision_is_near():
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert not exact.requires_grad
     assert 0 < float((exact - fast).abs().max()) < 0.05
+
+
+def test_threads_share_a_network_in_training_mode():
+    """As those of MONAI's CacheDataset do: none may put it back to training while another still uses it."""
+    net, image = moved(DnCNN(num_layers=4, features=4)).train(), torch.rand(1, 30, 30)
+    restore = NetworkRestore(net)
+    expected = restore(image)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: restore(image), range(60)))
+    assert net.training
+    assert all(torch.equal(r, expected) for r in results)
+
+
+def test_slices_across_different_axes_are_not_enlarged_together():
+    spacings = torch.tensor([[1.0, 1, 4, 1], [4, 1, 1, 1]])
+    along = [MetaTensor(torch.rand(1, 8, 8, 8), affine=torch.diag(s)) for s in spacings]
+    batch = list_data_collate([{"image": image} for image in along])
+    net = moved(MultiScaleSR(features=4, num_blocks=1))
+    with pytest.raises(ValueError, match="'image' must have its slices across one axis in all samples"):
+        Batched(NetworkRestored("image", net))(batch)
+    denoiser = NetworkRestored("image", moved(DnCNN(num_layers=3, features=4)))
+    out = Batched(denoiser)(batch)["image"]
+    for k, image in enumerate(along):
+        assert torch.allclose(out[k].as_tensor(), denoiser({"image": image})["image"].as_tensor(), atol=1e-6)
 
 
 def test_masks_points_and_the_way_back():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,8 @@ from monai_medaug.functional.precision import computing_dtype
 Loss = Callable[[Any, Any], torch.Tensor]
 """A loss of (prediction, target); its result is summed."""
 
+_ONE_THREAD = threading.RLock()
+
 
 @contextmanager
 def evaluating(*functions: Any) -> Iterator[None]:
@@ -23,36 +26,38 @@ def evaluating(*functions: Any) -> Iterator[None]:
 
     The flag ``training`` is set and restored module by module, as ``train()`` and ``eval()`` would include frozen parts
     and may be overridden (to merge weights, for instance). Buffers that the call wrote to or replaced are restored,
-    also when it raises. Casts of weights do not enter the cache of a surrounding autocast.
+    also when it raises. Casts of weights do not enter the cache of a surrounding autocast. Threads that share a module
+    wait for each other, or one would restore the state under another's feet.
 
     Args:
         functions: modules, their bound methods, ``functools.partial`` of either or with either among its arguments;
             other callables are ignored.
     """
-    modules = [*dict.fromkeys(m for f in functions for root in _modules_in(f) for m in root.modules())]
-    modes = [m.training for m in modules]
-    buffers = [
-        (m, name, b, b._version, b.clone())
-        for m in modules
-        for name, b in m.named_buffers(recurse=False, remove_duplicate=False)
-        if not is_lazy(b) and not b.is_inference()
-    ]
-    cached = torch.is_autocast_cache_enabled()
-    try:
-        torch.set_autocast_cache_enabled(False)
-        for module in modules:
-            module.training = False
-        yield
-    finally:
-        torch.set_autocast_cache_enabled(cached)
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
-        with torch.no_grad():
-            for module, name, buffer, version, values in buffers:
-                if buffer._version != version:
-                    buffer.copy_(values)
-                if module._buffers.get(name) is not buffer:
-                    module._buffers[name] = buffer
+    with _ONE_THREAD:
+        modules = [*dict.fromkeys(m for f in functions for root in _modules_in(f) for m in root.modules())]
+        modes = [m.training for m in modules]
+        buffers = [
+            (m, name, b, b._version, b.clone())
+            for m in modules
+            for name, b in m.named_buffers(recurse=False, remove_duplicate=False)
+            if not is_lazy(b) and not b.is_inference()
+        ]
+        cached = torch.is_autocast_cache_enabled()
+        try:
+            torch.set_autocast_cache_enabled(False)
+            for module in modules:
+                module.training = False
+            yield
+        finally:
+            torch.set_autocast_cache_enabled(cached)
+            for module, mode in zip(modules, modes, strict=True):
+                module.training = mode
+            with torch.no_grad():
+                for module, name, buffer, version, values in buffers:
+                    if buffer._version != version:
+                        buffer.copy_(values)
+                    if module._buffers.get(name) is not buffer:
+                        module._buffers[name] = buffer
 
 
 def _modules_in(function: Any) -> list[torch.nn.Module]:
