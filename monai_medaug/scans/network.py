@@ -63,9 +63,9 @@ def network_restored_scan(
     from tqdm import tqdm
 
     network = load_pretrained(name)
-    restore = NetworkRestore(network, network.value_range, scale, strength)
+    restore = NetworkRestore(network, scale=scale, strength=strength)
     grid = VoxelGrid(tuple(image.shape[1:]), affine_of(image))
-    across = grid.slice_axis(1) if image.ndim == 4 and network.value_range != "percentile" else None
+    across = grid.slice_axis(1) if image.ndim == 4 and restore.value_range != "percentile" else None
     if across is None:
         parts, axis = [restore(image)], 0
     else:
