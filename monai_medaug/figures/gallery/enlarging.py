@@ -72,7 +72,7 @@ def enlarging_lines(
     unit = " HU" if source.modality == "ct" else ""
     above = [
         RowPicture("as it came", clean, row_window_text(source, window), window),
-        RowPicture(f"reduced to 1 ∕ {factor} along each axis", given, graded(given), window),
+        RowPicture(f"reduced to 1:{factor}", given, graded(given), window),
     ]
     scale_text = [f"blue −{half:g}, red +{half:g}{unit} in this line"]
     below = [
