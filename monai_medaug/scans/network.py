@@ -62,8 +62,7 @@ def network_restored_scan(
     """
     from tqdm import tqdm
 
-    network = load_pretrained(name)
-    restore = NetworkRestore(network, scale=scale, strength=strength)
+    restore = NetworkRestore(load_pretrained(name), scale=scale, strength=strength)
     grid = VoxelGrid(tuple(image.shape[1:]), affine_of(image))
     across = grid.slice_axis(1) if image.ndim == 4 and restore.value_range != "percentile" else None
     if across is None:

