@@ -12,6 +12,7 @@ from monai.inferers.utils import sliding_window_inference
 
 from monai_medaug.core.arguments import flag, interpolation, number, whole_number
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.adversarial.gradient import evaluating
@@ -23,6 +24,7 @@ from monai_medaug.networks.weights import UNITS, network_range
 
 _WINDOW = {2: 512, 3: 96}
 _OVERLAP = 0.25
+_SHOWN = {"_target_": "monai_medaug.bundles.load_pretrained", "name": "ct_sr"}
 
 
 class NetworkRestore(Operation):
@@ -68,6 +70,15 @@ class NetworkRestore(Operation):
     differentiable = False
     replayable = "it ran a network"
     memory = 8
+    gallery = GalleryEntry(
+        (
+            {"network": _SHOWN, "scale": 2, "strength": 0.5},
+            {"network": _SHOWN, "scale": 2},
+            {"network": _SHOWN, "scale": 2, "self_ensemble": True},
+        ),
+        remark="The weights have seen this image: their README has figures of other patients.",
+        reduced=2,
+    )
     example_arguments = {"network": {"_target_": "monai_medaug.networks.MultiScaleSR", "features": 4, "num_blocks": 1}}
 
     def __init__(

@@ -56,7 +56,7 @@ class Upscale(Operation):
 
     geometric = True
     memory = 4
-    gallery = GalleryEntry(({"method": "bilinear"}, {}, {"method": "backprojection"}))
+    gallery = GalleryEntry(({"method": "bilinear"}, {}, {"method": "backprojection"}), reduced=2)
 
     def __init__(
         self,

@@ -136,7 +136,7 @@ def trial_lines(
 
     plane = DisplayPlane.through(VoxelGrid(tuple(source.image.shape[1:]), affine_of(source.image)))
     whole, *others = (plane.cut(i.as_tensor()[0].numpy()) for i in (source.image, noisy, *results))
-    part = _shown_part(whole.shape, trial.centre, side // _ZOOM)
+    part = shown_part(whole.shape, trial.centre, side // _ZOOM)
     clean, before, *after = (picture[part] for picture in (whole, *others))
 
     def graded(values: np.ndarray) -> str:
@@ -150,7 +150,7 @@ def trial_lines(
         RowPicture(trial.title, before, [f"σ {trial.sigma}{unit}, seed {_SEED}", graded(before)], window),
     ]
     below = [
-        RowPicture("where it lies", _located(whole, part, side), [], window),
+        RowPicture("where it lies", located(whole, part, side), [], window),
         RowPicture("noisy − as it came", before - clean, scale_text, (-half, half), colours=True),
     ]
     for setting, result, values in zip(trial.settings, results, after, strict=True):
@@ -164,14 +164,14 @@ def trial_lines(
     return [above, below]
 
 
-def _shown_part(shape: tuple[int, ...], centre: tuple[float, float], side: int) -> tuple[slice, ...]:
+def shown_part(shape: tuple[int, ...], centre: tuple[float, float], side: int) -> tuple[slice, ...]:
     """A square around the centre, or as near to it as the picture allows."""
     side = min(side, *shape)
     first = [int(np.clip(round(c * n - side / 2), 0, n - side)) for c, n in zip(centre, shape, strict=True)]
     return tuple(slice(f, f + side) for f in first)
 
 
-def _located(whole: np.ndarray, part: tuple[slice, ...], side: int) -> np.ndarray:
+def located(whole: np.ndarray, part: tuple[slice, ...], side: int) -> np.ndarray:
     """The whole picture with a frame around the part, in the middle of a square."""
     framed = whole.copy()
     inside = framed[part]

@@ -10,12 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from monai.bundle.config_parser import ConfigParser
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug import transforms
 from monai_medaug.core.contract import REGISTRY
 from monai_medaug.core.operation import Operation, RandomOperation
 from monai_medaug.core.phrases import UNITS
+from monai_medaug.figures.gallery.enlarging import ENLARGING_TEXT, draw_enlarging
 from monai_medaug.figures.gallery.images import MISSING_TEXT, GalleryImage, gallery_image
 from monai_medaug.figures.gallery.page import GalleryRow, GallerySection, gallery_page
 from monai_medaug.figures.gallery.restoration import RESTORATION_TEXT, draw_restoration, noise_trials
@@ -47,11 +49,22 @@ def gallery_operations() -> dict[str, type[Operation]]:
         if 2 not in cls.spatial_dims or cls.takes_batches or cls.example(2).is_complex():
             continue
         try:
-            cls(**cls.gallery.arguments[0])
+            constructed(cls, cls.gallery.arguments[0])
         except (TypeError, ValueError):  # needs an argument without a default, such as a network
             continue
         found[name] = cls
     return found
+
+
+def constructed(cls: type[Operation], arguments: Mapping[str, Any]) -> Operation:
+    """An operation by arguments of its gallery entry, in which a network stands as in a bundle's config.
+
+    Example:
+        >>> constructed(transforms.Upscale, {"scale": 3}).scale
+        3.0
+    """
+    parser = ConfigParser(dict(arguments))
+    return cls(**{name: parser.get_parsed_content(name) for name in arguments})
 
 
 def gallery_section(cls: type[Operation]) -> str:
@@ -122,19 +135,22 @@ def write_gallery(out: str | os.PathLike, names: Sequence[str] | None = None) ->
 
 def _gallery_row(cls: type[Operation], image: GalleryImage, images: Mapping[str, GalleryImage | None]) -> GalleryRow:
     settings: Sequence[Mapping[str, Any]] = cls.gallery.arguments
-    also, spoiling = "", ""
+    also, also_said, spoiling = "", "", ""
     if cls.gallery.before is not None:
         image, spoiling = _spoiled(image, *cls.gallery.before)
     if issubclass(cls, NoiseRemoval):
         png, settings = draw_restoration(cls, noise_trials(cls), images)
+    elif cls.gallery.reduced > 1:
+        png = draw_enlarging(settings, [constructed(cls, s) for s in settings], image, cls.gallery.reduced)
+        also_said = ENLARGING_TEXT
     elif issubclass(cls, RandomOperation):
         operation = cls(**_certain(cls, settings[0]))
         png = draw_row(cls, image, _magnitude_panels(operation, image.image))
         also = _also_drawn(operation)
     else:
-        png = draw_row(cls, image, [_result_panel(setting_text(s), cls(**s), image.image) for s in settings])
+        png = draw_row(cls, image, [_result_panel(setting_text(s), constructed(cls, s), image.image) for s in settings])
     summary, source = _summary_and_source(cls)
-    notes = (cls.gallery.remark, f"Also drawn: {also}." if also else "", source)
+    notes = (also_said, cls.gallery.remark, f"Also drawn: {also}." if also else "", source)
     call = "\n".join(dict.fromkeys([*filter(None, [spoiling]), *(_call_text(cls, s) for s in settings)]))
     return GalleryRow(cls.__name__, summary, png, call, tuple(n for n in notes if n))
 
@@ -180,7 +196,15 @@ def _call_text(cls: type, arguments: Mapping[str, Any]) -> str:
     """The call as it was made, with the defaults that apply; None is left out."""
     defaults = {n: p.default for n, p in inspect.signature(cls).parameters.items()}
     given = {n: v for n, v in {**defaults, **_certain(cls, arguments)}.items() if v is not None}
-    return f"{cls.__name__}({', '.join(f'{n}={v!r}' for n, v in given.items())})"
+    return f"{cls.__name__}({', '.join(f'{n}={_argument_text(v)}' for n, v in given.items())})"
+
+
+def _argument_text(value: Any) -> str:
+    """A value as code has it, a config as the call that it stands for."""
+    if not isinstance(value, Mapping) or "_target_" not in value:
+        return repr(value)
+    name = value["_target_"].rpartition(".")[2]
+    return f"{name}({', '.join(f'{n}={v!r}' for n, v in value.items() if n != '_target_')})"
 
 
 def _summary_and_source(cls: type) -> tuple[str, str]:

@@ -85,7 +85,7 @@ def can_be_drawn(case):
     if 2 not in case.dims or case.image(2).is_complex():
         return False
     try:
-        case.cls(**case.cls.gallery.arguments[0])
+        write.constructed(case.cls, case.cls.gallery.arguments[0])
     except (TypeError, ValueError):
         return False
     return True
