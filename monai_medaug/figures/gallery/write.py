@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle.config_parser import ConfigParser
 from monai.data.meta_tensor import MetaTensor
 
@@ -64,7 +65,8 @@ def constructed(cls: type[Operation], arguments: Mapping[str, Any]) -> Operation
         3.0
     """
     parser = ConfigParser(dict(arguments))
-    return cls(**{name: parser.get_parsed_content(name) for name in arguments})
+    with torch.random.fork_rng(devices=[]):  # of the network's first weights, which nobody sees
+        return cls(**{name: parser.get_parsed_content(name) for name in arguments})
 
 
 def gallery_section(cls: type[Operation]) -> str:
