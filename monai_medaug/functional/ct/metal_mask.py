@@ -9,7 +9,8 @@ import torch
 from scipy import ndimage
 
 _SEED = 1.5  # times the threshold: enamel and contrast agent stay below it, metal thicker than a voxel does not
-_PART, _MOST_HU = 0.2, 8000.0  # of the greatest value of its piece a voxel has at least; all from the second on count
+_PART, _MOST_HU = 0.2, 8000.0  # of the greatest value of its piece a voxel has at least, unless it has the second
+_EDGE, _REACH = 0.5, 3  # of the metal's value at its edge; pixels over which an edge is blurred at most
 _PLATEAU = 8  # voxels that share the greatest value of a clipped image
 _SURE = 2.0  # times the seed: no contrast agent is as dense
 _GENTLE = 1.1  # times the threshold is the mean beside the core of contrast agent; metal ends within a pixel or two
@@ -40,11 +41,15 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     A piece is connected above ``threshold_hu`` and reaches 1.5 times that, 3000 HU: titanium reads 7,500 HU and more,
     12 bits end at 3071, enamel at 2,500 to 3,000, bone at 2,000. So dense contrast agent, enamel and bone stay.
     Contrast agent of 3000 to 6000 HU is told by its gentle edge: the pixels beside what exceeds 3000 HU in a piece read
-    more than 2200 HU on the mean, where beside metal the values have dropped further. Beyond 6000 HU all is metal.
-    Within a piece, metal is what exceeds a fifth of the greatest value, at most 8000 HU, so that neither its blurred
-    rim nor the streaks beside it count, and several materials do; in an image clipped at the limit of 12 bits, what
-    reaches 3000 HU; and what it encloses within a slice, which starved rays may show dark. Between fillings of gold or
-    amalgam, streaks are as bright as metal and count too: a mask drawn by hand is better there.
+    more than 2200 HU on the mean, where beside metal the values have dropped further, or most of the piece is not even
+    next to such pixels. Beyond 6000 HU all is metal.
+
+    Within a piece, metal is what exceeds a fifth of the greatest value, at most 8000 HU, and half of the greatest value
+    within 3 pixels, where the blurred edge of metal lies; less dense metal that touches denser one counts from half of
+    its own value. So neither blur nor the streaks beside it count, and several materials do. In an image clipped at the
+    limit of 12 bits it is what reaches 3000 HU, blur too. What metal encloses within a slice, which starved rays may
+    show dark, counts. Between fillings of gold or amalgam, streaks are as bright as metal and count too: a mask drawn
+    by hand is better there.
 
     For an image clipped below 3000 HU, lower the threshold to less than two thirds of that.
 
@@ -70,17 +75,39 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     pieces, count = ndimage.label(above[box].cpu().numpy(), np.ones((3,) * values.ndim))
     peaks = ndimage.maximum(values, pieces, np.arange(1, count + 1))
     reached = np.flatnonzero(peaks >= seed) + 1
-    beside = _mean_beside(values >= seed, values, pieces, reached)
-    metal = reached[(beside <= _GENTLE * threshold_hu) | (peaks[reached - 1] > _SURE * seed)]
+    core = values >= seed
+    gentle = (_mean_beside(core, values, pieces, reached) > _GENTLE * threshold_hu) | _broad(core, pieces, reached)
+    metal = reached[~gentle | (peaks[reached - 1] > _SURE * seed)]
     limit = np.full(count + 1, np.inf)
     limit[metal] = np.clip(_PART * peaks[metal - 1], seed, _MOST_HU)
     inside = values >= limit[pieces]
-    slices = inside if inside.ndim == 3 else inside[None]
-    for plane in slices:
-        plane |= ndimage.binary_fill_holes(plane)
+    for k in np.ndindex(inside.shape[:-2]):
+        if inside[k].any():
+            inside[k] = ndimage.binary_fill_holes(_without_blur(inside[k], values[k]))
     clipped = int((volume == most).sum()) >= _PLATEAU
     none[box] = torch.from_numpy(inside).to(volume.device)
     return MetalPieces(none, len(metal), seed, clipped, len(reached) - len(metal))
+
+
+def _without_blur(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A slice's metal without the blurred edge of what is denser.
+
+    Within reach of denser metal that is other metal which goes on beyond, at least 3 pixels wide.
+    """
+    y, x = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1]
+    near = np.hypot(y, x) <= _REACH
+    plateau = ndimage.maximum_filter(values, footprint=near)
+    kept = inside & (values >= _EDGE * plateau)
+    solid = ndimage.binary_opening(kept, np.ones((3, 3)))
+    least = ndimage.minimum_filter(np.where(solid, plateau, np.inf), footprint=near)
+    return kept | (inside & (values >= _EDGE * least))
+
+
+def _broad(core: np.ndarray, pieces: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Of some pieces, whether more voxels than their cores have are not next to these."""
+    beyond = ~ndimage.binary_dilation(core, np.ones((1,) * (core.ndim - 2) + (3, 3)))
+    inner, outer = (np.bincount(pieces[part], minlength=pieces.max() + 1)[which] for part in (core, beyond))
+    return outer > inner
 
 
 def _mean_beside(core: np.ndarray, values: np.ndarray, pieces: np.ndarray, which: np.ndarray) -> np.ndarray:
