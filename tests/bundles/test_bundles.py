@@ -123,7 +123,9 @@ def test_it_trains_evaluates_and_infers(name, tmp_path, capsys):
 
 @each
 def test_a_pretrained_network_knows_its_units(name):
+    state = torch.random.get_rng_state()
     network = load_pretrained(name)
+    assert torch.equal(torch.random.get_rng_state(), state)
     assert not network.training
     assert next(network.parameters()).dtype == torch.float32
     assert network.value_range == ([-1024.0, 1500.0] if name.startswith("ct") else "percentile")
