@@ -88,7 +88,7 @@ class Entry:
     def samples(self, chosen: Sequence[int]) -> torch.Tensor:
         """The chosen samples (B, C, ...) in their own type."""
         x = self.tensor if self.batched else self.tensor[None]
-        return samples_at(x, chosen) if len(chosen) < len(x) else x
+        return samples_at(x, chosen) if len(chosen) < x.shape[0] else x
 
     def batch(self, chosen: Sequence[int]) -> torch.Tensor:
         """The chosen samples (B, C, ...) in the computing type; masks keep theirs."""
@@ -262,11 +262,11 @@ def has_equal_channels(entry: Entry, sample: int) -> bool:
 
 def say_if_labels(operation: str, entry: Entry) -> None:
     """Notice that an image looks like a label map: few different whole numbers, and neighbours mostly equal."""
-    values = entry.tensor.detach().reshape(-1)
-    if len(values) < _ENOUGH or values.is_complex():
+    values, size = entry.tensor.detach().reshape(-1), entry.tensor.numel()
+    if size < _ENOUGH or values.is_complex():
         return
     for count in (_ENOUGH // 16, 4 * _ENOUGH):
-        step = max(1, len(values) // count)
+        step = max(1, size // count)
         while math.gcd(step, entry.shape[-1]) > 1:  # or the samples would share a few columns
             step += 1
         some = values[::step].cpu().to(torch.float64)

@@ -17,7 +17,7 @@ from monai.transforms.transform import MapTransform, Randomizable, RandomizableT
 from monai.utils.misc import MAX_SEED, get_seed
 
 from monai_medaug.core.operation import Operation, RandomOperation
-from monai_medaug.core.random_state import WatchedRandomState
+from monai_medaug.core.random_state import WatchedRandomState, seeded_state
 from monai_medaug.core.tensors import meta_is_tracked
 from monai_medaug.core.trace import Record, last_record, new_record, push_record, with_new_trace, without_record
 
@@ -182,10 +182,10 @@ class SeededContainer(PassesMissingKeys, WatchedRandomState, InvertibleTransform
 
 def seed_children(transforms: Iterable[Any], seed: int) -> None:
     """Give each random child its own seed, derived from one integer."""
-    source = np.random.RandomState(seed)
-    for child in transforms:
-        if isinstance(child, Randomizable):
-            child.set_random_state(int(source.randint(MAX_SEED, dtype="uint32")))
+    random = [child for child in transforms if isinstance(child, Randomizable)]
+    seeds = seeded_state(seed).randint(MAX_SEED, size=len(random), dtype="uint32").tolist()
+    for child, own in zip(random, seeds, strict=True):
+        child.set_random_state(own)
 
 
 def in_kinds_of(data: Mapping, out: dict, keys: Iterable[Any]) -> dict:

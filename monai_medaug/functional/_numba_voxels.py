@@ -10,7 +10,8 @@ from monai_medaug.functional._njit import njit
 
 @njit(inline="always")
 def _within(z, y, x, shape):
-    return -0.5 <= z <= shape[0] - 0.5 and -0.5 <= y <= shape[1] - 0.5 and -0.5 <= x <= shape[2] - 0.5
+    low = (z >= -0.5) & (y >= -0.5) & (x >= -0.5)  # no branches, which positions all over an image mislead
+    return low & (z <= shape[0] - 0.5) & (y <= shape[1] - 0.5) & (x <= shape[2] - 0.5)
 
 
 @njit(inline="always")
@@ -26,7 +27,7 @@ def _cell(c, n):
     """
     c = _clamped(c, n)
     i = np.uint32(c)
-    return i, np.uint32(1 if i + 1 < n else 0), c - i
+    return i, np.uint32(i + 1 < n), c - i
 
 
 @njit(inline="always")
@@ -43,22 +44,36 @@ def _linear(flat, p, deep, z, down, y, right, x):
 
 
 @njit()
-def linear_values(image, index, flat, values, inside):
+def linear_values(image, index, values, inside):
     """Trilinear values (N,) of a volume (Z, Y, X) at positions (N, 3) in voxels, clamped to the outer voxels.
 
-    ``inside`` (N,) tells which lie within the voxels; ``flat`` takes every z for 0. A volume in pieces is copied.
+    ``inside`` (N,) tells which lie within the voxels. A volume in pieces is copied.
     """
     nz, ny, nx = image.shape
     line, plane = np.uint32(nx), np.uint32(nx * ny)
     voxels = image.ravel()
     for i in range(len(index)):
-        z, y, x = 0.0 if flat else index[i, 0], index[i, 1], index[i, 2]
+        z, y, x = index[i, 0], index[i, 1], index[i, 2]
         inside[i] = _within(z, y, x, image.shape)
         z0, deep, z = _cell(z, nz)
         y0, down, y = _cell(y, ny)
         x0, right, x = _cell(x, nx)
         p = z0 * plane + y0 * line + x0
         values[i] = _linear(voxels, p, deep * plane, z, down * line, y, right, x)
+
+
+@njit()
+def plane_values(image, index, values, inside):
+    """As `linear_values`, of an image (Y, X), whatever the first coordinate."""
+    ny, nx = image.shape
+    line = np.uint32(nx)
+    pixels = image.ravel()
+    for i in range(len(index)):
+        y, x = index[i, 1], index[i, 2]
+        inside[i] = (y >= -0.5) & (y <= ny - 0.5) & (x >= -0.5) & (x <= nx - 0.5)
+        y0, down, y = _cell(y, ny)
+        x0, right, x = _cell(x, nx)
+        values[i] = _linear(pixels, y0 * line + x0, np.uint32(0), 0.0, down * line, y, right, x)
 
 
 @njit()
@@ -73,9 +88,15 @@ def displaced(index, nodes, affine, mix, field, out):
         y0, down, y = _cell(nodes[1, 0] * a + nodes[1, 1] * b + nodes[1, 2] * c + nodes[1, 3], ny)
         x0, right, x = _cell(nodes[2, 0] * a + nodes[2, 1] * b + nodes[2, 2] * c + nodes[2, 3], nx)
         p, deep, down = z0 * plane + y0 * line + x0, deep * plane, down * line
-        d = _linear(u, p, deep, z, down, y, right, x)
-        e = _linear(v, p, deep, z, down, y, right, x)
-        f = _linear(w, p, deep, z, down, y, right, x)
+        d = e = f = 0.0
+        for _ in range(1 + (z > 0)):  # the plane below and, unless the weight is 0, that above
+            near = (1 - z) * (1 - y)
+            far = (1 - z) * y
+            q, r, s = p + right, p + down, p + down + right
+            d += (u[p] * (1 - x) + u[q] * x) * near + (u[r] * (1 - x) + u[s] * x) * far
+            e += (v[p] * (1 - x) + v[q] * x) * near + (v[r] * (1 - x) + v[s] * x) * far
+            f += (w[p] * (1 - x) + w[q] * x) * near + (w[r] * (1 - x) + w[s] * x) * far
+            p, z = p + deep, 1 - z
         for k in range(3):
             out[i, k] = affine[k, 0] * a + affine[k, 1] * b + affine[k, 2] * c + affine[k, 3]
             out[i, k] += mix[k, 0] * d + mix[k, 1] * e + mix[k, 2] * f

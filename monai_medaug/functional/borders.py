@@ -63,7 +63,15 @@ def label_blocks(labels: np.ndarray) -> LabelBlocks:
     counts = [-(-n // s) for n, s in zip(volume.shape, size, strict=True)]
     if (array := compilable(volume)) is not None and (compiled := loops("_numba_borders")):
         kinds = np.empty(counts, np.uint8)
-        compiled.block_kinds(array, np.array(size), kinds)
+        each = 8 // array.itemsize
+        if array.dtype.kind in "ui" and array.shape[2] % each == 0 and size[2] == 8 and array.flags.c_contiguous:
+            words = array.view(np.int64)  # several labels at once, which may differ within a word
+            compiled.block_kinds(words, np.array([*size[:2], size[2] // each]), kinds)
+            first = array[:: size[0], :: size[1], :: size[2]]
+            found = words[:: size[0], :: size[1], :: size[2] // each]
+            kinds[(kinds == 1) & (np.repeat(first, each, axis=2).view(np.int64) != found)] = 2
+        else:
+            compiled.block_kinds(array, np.array(size), kinds)
         return LabelBlocks(np.argwhere(kinds == 2) * size, np.argwhere(kinds == 1) * size, size)
     beyond = [(0, count * s - n) for count, s, n in zip(counts, size, volume.shape, strict=True)]
     volume = np.pad(volume, beyond, mode="edge") if any(b for _, b in beyond) else volume
@@ -97,17 +105,25 @@ def border_lines(labels: np.ndarray, grid: VoxelGrid, blocks: LabelBlocks | None
     if not len(points):
         return None
     own = volume[tuple(points.T)]
-    new = np.diff(own, prepend=np.nan) != 0
-    new |= np.diff(block, prepend=-1) != 0
-    starts = np.flatnonzero(new)
-    sizes = np.diff(starts, append=len(points))
+    new = np.ones(len(points) + 1, bool)
+    new[1:-1] = (own[1:] != own[:-1]) | (block[1:] != block[:-1])
+    ends = np.flatnonzero(new)
+    starts, sizes = ends[:-1], ends[1:] - ends[:-1]
     large = np.flatnonzero(sizes >= min(_FEWEST, sizes.max()))
     large = large[_of_each_label(own[starts[large]])]
     place, member = spread_each(sizes[large], _LINES)
     chosen = starts[large][place] + member
     normals = _outward(volume, points[chosen], own[chosen], grid)
-    steps = np.arange(-REACH, REACH + 1)[:, None]
-    return BorderLines(place, own[starts[large]], points[chosen][:, None] + steps * normals[:, None])
+    return BorderLines(place, own[starts[large]], _along(points[chosen], normals))
+
+
+def _along(points: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Positions (N, 2 REACH + 1, 3) on both sides of points (N, 3)."""
+    numbers = np.arange(-REACH, REACH + 1.0)
+    index = np.empty((len(points), len(numbers), 3))
+    for axis in range(3):  # the last axis is too short for loops along it
+        index[:, :, axis] = points[:, axis, None] + numbers * steps[:, axis, None]
+    return index
 
 
 def _border_voxels(volume: np.ndarray, blocks: np.ndarray, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +170,7 @@ def inner_lines(labels: np.ndarray, blocks: LabelBlocks | None = None) -> Border
     starts = _anywhere()[: len(place)] * (np.array(size) - 1)
     points = np.repeat(inner, _LINES, axis=0) + np.where(steps > 0, np.array(size) / 2, starts)
     own = volume[tuple(inner.T)]
-    return BorderLines(place, own, points[:, None] + np.arange(-REACH, REACH + 1)[:, None] * steps[:, None])
+    return BorderLines(place, own, _along(points, steps))
 
 
 @cache
@@ -174,9 +190,16 @@ def _patches(volume: np.ndarray, blocks: np.ndarray) -> np.ndarray:
     return volume[index]
 
 
+@cache
+def _around(*long: bool) -> np.ndarray:
+    """The 52 steps to the nearest voxels of every direction, without those along an axis of one voxel."""
+    offsets = np.concatenate([_OFFSETS, 2 * _OFFSETS])
+    return offsets[np.all((offsets == 0) | np.array(long), axis=1)]
+
+
 def _outward(volume: np.ndarray, points: np.ndarray, own: np.ndarray, grid: VoxelGrid) -> np.ndarray:
     """Steps (N, 3) of one voxel along the outward normals, in voxel index."""
-    offsets = np.concatenate([_OFFSETS, 2 * _OFFSETS])
+    offsets = _around(*(n > 1 for n in volume.shape))
     member = _MEMBER[equal_at(volume, points, offsets, own)]
     to_index = np.linalg.inv(grid.matrix[:3, :3])
     normal = (0.5 - member) @ offsets @ to_index  # a gradient: differences per voxel become differences per mm

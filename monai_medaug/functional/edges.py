@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from monai_medaug.functional.acceleration import loops
 from monai_medaug.functional.borders import REACH
 from monai_medaug.functional.transfer import TransferCurve
 
@@ -67,44 +69,88 @@ def edges_kept(
     Profiles are correlated at shifts of up to 4 voxels, in steps of half a voxel: an edge counts as moved if it fits
     better by more than a voxel away.
     """
-    place, before, after = place[known], before[known], after[known]
+    if not known.all():
+        place, before, after = place[known], before[known], after[known]
     if not len(place):
         return EdgesKept(0, 0)
-    starts = np.flatnonzero(np.diff(place, prepend=-1))
-    lines = np.diff(starts, append=len(place))[:, None]
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(values, starts) / lines
-
-    around = slice(_MIDDLE.start - 1, _MIDDLE.stop - 1)
-    slopes = (before[:, 2:] - before[:, :-2])[:, around] / 2
-    pooled = mean(slopes)
-    spread = np.maximum(mean(slopes**2) - pooled**2, 0) / lines
-    strong = (pooled**2).sum(1) > _VISIBLE**2 * spread.sum(1)
+    profiles = _profiles(place, before, curve(before), after)
+    places, lines, pooled = len(profiles.lines), profiles.lines[:, None], _slopes(profiles.before)
+    strong = (pooled**2).sum(1) > _VISIBLE**2 * (profiles.slope_variance / lines).sum(1)
     strong &= (pooled**2).sum(1) > 1e-12 * (before.std() ** 2 + 1e-30)
-    strong &= lines[:, 0] >= min(3, lines.max())
+    strong &= profiles.lines >= min(3, profiles.lines.max())
     if not strong.any():
-        return EdgesKept(len(starts), 0)
-    shown = curve(before)
-    expected, found = mean(shown), mean(after)
-    size = float(expected[strong][:, _MIDDLE].std(1).mean())
+        return EdgesKept(places, 0)
+    expected, found = profiles.expected[strong][:, _MIDDLE], profiles.found[strong]
+    size = float(expected.std(1).mean())
     spread_after = float(after.std())
     constant = spread_after <= 1e-9 * float(np.abs(after).max())
-    fits, shift = _fit(expected[strong][:, _MIDDLE] / (spread_after or 1.0), found[strong] / (spread_after or 1.0))
+    fits, shift = _fit(expected / (spread_after or 1.0), found / (spread_after or 1.0))
     fits &= not constant
     near = slice(_HALF - 2, _HALF + 3)
-    first, last = pooled[strong][:, near], mean((after[:, 2:] - after[:, :-2])[:, around] / 2)[strong][:, near]
+    first, last = pooled[strong][:, near], _slopes(found)[:, near]
     return EdgesKept(
-        len(starts),
+        places,
         int(strong.sum()),
         float(fits.mean()),
-        _disturbed(place, shown[:, _MIDDLE], after[:, _MIDDLE], _FLOOR * size, trend=True),
+        _disturbed(profiles, _FLOOR * size, trend=True),
         float((first * last).sum() / (first**2).sum()),
         size,
-        place[starts][strong],
+        profiles.place[strong],
         fits,
         shift,
     )
+
+
+@dataclass(frozen=True)
+class _Profiles:
+    """Lines pooled by place.
+
+    Attributes:
+        place: number of each place.
+        lines: how many it has.
+        before: means of the values before, (P, 2 REACH + 1).
+        expected: of the values that the curve gives for after.
+        found: of the values after.
+        slope_variance: of the slopes before over the lines, in the middle (P, 2 HALF + 1).
+        texture: variance of the expected values.
+        change_variance: variance of the values found less those expected.
+    """
+
+    place: np.ndarray
+    lines: np.ndarray
+    before: np.ndarray
+    expected: np.ndarray
+    found: np.ndarray
+    slope_variance: np.ndarray
+    texture: np.ndarray
+    change_variance: np.ndarray
+
+
+def _profiles(place: np.ndarray, before: np.ndarray, shown: np.ndarray, after: np.ndarray) -> _Profiles:
+    edges = np.flatnonzero(np.concatenate([[True], place[1:] != place[:-1], [True]]))
+    starts, lines = edges[:-1], edges[1:] - edges[:-1]
+    if (compiled := loops("_numba_edges")) is not None:
+        means = np.empty((3, len(starts), before.shape[1]))
+        variances = np.empty((3, len(starts), 2 * _HALF + 1))
+        compiled.place_moments(edges, before, shown, after, means, variances)
+        return _Profiles(place[starts], lines, *means, *variances)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        pooled: np.ndarray = np.add.reduceat(values, starts) / lines[:, None]
+        return pooled
+
+    def variance(values: np.ndarray) -> np.ndarray:
+        return np.maximum(mean(values**2) - mean(values) ** 2, 0)
+
+    middle = shown[:, _MIDDLE]
+    spreads = variance(_slopes(before)), variance(middle), variance(after[:, _MIDDLE] - middle)
+    return _Profiles(place[starts], lines, mean(before), mean(shown), mean(after), *spreads)
+
+
+def _slopes(values: np.ndarray) -> np.ndarray:
+    """Slopes per voxel in the middle (N, 2 HALF + 1) of lines."""
+    slopes: np.ndarray = (values[:, 2:] - values[:, :-2])[:, _MIDDLE.start - 1 : _MIDDLE.stop - 1] / 2
+    return slopes
 
 
 def displacement(normals: np.ndarray, shifts: np.ndarray) -> np.ndarray:
@@ -135,9 +181,12 @@ def _fit(expected: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """
     shifts = np.arange(-2 * _SHIFTS, 2 * _SHIFTS + 1) / 2
     table = np.empty((len(found), len(shifts)))
-    for first, profiles in enumerate((found, (found[:, 1:] + found[:, :-1]) / 2)):  # whole shifts, and those between
-        windows = sliding_window_view(profiles, expected.shape[1], axis=1)
-        table[:, first::2] = _correlation(expected[:, None], windows)
+    if (compiled := loops("_numba_edges")) is not None:
+        compiled.correlations(expected, found, table)
+    else:
+        for first, profiles in enumerate((found, (found[:, 1:] + found[:, :-1]) / 2)):  # whole shifts, those between
+            windows = sliding_window_view(profiles, expected.shape[1], axis=1)
+            table[:, first::2] = _correlation(expected[:, None], windows)
     best = shifts[table.argmax(1)]
     fits = (table[:, len(shifts) // 2] >= _ALIKE) & (np.abs(best) <= _SHIFTED)
     return fits, np.where(table.max(1) >= _ALIKE, best, np.nan)
@@ -165,27 +214,20 @@ def disturbed_places(
         floor: least texture.
         trend: whether a change in proportion to the position along the line counts too, as it does across an edge.
     """
-    return _disturbed(place, curve(before[:, _MIDDLE]), after[:, _MIDDLE], floor, trend)
+    return _disturbed(_profiles(place, before, curve(before), after), floor, trend)
 
 
-def _disturbed(
-    place: np.ndarray, expected: np.ndarray, found: np.ndarray, floor: float, trend: bool
-) -> tuple[float, float]:
-    """`disturbed_places` from the values expected and found in the middle of the lines."""
-    starts = np.flatnonzero(np.diff(place, prepend=-1))
-    lines = np.diff(starts, append=len(place))[:, None]
-
-    def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        first, second = (np.add.reduceat(v, starts) / lines for v in (values, values**2))
-        return first, np.maximum(second - first**2, 0)
-
-    mean, variance = moments(found - expected)
-    mean -= mean.mean(1, keepdims=True)
+def _disturbed(profiles: _Profiles, floor: float, trend: bool) -> tuple[float, float]:
+    """`disturbed_places` of pooled lines."""
+    expected = profiles.expected[:, _MIDDLE]
+    change = profiles.found[:, _MIDDLE] - expected
+    change -= change.mean(1, keepdims=True)
     if not trend:
         along = np.arange(-_HALF, _HALF + 1) / np.sqrt((np.arange(-_HALF, _HALF + 1) ** 2).sum())
-        mean -= (mean @ along)[:, None] * along
-    structure = (mean**2 - variance / np.maximum(lines - 1, 1)).mean(1)
-    texture = max(float(np.median(moments(expected)[1].mean(1))), floor**2, 1e-12 * float(expected.var()))
+        change -= (change @ along)[:, None] * along
+    structure = (change**2 - profiles.change_variance / np.maximum(profiles.lines - 1, 1)[:, None]).mean(1)
+    own = profiles.texture.mean(1)
+    texture = max(statistics.median(own.tolist()), floor**2, 1e-12 * float(own.mean() + expected.var()))
     return float((structure > texture).mean()), float((structure > 9 * texture).mean())
 
 

@@ -12,6 +12,7 @@ from monai_medaug.functional.acceleration import loops
 _MOST_LABELS = 1 << 14
 _STRIDED = 50_000
 _ALL, _COMPONENTS, _OF_EACH = 1500, 24, 40
+_FEW = 8  # labels, up to which it is faster to look for each than to sort
 _FEWEST = 12  # voxels of a label among the strided ones that may stand for it
 
 
@@ -60,13 +61,13 @@ def label_points(labels: np.ndarray, counts: Mapping[float, int], wanted: int) -
     step = max(1, flat.size // _STRIDED)
     while math.gcd(step, shape[1] * shape[2]) > 1:  # so that rows and columns take turns
         step += 1
-    values = flat[::step]
-    order = np.argsort(values, kind="stable")
     found, sizes = np.array(list(counts)), np.array(list(counts.values()))
-    firsts, lasts = (np.searchsorted(values[order], found.astype(flat.dtype), side) for side in ("left", "right"))
-    rare = lasts - firsts < np.minimum(_FEWEST, sizes)
-    which, member = spread_each((lasts - firsts)[~rare], wanted)
-    chosen, names = [order[firsts[~rare][which] + member] * step], [found[~rare][which]]
+    own = _by_label(np.ascontiguousarray(flat[::step]), found.astype(flat.dtype))
+    present = np.array([len(o) for o in own])
+    rare = present < np.minimum(_FEWEST, sizes)
+    which, member = spread_each(np.where(rare, 0, present), wanted)
+    order, firsts = np.concatenate(own), np.cumsum(present) - present
+    chosen, names = [order[firsts[which] + member] * step], [found[which]]
     if rare.any():
         places = np.flatnonzero(_is_any(flat, found[rare]))
         for value in found[rare]:
@@ -74,6 +75,16 @@ def label_points(labels: np.ndarray, counts: Mapping[float, int], wanted: int) -
             chosen.append(own[spread(len(own), wanted)])
             names.append(np.full(len(chosen[-1]), value))
     return np.stack(np.unravel_index(np.concatenate(chosen), shape), -1), np.concatenate(names)
+
+
+def _by_label(values: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    """Where each label stands."""
+    if len(labels) <= _FEW:
+        return [np.flatnonzero(values == label) for label in labels]
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    starts, stops = (np.searchsorted(ordered, labels, side) for side in ("left", "right"))
+    return [order[a:b] for a, b in zip(starts, stops, strict=True)]
 
 
 def _is_any(flat: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 import torch
 
@@ -13,6 +11,9 @@ FACES = np.concatenate([np.zeros((1, 3), int), np.eye(3, dtype=int), -np.eye(3, 
 """A voxel and its six neighbours."""
 _REAL = (torch.float32, torch.float64)
 _LABELS = (torch.uint8, torch.int16, torch.int32, torch.int64, *_REAL)
+_NUMPY: dict[tuple[torch.dtype, ...], set[np.dtype]] = {
+    kinds: {torch.empty(0, dtype=kind).numpy().dtype for kind in kinds} for kinds in (_REAL, _LABELS)
+}
 
 
 def values_at(
@@ -38,8 +39,13 @@ def values_at(
     volume = compilable(image, _REAL if linear else _LABELS)
     if volume is not None and (compiled := loops("_numba_voxels")) is not None:
         values, inside = np.empty(len(where), float if linear else volume.dtype), np.empty(len(where), bool)
-        loop = compiled.linear_values if linear else compiled.nearest_values
-        loop(volume.reshape(shape), np.ascontiguousarray(where, float), flat, values, inside)
+        where = np.ascontiguousarray(where, float)
+        if not linear:
+            compiled.nearest_values(volume.reshape(shape), where, flat, values, inside)
+        elif flat:
+            compiled.plane_values(volume, where, values, inside)
+        else:
+            compiled.linear_values(volume, where, values, inside)
         if image.dtype in (bool, torch.bool) and not linear:
             values = values.view(bool)
         return values.reshape(index.shape[:-1]), inside.reshape(index.shape[:-1])
@@ -58,14 +64,14 @@ def values_at(
     return values.reshape(inside.shape), inside
 
 
-def compilable(image: torch.Tensor | np.ndarray, dtypes: Collection[torch.dtype] = _LABELS) -> np.ndarray | None:
+def compilable(image: torch.Tensor | np.ndarray, dtypes: tuple[torch.dtype, ...] = _LABELS) -> np.ndarray | None:
     """An image as compiled loops take it, truth values as bytes; None if it lies elsewhere or is of no such type."""
-    if isinstance(image, np.ndarray):
-        if image.dtype.kind not in "biuf" or not image.flags.writeable or not image.dtype.isnative:
-            return None
-        image = torch.from_numpy(image)
-    image = image.view(torch.uint8) if image.dtype == torch.bool else image
-    return image.numpy() if cpu_library_serves(image, dtypes=dtypes) else None
+    if not isinstance(image, np.ndarray):
+        image = image.view(torch.uint8) if image.dtype == torch.bool else image
+        return image.numpy() if cpu_library_serves(image, dtypes=dtypes) else None
+    image = image.view(np.uint8) if image.dtype == bool else image
+    fits = image.dtype in _NUMPY[dtypes] and image.dtype.isnative and image.flags.writeable
+    return image if fits and cpu_library_serves() else None
 
 
 def _gathered(image: torch.Tensor | np.ndarray, places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

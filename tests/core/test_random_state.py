@@ -4,6 +4,7 @@ import pickle
 import warnings
 
 import monai.data
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor, ThreadDataLoader
@@ -97,3 +98,15 @@ def test_seeding_a_preset_leaves_its_stream():
     """Not the seeding of a Compose, whose children would take numbers from it."""
     preset = ct_augmentation("image").set_random_state(0)
     assert preset.call_seed({}) == 209652396
+
+
+def test_a_state_that_another_transform_shares_is_not_seeded_with_it():
+    one, other = RandHUContrast(prob=1.0).set_random_state(1), RandHUContrast(prob=1.0)
+    other.set_random_state(state=one.R)
+    one.set_random_state(2)
+    for transform, seed in ((one, 2), (other, 1)):
+        expected = RandHUContrast(prob=1.0)
+        expected.R = np.random.RandomState(seed)
+        transform.randomize()
+        expected.randomize()
+        assert transform.drawn == expected.drawn

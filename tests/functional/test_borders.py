@@ -148,7 +148,7 @@ def test_borders_at_the_far_end_are_seen(n):
     assert values_at(labels, lines.index[:, REACH], linear=False)[1].all()
 
 
-@pytest.mark.parametrize("shape", [(40, 37, 50), (90, 101), (20, 5, 60), (3, 3, 3)])
+@pytest.mark.parametrize("shape", [(40, 37, 50), (90, 101), (61, 64), (20, 5, 60), (20, 17, 24), (3, 3, 3)])
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.float32])
 def test_blocks_and_lines_do_not_depend_on_the_path(shape, kind):
     field = gaussian_filter(np.random.RandomState(0).rand(*shape), 2)

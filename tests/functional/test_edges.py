@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from monai_medaug.functional.acceleration import torch_only
 from monai_medaug.functional.borders import REACH
-from monai_medaug.functional.edges import displacement, edges_kept
+from monai_medaug.functional.edges import displacement, disturbed_places, edges_kept
 from monai_medaug.functional.transfer import transfer_curve
 
 
@@ -30,3 +31,19 @@ def test_shifts_of_edges_along_their_lines():
     edges = edges_kept(place, before, after, np.ones(48, bool), transfer_curve(before.ravel(), before.ravel()))
     assert edges.shift.tolist() == [2.0] * 4
     assert edges.kept == 0
+
+
+def test_edges_do_not_depend_on_the_path():
+    random = np.random.RandomState(0)
+    place = np.sort(random.randint(0, 20, 150))
+    before = np.tanh(np.arange(-REACH, REACH + 1.0)) * random.choice([0, 1, 5], 20)[place, None]
+    before += random.normal(0, 0.1, before.shape)
+    after, known = np.minimum(2 * before, 3) + random.normal(0, 0.3, before.shape), random.rand(150) > 0.1
+    curve = transfer_curve(before.ravel(), after.ravel())
+    found = edges_kept(place, before, after, known, curve), disturbed_places(place, before, after, curve)
+    with torch_only():
+        other = edges_kept(place, before, after, known, curve), disturbed_places(place, before, after, curve)
+    assert 5 < found[0].visible < 20
+    for name in ("visible", "kept", "disturbed", "steepness", "size", "seen", "fits", "shift"):
+        np.testing.assert_allclose(getattr(found[0], name), getattr(other[0], name), rtol=1e-9)
+    assert found[1] == other[1]

@@ -98,3 +98,12 @@ def test_bridges_and_gaps_of_a_voxel_depend_on_the_sampling():
     wide = bridge.copy()
     wide[:, 12:14] = False  # a gap of two
     assert topology_changes(components(bridge), components(wide)) == {"components": (1, 2)}
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_chosen_voxels_of_few_labels_and_of_many(count):
+    labels = np.random.RandomState(0).randint(0, count, (160, 500)).astype(np.int16)
+    labels[:70] = 0
+    points, names = label_points(labels, label_counts(labels), 100)
+    assert np.array_equal(labels[points[:, 1], points[:, 2]], names)
+    assert np.bincount(names.astype(int)).tolist() == [0] + [100] * (count - 1)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from monai_medaug.functional.transfer import transfer_curve
+from monai_medaug.functional.acceleration import torch_only
+from monai_medaug.functional.transfer import TransferCurve, transfer_curve
 
 X = np.random.RandomState(0).uniform(-1000, 1000, 20000)
 
@@ -48,3 +49,14 @@ def test_a_flat_region_that_resampling_rounded_is_one_value():
     found = [curve(values) for curve in curves]
     np.testing.assert_allclose(found[0], found[1], atol=1e-3)
     np.testing.assert_allclose(found[0], values, atol=1)
+
+
+@pytest.mark.parametrize("knots", [1, 2, 3, 64])
+def test_values_through_a_curve_are_those_of_numpy(knots):
+    random = np.random.RandomState(0)
+    before, after = np.cumsum(random.gamma(0.2, size=knots) + 1e-6), np.sort(random.normal(size=knots))
+    curve = TransferCurve(before, after, 1.5)
+    values = np.concatenate([random.uniform(before[0] - 1, before[-1] + 1, 500), before])
+    with torch_only():
+        expected = curve(values)
+    np.testing.assert_allclose(curve(values), expected, rtol=1e-9, atol=1e-12)

@@ -86,21 +86,19 @@ def _column(value: Numbers, image: torch.Tensor) -> torch.Tensor | float:
 def _each(value: Numbers, image: torch.Tensor) -> np.ndarray | None:
     """One number for each sample in float32; None if it may differ within one, or has a gradient."""
     if isinstance(value, torch.Tensor):
-        if value.numel() > 1 and (value.ndim != image.ndim or not len(value) == value.numel() == len(image)):
+        if value.numel() > 1 and (value.ndim != image.ndim or not value.shape[0] == value.numel() == image.shape[0]):
             return None
         if value.requires_grad or value.device.type != "cpu":
             return None
         value = value.reshape(-1).tolist()
-    each = np.empty(len(image), np.float32)
-    each[:] = value
-    return each
+    return np.full(image.shape[0], value, np.float32)
 
 
 def _over_samples(kernel: Callable[..., None], image: torch.Tensor, *numbers: Any) -> torch.Tensor:
     """The result of a compiled loop over the voxels of each sample."""
     image = image.contiguous()
     out = torch.empty_like(image)
-    source, target = image.view(len(image), -1).numpy(), out.view(len(image), -1).numpy()
+    source, target = (x.view(x.shape[0], -1).numpy() for x in (image, out))
     over_rows(functools.partial(kernel, source, *numbers, target), source.shape[1], 1 << 16)
     return out
 

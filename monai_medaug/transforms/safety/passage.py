@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 from monai.data.meta_tensor import MetaTensor
@@ -40,10 +40,11 @@ class Passage:
         records = after.applied_operations[len(before.applied_operations) :]
         self.steps = [r for r in records if r.get("do_transforms") and _moves(r)]
         self.grids = tuple(VoxelGrid(tuple(m.shape[1:]), affine_of(m)) for m in (before, after))
+        self._settled = [_settled(r) for r in self.steps]
         self._maps: dict[str, PointMap] = {} if other is None else other._maps
-        for record in self.steps:
-            if _settled(record) not in self._maps:
-                self._maps[_settled(record)] = _map_back(record)
+        for name, record in zip(self._settled, self.steps, strict=True):
+            if name not in self._maps:
+                self._maps[name] = _map_back(record)
         alike = other is not None and _equal(self.grids, other.grids) and self.moved_like(other)
         self._alike = other if alike else None
         self._places: list[tuple[np.ndarray, np.ndarray]] = []
@@ -62,7 +63,7 @@ class Passage:
 
     def moved_like(self, other: Passage) -> bool:
         """Whether steps of ours moved both, and alike."""
-        return [_settled(r) for r in self.steps] == [_settled(r) for r in other.steps]
+        return self._settled == other._settled
 
     @cached_property
     def everywhere(self) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +103,7 @@ class Passage:
     def _chain(self) -> list[PointMap]:
         """The maps from voxels of the result to voxels before, those of the grids joined to their neighbours."""
         first, last = self.grids[1].matrix, np.linalg.inv(self.grids[0].matrix)
-        maps = [self._maps[_settled(r)] for r in reversed(self.steps)]
+        maps = [self._maps[name] for name in reversed(self._settled)]
         joined = [m for m in maps if isinstance(m, MapBack)]
         if not maps or len(joined) < len(maps):
             return [partial(moved_affinely, first), *maps, partial(moved_affinely, last)]
@@ -117,9 +118,8 @@ class Passage:
         """
         if self._stays:
             return index.astype(float)
-        corners = np.stack(np.meshgrid(*[np.linspace(0, n - 1, 5) for n in self.grids[1].size], indexing="ij"), -1)
-        inputs = np.c_[corners.reshape(-1, 3), np.ones(125)]
-        affine, *_ = np.linalg.lstsq(inputs, self.back(inputs[:, :3]), rcond=None)
+        corners, fit = _corners(self.grids[1].size)
+        affine = fit @ self.back(corners)
         slope, offset = affine[:3], affine[3]
         flat = [n == 1 for n in self.grids[1].size]
         slope[flat] = np.eye(3)[flat]  # one plane says nothing about its normal
@@ -149,8 +149,19 @@ class Passage:
         return float(np.abs(np.linalg.det(slopes)).mean())
 
 
+@lru_cache(maxsize=16)
+def _corners(size: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (125, 3) all over a grid, and the matrix (4, 125) that fits an affine map to values there."""
+    axes = np.meshgrid(*[np.linspace(0, n - 1, 5) for n in size], indexing="ij")
+    corners = np.stack(axes, -1).reshape(-1, 3)
+    return corners, np.linalg.pinv(np.c_[corners, np.ones(125)])
+
+
 def _equal(grids: Sequence[VoxelGrid], others: Sequence[VoxelGrid]) -> bool:
-    return all(a.shape == b.shape and np.array_equal(a.matrix, b.matrix) for a, b in zip(grids, others, strict=True))
+    return all(
+        a == b or (a.shape == b.shape and np.array_equal(a.matrix, b.matrix))
+        for a, b in zip(grids, others, strict=True)
+    )
 
 
 def _settled(record: Record) -> str:

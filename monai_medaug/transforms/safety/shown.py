@@ -85,7 +85,8 @@ class ShownImage:
         if not known.any():
             return np.zeros(2, int), 0
         expected = curve(first)
-        low, high = np.quantile(expected[known], _RANGE)
+        ordered = np.sort(expected[known])
+        low, high = np.interp(np.multiply(_RANGE, len(ordered) - 1), np.arange(len(ordered)), ordered)
         least = _STRANGE * max(high - low, 1e-6 * float(np.abs(expected[known]).max()))
         found = np.flatnonzero(known & (np.abs(last - expected) > least))
         if len(found):
@@ -119,4 +120,4 @@ def shown_images(before: Mapping, after: Mapping, keys: Sequence[Any], mask: Pas
 
 
 def _close(a: VoxelGrid, b: VoxelGrid) -> bool:
-    return a.shape == b.shape and bool(np.abs(a.displaced_from(b)).max() < 0.5)
+    return a == b or (a.shape == b.shape and bool(np.abs(a.displaced_from(b)).max() < 0.5))
