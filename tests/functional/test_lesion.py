@@ -95,7 +95,7 @@ def test_a_bias_field_is_no_change_of_contrast():
 
 
 def test_a_component_in_darker_surroundings_has_more_contrast_to_lose():
-    """Two of 40 above tissue; one of them lies in a sulcus, 40 below: a loss of 34 leaves 0.57 of it, 0.15 of the other."""
+    """Two of 40, one beside a sulcus of -40, the other beside 0: a loss of 34 leaves 0.57 and 0.15."""
     dark = (BALL[:, 0] > 14)[BESIDE]
     for own, kept in ((2, 0.57), (1, 0.15)):
         component = np.where(BALL[:, 0] > 14, 2, 1)
