@@ -57,8 +57,9 @@ class LesionContrast:
         contrast_to_noise: mean difference to the surroundings over their standard deviation, before and after.
         detectability: d' of an observer who averages over areas of the lesion's size: mean difference over the standard
             deviation of such averages in the surroundings, before and after.
-        parts: of each part, and of the border's, its contrast after over the lesion's before, the image's gain and a
-            standard error taken out; 1 is unchanged.
+        parts: of each part, and of the border's, its contrast after over that before, the image's gain and a standard
+            error taken out; 1 is unchanged. Before counts the lesion's, of a faint part three quarters of it at least,
+            or the part's against what lies beside it, where that is more.
         steps: the mean contrast at the border before, and that expected after, in the image's unit.
     """
 
@@ -161,8 +162,11 @@ def lesion_contrast(
     for name, members in parts.parts.items():
         own = around[members[parts.beside]]
         offset = np.median(own if len(own) >= _FEWEST else around)  # a bias field changes both
-        own_step = float(curve(lesion[0][members]).mean()) - level  # a faint part is lost sooner
-        share = float(np.clip(own_step / step, _FAINT, 1)) if step and not name.startswith(_COMPONENTS) else 1.0
+        value = float(curve(lesion[0][members]).mean())
+        share = float(np.clip((value - level) / step, _FAINT, 1)) if step and not name.startswith(_COMPONENTS) else 1.0
+        if step and len(own) >= _FEWEST:  # one that stands out more than the whole lesion has more to lose
+            beside = float(np.median(curve(ring[0][members[parts.beside]])))
+            share = max(share, (value - beside) / step)
         changes[name] = 1 + _over(_beyond_error(change[members] - offset), share * step)
     across = steps[1] - steps[2]
     changes |= {name: 1 + _over(_beyond_error(across[members]), step) for name, members in parts.borders.items()}

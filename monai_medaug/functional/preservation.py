@@ -152,9 +152,31 @@ def of_each(component: np.ndarray) -> np.ndarray:
         component: of each voxel, see `components`.
     """
     sizes = np.bincount(component)
-    largest = np.argsort(-sizes[1:])[:_COMPONENTS] + 1
-    own = [np.flatnonzero(component == n) for n in largest] if len(sizes) > 2 else []
+    own = [np.flatnonzero(component == n) for n in _largest(sizes)] if len(sizes) > 2 else []
     return np.unique(np.concatenate([spread(len(component), _ALL), *(o[spread(len(o), _OF_EACH)] for o in own)]))
+
+
+def stands_for(component: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """How many of its component's voxels each of some voxels stands for: small components are looked at more closely.
+
+    Args:
+        component: number of each voxel's component.
+        some: indices, such as those of `of_each`.
+
+    Example:
+        >>> stands_for(np.array([1, 1, 1, 1, 2]), np.array([0, 2, 4]))
+        array([2., 2., 1.])
+    """
+    sizes = np.bincount(component)
+    group = np.zeros(len(sizes), int)  # all the others count together: not each of them was looked at
+    group[_largest(sizes)] = np.arange(1, min(len(sizes) - 1, _COMPONENTS) + 1)
+    whole, looked = group[component], group[component[some]]
+    return (np.bincount(whole) / np.maximum(np.bincount(looked, minlength=whole.max() + 1), 1))[looked]
+
+
+def _largest(sizes: np.ndarray) -> np.ndarray:
+    """Numbers of the 24 largest components, from the sizes of all; 0 is none."""
+    return np.argsort(-sizes[1:])[:_COMPONENTS] + 1
 
 
 def strangers(component: np.ndarray, known: np.ndarray, least: float) -> int:

@@ -94,6 +94,21 @@ def test_a_bias_field_is_no_change_of_contrast():
     assert all(0.5 < share < 1.5 for share in found.parts.values())
 
 
+def test_a_component_in_darker_surroundings_has_more_contrast_to_lose():
+    """Two of 40, one beside a sulcus of -40, the other beside 0: a loss of 34 leaves 0.57 and 0.15."""
+    dark = (BALL[:, 0] > 14)[BESIDE]
+    for own, kept in ((2, 0.57), (1, 0.15)):
+        component = np.where(BALL[:, 0] > 14, 2, 1)
+        parts = divided_lesion(BALL, RIM, component, RING, BESIDE, BORDER)
+        lesion, ring, lines = np.full(len(BALL), 40.0), np.where(dark, -40.0, 0.0), np.zeros((300, 2 * REACH + 1))
+        lines[:, : REACH + 1] = 40
+        lesion, ring, lines = (v + RANDOM.randn(*v.shape) for v in (lesion, ring, lines))
+        pairs = ((lesion, lesion - 34 * (component == own)), (ring, ring), (lines, lines))
+        found = lesion_contrast(parts, *pairs, transfer_curve(np.arange(-99.0, 99), np.arange(-99.0, 99)))
+        name = f"component {1 + (own != np.bincount(component).argmax())}"
+        assert found.parts[name] == pytest.approx(kept, abs=0.05)
+
+
 def test_components_are_parts():
     component = np.where(BALL[:, 0] > 14, 2, 1)
     parts = divided_lesion(BALL, RIM, component, RING, BESIDE, BORDER).parts

@@ -9,8 +9,10 @@ from monai_medaug.functional.preservation import (
     label_counts,
     label_points,
     lesion_topology,
+    of_each,
     spread,
     spread_each,
+    stands_for,
     topology_changes,
 )
 
@@ -107,3 +109,12 @@ def test_chosen_voxels_of_few_labels_and_of_many(count):
     points, names = label_points(labels, label_counts(labels), 100)
     assert np.array_equal(labels[points[:, 1], points[:, 2]], names)
     assert np.bincount(names.astype(int)).tolist() == [0] + [100] * (count - 1)
+
+
+def test_a_share_of_the_lesion_is_not_that_of_the_voxels_looked_at():
+    """30 components of 50 voxels, one in 13 of all, are looked at more closely than the large one."""
+    component = np.repeat(np.arange(1, 32), [18000] + [50] * 30)
+    some = of_each(component)
+    lost = component[some] > 1
+    assert lost.mean() > 0.3
+    assert np.average(lost, weights=stands_for(component, some)) == pytest.approx(1500 / 19500, rel=0.03)

@@ -9,22 +9,26 @@ from monai_medaug.functional._njit import njit
 
 
 @njit(fastmath=True)
-def folded_power(down, right, spacing, folds, cutoff, first, second, begin, end):
-    """Rows [begin, end) of ``|f| W(f)²`` summed over its aliases, apart by the axis along which f rather lies."""
+def folded_power(down, right, spacing, folds, last, half, first, second, begin, end):
+    """Rows [begin, end) of ``|f| W(f)²`` summed over its aliases, apart by the axis along which f rather lies.
+
+    last, half: ``end`` and ``half`` of a `NoiseKernel`.
+    """
     for i in range(begin, end):
         for j in range(len(right)):
             along_rows, along_columns = 0.0, 0.0
             for k in range(-folds[0], folds[0] + 1):
                 y = down[i] + k / spacing[0]
-                if abs(y) >= cutoff:
+                if abs(y) >= last:
                     continue
                 for m in range(-folds[1], folds[1] + 1):
                     x = right[j] + m / spacing[1]
                     squared = y * y + x * x
-                    if squared >= cutoff * cutoff:
+                    if squared >= last * last:
                         continue
                     f = np.sqrt(squared)
-                    window = 0.5 + 0.5 * np.cos(np.pi * f / cutoff)
+                    hann = 0.5 + 0.5 * np.cos(np.pi * f / last)
+                    window = 2.0 ** (-((f / half) ** 1.5)) if half > 0 else hann
                     power = f * window * window
                     if abs(y) > abs(x):
                         along_rows += power
@@ -38,17 +42,18 @@ def folded_power(down, right, spacing, folds, cutoff, first, second, begin, end)
 
 
 @njit(fastmath=True)
-def ray_levels(coarse, shape, spacing, width, angles, per_hu, air, modulation, weakened, out, begin, end):
+def ray_levels(coarse, shape, spacing, width, angles, per_hu, air, modulation, weakened, source, out, begin, end):
     """Sums of the variances of the rays through each pixel of slices [begin, end), over either half of the views.
 
-    coarse: (slices, pixels) in HU; out: (2, slices, pixels).
+    coarse: (slices, pixels) in HU; source: its distance in mm, 0 for parallel rays; out: (2, slices, pixels).
     """
     rows, columns = shape
     count = len(weakened)
     paths = np.empty(count)
     for n in range(begin, end):
         for v in range(len(angles)):
-            down, right = np.cos(angles[v]) * spacing[0] / width, np.sin(angles[v]) * spacing[1] / width
+            cosine, sine = np.cos(angles[v]), np.sin(angles[v])
+            down, right = cosine * spacing[0] / width, sine * spacing[1] / width
             origin = (count - 1) / 2 - (rows - 1) / 2 * down - (columns - 1) / 2 * right
             paths[:] = 0.0
             for y in range(rows):
@@ -67,7 +72,12 @@ def ray_levels(coarse, shape, spacing, width, angles, per_hu, air, modulation, w
                 for x in range(columns):
                     place = origin + y * down + x * right
                     d = int(place)
-                    out[half, n, y * columns + x] += paths[d] + (place - d) * (paths[d + 1] - paths[d])
+                    variance = paths[d] + (place - d) * (paths[d + 1] - paths[d])
+                    if source > 0:
+                        along = (x - (columns - 1) / 2) * spacing[1] * cosine - (y - (rows - 1) / 2) * spacing[0] * sine
+                        squared = min((along / source) ** 2, 0.25)
+                        variance *= (1 + squared) / (1 - squared) ** 2
+                    out[half, n, y * columns + x] += variance
 
 
 @njit(fastmath=True, inline="always")  # so that the compiler sees that the arrays don't overlap

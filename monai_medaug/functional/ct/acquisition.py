@@ -7,11 +7,10 @@ rows, columns), per-slice parameters broadcast as (N, 1, 1, 1).
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from monai_medaug.functional.ct.projection import WATER_PER_MM, ParallelBeam, hu_to_attenuation
+from monai_medaug.functional.ct.quantum_noise import NoiseKernel
 from monai_medaug.functional.ct.spectrum import (
     BONE,
     REFERENCE,
@@ -91,11 +90,11 @@ def inserted_noise(
     electronic: torch.Tensor,
     seen: ParallelBeam,
     beam: ParallelBeam,
-    cutoff: float,
+    kernel: NoiseKernel,
 ) -> torch.Tensor:
     """The noise of `thinning_noise`, reconstructed with a kernel that is a property of the scanner.
 
-    The ramp is apodised by a Hann window that ends at ``cutoff`` cycles per mm, whatever the pixels and the elements.
+    The kernel apodises the ramp, whatever the pixels and the elements.
 
     Args:
         hu: slices.
@@ -104,17 +103,16 @@ def inserted_noise(
         photons: N0 per ray of ``beam`` in the given scan.
         electronic: e in photons.
         seen: geometry for the line integrals, with as many views; wide elements are faster.
-        beam: geometry of the noise, with elements of at most half a period of the cutoff.
-        cutoff: in cycles per mm.
+        beam: geometry of the noise, with elements of at most half a period of the frequency at which the kernel ends.
+        kernel: in cycles per mm.
     """
     paths = _at_elements(line_integrals(hu, seen), seen, beam)
     noise = white * torch.sqrt(_missing_variance(paths, fraction, photons, electronic))
     width = noise.shape[-1]
     size = width + _REACH
     f = torch.fft.rfftfreq(size, beam.pitch, dtype=torch.float64)
-    kernel = torch.where(f < cutoff, 0.5 + 0.5 * torch.cos(math.pi / cutoff * f), 0.0)
-    kernel /= torch.sinc(f * beam.pitch) ** 2  # back-projection interpolates linearly
-    smooth = torch.fft.irfft(torch.fft.rfft(noise, n=size) * kernel.to(noise), n=size)[..., :width]
+    passed = kernel(f) / torch.sinc(f * beam.pitch) ** 2  # back-projection interpolates linearly
+    smooth = torch.fft.irfft(torch.fft.rfft(noise, n=size) * passed.to(noise), n=size)[..., :width]
     return hu_change(smooth, beam, "ramp")
 
 

@@ -17,7 +17,7 @@ import torch
 
 from monai_medaug.functional.acceleration import elements_at_once, loops, over_rows
 from monai_medaug.functional.ct.noise_map import NoiseLevels
-from monai_medaug.functional.ct.quantum_noise import add_noise_above, ct_noise_power
+from monai_medaug.functional.ct.quantum_noise import NoiseKernel, add_noise_above, ct_noise_power
 
 _LOOPS = "ct._numba_noise"
 _PIXELS_AT_ONCE = 1 << 18  # what the cache holds
@@ -31,7 +31,7 @@ def bits_shape(slices: int, rows: int, columns: int) -> tuple[int, int, int, int
 
 @functools.lru_cache(maxsize=4)
 def directional_amplitudes(
-    rows: int, columns: int, spacing: tuple[float, float], cutoff: float
+    rows: int, columns: int, spacing: tuple[float, float], kernel: NoiseKernel
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What the real and imaginary part of the random numbers w at f are multiplied by, for the spectra at f and -f.
 
@@ -42,7 +42,7 @@ def directional_amplitudes(
     Returns:
         (rows, columns // 2 + 1, 2) twice, float32. They are cached and must not be written to.
     """
-    first, second = _directional_powers(rows, columns, spacing, cutoff)
+    first, second = _directional_powers(rows, columns, spacing, kernel)
     scale = math.sqrt(rows * columns / 2) / _BITS_DEVIATION
     one, two = torch.sqrt(first) * scale, torch.sqrt(second) * scale
     for column in {0, columns // 2} if columns % 2 == 0 else {0}:  # these hold both f and -f
@@ -52,19 +52,19 @@ def directional_amplitudes(
 
 
 def _directional_powers(
-    rows: int, columns: int, spacing: tuple[float, float], cutoff: float
+    rows: int, columns: int, spacing: tuple[float, float], kernel: NoiseKernel
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`ct_noise_power` along both axes."""
     compiled = loops(_LOOPS)
     if compiled is None:
-        first, second = (ct_noise_power(rows, columns, spacing, cutoff, axis=axis) for axis in (0, 1))
+        first, second = (ct_noise_power(rows, columns, spacing, kernel, axis=axis) for axis in (0, 1))
         return first, second
     down = torch.fft.fftfreq(rows, spacing[0], dtype=torch.float64)
     right = torch.fft.rfftfreq(columns, spacing[1], dtype=torch.float64)
     powers = torch.zeros(2, rows, len(right), dtype=torch.float64)
-    folds = tuple(math.ceil(cutoff * s - 0.5) for s in spacing)
+    folds = tuple(math.ceil(kernel.end * s - 0.5) for s in spacing)
     upper = rows // 2 + 1  # the others mirror them
-    fixed = (down.numpy(), right.numpy(), spacing, folds, cutoff, powers[0].numpy(), powers[1].numpy())
+    fixed = (down.numpy(), right.numpy(), spacing, folds, kernel.end, kernel.half, *powers.numpy())
     over_rows(partial(compiled.folded_power, *fixed), upper, 16)
     powers[:, upper:] = powers[:, 1 : rows - upper + 1].flip(1)
     whole = powers.sum(0)

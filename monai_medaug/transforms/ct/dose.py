@@ -15,7 +15,8 @@ from monai_medaug.functional.ct.noise_field import add_quantum_noise, bits_shape
 from monai_medaug.functional.ct.noise_map import noise_amplitudes, noise_levels
 from monai_medaug.functional.ct.quantum_noise import (
     APODISATION,
-    CUTOFF_PER_MM,
+    HALF_PER_MM,
+    NoiseKernel,
     add_hu_noise,
     add_noise_above,
     coloured_slices,
@@ -38,6 +39,7 @@ _NOISE_ELEMENT_MM = 0.5  # of the detector at the isocentre, at most
 _SINOGRAMS_AT_ONCE = 16  # they are large, as the elements are small
 _PATH_MM = 2.0  # width of the rays along which attenuation is summed
 _SINGLE_MM = 3.0  # thickness of a slice without neighbours
+_SOURCE_MM = 570.0  # from the isocentre; 540 to 600 in scanners
 
 
 class RandCTDose(CTImage, RandomOperation):
@@ -63,8 +65,8 @@ class RandCTDose(CTImage, RandomOperation):
 
     Args:
         noise_hu: range of the standard deviation in HU, root mean square over soft tissue (image domain).
-        kernel: ``"soft"``, ``"standard"`` or ``"sharp"``, whose MTF is 50 % at 0.38, 0.45, 0.75 and 10 % at 0.60, 0.72,
-            1.19 cycles per mm, as of kernels for the abdomen, chest and bone; or ``"white"`` (image domain).
+        kernel: ``"soft"``, ``"standard"`` or ``"sharp"``, as for the abdomen, chest and bone: they pass 50 % at
+            0.275, 0.336, 0.57 and 10 % at 0.61, 0.75, 1.27 cycles per mm; or ``"white"`` (image domain).
         slice_correlation: correlation of adjacent slices in [0, 0.5], instead; a sequential scan has 0.
         prob: probability of applying it.
         domain: ``"image"`` or ``"projection"``.
@@ -112,7 +114,7 @@ class RandCTDose(CTImage, RandomOperation):
     ) -> None:
         super().__init__(prob)
         self.domain = choice("domain", domain, ("image", "projection"))
-        kernels = tuple(k for k in CUTOFF_PER_MM if k != "white" or domain == "image")
+        kernels = (*HALF_PER_MM, "white") if domain == "image" else tuple(HALF_PER_MM)
         self.kernel = choice(f"kernel in the {domain} domain", kernel, kernels)
         self.noise_hu = span("noise_hu", noise_hu, 0)
         if slice_correlation is not None:
@@ -135,12 +137,12 @@ class RandCTDose(CTImage, RandomOperation):
             "thickness_mm": "spacing" if self.thickness_mm is None else self.thickness_mm,
         }
         if self.kernel != "white":
-            common["cutoff_per_mm"] = CUTOFF_PER_MM[self.kernel]
+            common["half_per_mm"] = HALF_PER_MM[self.kernel]
         if self.slice_correlation is not None:
             common["slice_correlation"] = self.slice_correlation
         common["floor_hu"] = FLOOR_HU
         if self.domain == "image":
-            return common
+            return common if self.kernel == "white" else {**common, "source_mm": _SOURCE_MM}
         scan = {"photons_per_mm2": self.photons, "electronic_noise": self.electronic_noise, "body_mm": self.body_mm}
         return {**common, **scan}
 
@@ -157,8 +159,9 @@ RandCTDoseD = RandCTDoseDict = RandCTDosed
 
 def _noisy(image: torch.Tensor, call: Call) -> torch.Tensor:
     """The image with noise of the drawn level."""
-    if "cutoff_per_mm" in call.settings and "thickness_mm" in call.settings:
-        return _coloured(image, call)
+    kernel = _kernel(call.settings)
+    if kernel is not None and "thickness_mm" in call.settings:
+        return _coloured(image, call, kernel)
     seeds, noise = call.seeds(), torch.empty_like(image)
     for stack in slice_stacks(image, call.grids):
         part = stack.restored(_noise_slices(stack, seeds, call.settings)).to(image.dtype)
@@ -168,7 +171,7 @@ def _noisy(image: torch.Tensor, call: Call) -> torch.Tensor:
     return add_hu_noise(image, noise, call.column("noise_hu"))
 
 
-def _coloured(image: torch.Tensor, call: Call) -> torch.Tensor:
+def _coloured(image: torch.Tensor, call: Call, kernel: NoiseKernel) -> torch.Tensor:
     """The image with noise of the kernel and the local level."""
     seeds, sigma, parts = call.seeds(), call.column("noise_hu").flatten(), []
     for stack in slice_stacks(image, call.grids):
@@ -179,8 +182,8 @@ def _coloured(image: torch.Tensor, call: Call) -> torch.Tensor:
             stack.volumes,
             uniform_integers(shape, [seeds[i] for i in stack.members], image.device),
             taps,
-            directional_amplitudes(rows, columns, stack.spacing, call.settings["cutoff_per_mm"]),
-            noise_levels(stack.volumes, stack.spacing, stack.across_mm or 1.0),
+            directional_amplitudes(rows, columns, stack.spacing, kernel),
+            noise_levels(stack.volumes, stack.spacing, stack.across_mm or 1.0, call.settings.get("source_mm", 0.0)),
             samples_at(sigma, stack.members),
             call.settings["floor_hu"],
         )
@@ -191,6 +194,13 @@ def _coloured(image: torch.Tensor, call: Call) -> torch.Tensor:
     for members, part in parts:
         put_samples(out, members, part)
     return out
+
+
+def _kernel(settings: Params) -> NoiseKernel | None:
+    """Of the scanner; None for white noise and for records of version 0.1.0, whose kernels depend on the pixels."""
+    if "half_per_mm" in settings:
+        return NoiseKernel.of_half(settings["half_per_mm"])
+    return NoiseKernel(settings["cutoff_per_mm"]) if "cutoff_per_mm" in settings else None
 
 
 def _taps(stack: SliceStack, settings: Params) -> tuple[float, ...]:
@@ -221,11 +231,12 @@ def _noise_slices(stack: SliceStack, seeds: Sequence[int], settings: Params) -> 
         return mixed_slices(noise, taps) if len(taps) > 1 else noise
 
     shape = (rows, columns, stack.spacing)
-    if "cutoff_per_mm" not in settings:  # white, or a record of version 0.1.0: a share of the pixel's Nyquist frequency
+    kernel = _kernel(settings)
+    if kernel is None:  # white, or a record of version 0.1.0: a share of the pixel's Nyquist frequency
         end = APODISATION[settings["kernel"]] * 0.5 / min(stack.spacing)
-        return coloured(ct_noise_power(*shape, end, False), white)
+        return coloured(ct_noise_power(*shape, NoiseKernel(end), False), white)
     amplitudes = noise_amplitudes(stack.slices, stack.spacing, members)
-    first, second = (ct_noise_power(*shape, settings["cutoff_per_mm"], axis=axis) for axis in (0, 1))
+    first, second = (ct_noise_power(*shape, kernel, axis=axis) for axis in (0, 1))
     # where folding puts both parts on one frequency, a quarter turn keeps them uncorrelated
     turned = torch.stack([-white[..., 1], white[..., 0]], -1)
     noise = coloured(first, turned).mul_(amplitudes[0].reshape(stack.whole))
@@ -246,9 +257,12 @@ def _thinned(image: torch.Tensor, call: Call) -> torch.Tensor:
             stack.body(some), white[some], fraction[some], photons, electronic, beam, window
         )
 
+    kernel = _kernel(settings)
+    if kernel is None:
+        return change_of_bodies(image, call, former)
+
     def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
-        cutoff = settings["cutoff_per_mm"]
-        beam = stack.beam_of(min(_NOISE_ELEMENT_MM, 0.5 / cutoff))
+        beam = stack.beam_of(min(_NOISE_ELEMENT_MM, 0.5 / kernel.end))
         seen = stack.beam_of(max(_PATH_MM, *stack.spacing))
         collected = beam.pitch * _thickness(stack, settings) * _SCANNER_VIEWS / beam.views
         photons = stack.volumes.new_full((), settings["photons_per_mm2"] * collected)
@@ -257,11 +271,9 @@ def _thinned(image: torch.Tensor, call: Call) -> torch.Tensor:
 
         def added(some: slice) -> torch.Tensor:
             white = stack.mixed_noise((beam.views, beam.width), seeds, some, taps)
-            return inserted_noise(stack.body(some), white, fraction[some], photons, electronic, seen, beam, cutoff)
+            return inserted_noise(stack.body(some), white, fraction[some], photons, electronic, seen, beam, kernel)
 
         return added
 
-    if "photons" in settings:
-        return change_of_bodies(image, call, former)
     noisy = change_of_bodies(image, call, change, _SINOGRAMS_AT_ONCE)
     return torch.where(image > settings["floor_hu"], noisy.clamp_min(settings["floor_hu"]), image)

@@ -16,6 +16,7 @@ from monai_medaug.functional.preservation import (
     lesion_topology,
     of_each,
     spread,
+    stands_for,
     strangers,
     topology_changes,
 )
@@ -75,8 +76,8 @@ def _judge_mask(lesion: LesionMask, passage: Passage, limits: Limits, finding: F
     some = of_each(source[1])
     to = passage.ahead(_embedded(source[0][some]))
     inside, there = values_at(last, to, linear=False)[1], holds_at(last, to)
-    stays = float(inside.mean())
-    kept = stays * (float(there[inside].mean()) if inside.any() else 0.0)
+    weight = stands_for(source[1], some)
+    stays, kept = (float(np.average(found, weights=weight)) for found in (inside, inside & there))
     lost: int = strangers(source[1][some][inside], there[inside], _OF_COMPONENT)
     finding.checks["lesion share kept"] = kept
     if kept < limits.min_lesion_kept or not len(lesion.voxels):
@@ -89,12 +90,13 @@ def _judge_mask(lesion: LesionMask, passage: Passage, limits: Limits, finding: F
     found = _embedded(lesion.voxels[some])
     came = passage.back(found)
     covered = values_at(first, came, linear=False)[1]
-    made_up = float(1 - covered.mean())
+    weight = stands_for(lesion.component, some)
+    made_up = float(1 - np.average(covered, weights=weight))
     finding.checks["lesion share made up by padding"] = made_up
     if made_up > 1 - limits.min_lesion_kept:
         finding.violated(f"{key}: {made_up:.0%} of the lesion is padding: it repeats the image's border", GEOMETRY)
     was = holds_at(first, came)
-    added = float(1 - was[covered].mean()) if covered.any() else 0.0
+    added = float(1 - np.average(was[covered], weights=weight[covered])) if covered.any() else 0.0
     made = strangers(lesion.component[some][covered], was[covered], _OF_COMPONENT)
     for number, what in ((lost, "lost"), (made, "were no lesion before")):
         if number:

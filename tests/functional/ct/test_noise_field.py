@@ -14,19 +14,19 @@ from monai_medaug.functional.ct.noise_field import (
     directional_amplitudes,
 )
 from monai_medaug.functional.ct.noise_map import NoiseLevels
-from monai_medaug.functional.ct.quantum_noise import ct_noise_power
+from monai_medaug.functional.ct.quantum_noise import NoiseKernel, ct_noise_power
 from monai_medaug.functional.noise.white import uniform_integers
 
 CPU = torch.device("cpu")
 SIZES = [(12, 14), (12, 15), (13, 14), (11, 13)]
-SPACING, CUTOFF = (1.0, 0.7), 1.5
+SPACING, KERNEL = (1.0, 0.7), NoiseKernel.of_half(0.45)
 
 
 def noise_of(rows: int, columns: int, slices: int, first: float, second: float, taps=(1.0,), seed=0) -> torch.Tensor:
     """Noise (slices, rows, columns) of the two parts with constant amplitudes."""
     bits = uniform_integers((1, *bits_shape(slices + len(taps) - 1, rows, columns)), [seed], CPU)
     levels = NoiseLevels(torch.tensor([first, second]).reshape(2, 1, 1, 1, 1, 1), 0, slices, (rows, columns))
-    amplitudes = directional_amplitudes(rows, columns, SPACING, CUTOFF)
+    amplitudes = directional_amplitudes(rows, columns, SPACING, KERNEL)
     water = torch.zeros(1, 1, slices, rows, columns)
     return add_quantum_noise(water, bits, taps, amplitudes, levels, torch.ones(1), -1024.0)[0, 0]
 
@@ -44,7 +44,7 @@ def test_each_part_has_its_power_in_every_bin_and_the_powers_add_up(size):
     parts = [noise_of(*size, slices, *which) for which in ((1.0, 0.0), (0.0, 1.0))]
     for axis, part in enumerate(parts):
         measured = np.mean(np.abs(np.fft.fft2(part.numpy())) ** 2, axis=0) / np.prod(size)
-        expected = whole(ct_noise_power(*size, SPACING, CUTOFF, axis=axis), size[1])
+        expected = whole(ct_noise_power(*size, SPACING, KERNEL, axis=axis), size[1])
         np.testing.assert_allclose(measured, expected, rtol=0.06, atol=2e-3)
         assert float(part.mean(0).abs().max()) < 0.04  # an offset of the integers would be an impulse in a corner
     spectra = [np.fft.fft2(part.numpy()) for part in parts]
@@ -73,7 +73,7 @@ def test_compiled_and_torch_agree(shape, last):
     bits = uniform_integers((channels, *bits_shape(slices + 1, rows, columns)), list(range(members)), CPU)
     coarse = torch.rand(2, members, channels, 3, min(5, rows), min(6, columns), generator=generator) + 0.5
     levels = NoiseLevels(coarse, 1, 2, (rows, columns))
-    fixed = (bits, taps, directional_amplitudes(rows, columns, (0.8, 0.5), 0.9), levels, torch.tensor([9.0, 30.0]))
+    fixed = (bits, taps, directional_amplitudes(rows, columns, (0.8, 0.5), KERNEL), levels, torch.tensor([9.0, 30.0]))
     fixed = (*fixed[:4], fixed[4][:members], -1024.0)
     before = volumes.clone()
     compiled = add_quantum_noise(volumes, *fixed)
@@ -85,12 +85,13 @@ def test_compiled_and_torch_agree(shape, last):
     assert bool((compiled >= torch.minimum(volumes, torch.tensor(-1024.0))).all())
 
 
-def test_compiled_amplitudes_are_those_of_the_formula():
+@pytest.mark.parametrize("kernel", [KERNEL, NoiseKernel(0.9)])
+def test_compiled_amplitudes_are_those_of_the_formula(kernel):
     for rows, columns in SIZES:
-        found = directional_amplitudes(rows, columns, (0.8, 1.1), 0.9)
+        found = directional_amplitudes(rows, columns, (0.8, 1.1), kernel)
         directional_amplitudes.cache_clear()
         with torch_only():
-            expected = directional_amplitudes(rows, columns, (0.8, 1.1), 0.9)
+            expected = directional_amplitudes(rows, columns, (0.8, 1.1), kernel)
         directional_amplitudes.cache_clear()
         for a, b in zip(found, expected, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-9)
