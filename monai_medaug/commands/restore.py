@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_medaug.commands.command import Command
-from monai_medaug.commands.reading import add_input_arguments, read_input, read_labels, whole_number_from
-
-_CT_BELOW_HU = -500.0
-"""Only DICOM states its modality: another file with lower values is taken for a CT."""
+from monai_medaug.commands.reading import add_input_arguments, is_ct, read_input, read_labels, whole_number_from
 
 
 def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,34 +59,32 @@ def _run_restore(arguments: argparse.Namespace) -> None:
     if out.exists() and arguments.input.exists() and out.samefile(arguments.input):
         raise ValueError("--out is the input: choose another file")
     scan = read_input(arguments, arguments.method in CORRECTIONS and CORRECTIONS[arguments.method].accepts_complex)
-    is_ct = scan.modality == "CT" or (
-        scan.modality is None and not scan.image.is_complex() and float(scan.image.min()) < _CT_BELOW_HU
-    )
+    hounsfield = is_ct(scan)
     correct = _correct if arguments.method in CORRECTIONS else _denoise
-    restored, title, said = correct(arguments, scan, is_ct)
+    restored, title, said = correct(arguments, scan, hounsfield)
     with staged(out.parent) as folder:
         write_scan(restored, scan, folder / out.name)
         before, after = (x.abs() if x.is_complex() else x for x in (scan.image, restored))
-        window = "soft_tissue" if is_ct else None
+        window = "soft_tissue" if hounsfield else None
         restoration_figure(before, after, title, folder / f"{stem}.png", window, scan.inverted)
     print(f"{said}: written, with a picture of before, after and what was removed")
 
 
-def _denoise(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any, str, str]:
+def _denoise(arguments: argparse.Namespace, scan: Any, hounsfield: bool) -> tuple[Any, str, str]:
     """The result, a title for the picture and what to say."""
     from monai_medaug.scans.restore import restored_scan
 
     for name in ("metal_mask", "segments", "phase_axis", "rotate_degrees"):
         if getattr(arguments, name) is not None:
             raise ValueError(f"--{name.replace('_', '-')} does not belong to the method {arguments.method}")
-    noise = arguments.noise or ("ct" if is_ct else "gaussian")
+    noise = arguments.noise or ("ct" if hounsfield else "gaussian")
     restored, level = restored_scan(scan.image, arguments.method, arguments.sigma, noise, True, arguments.strength)
     unit = " HU" if noise == "ct" else ""
     title = arguments.method if level is None else f"{arguments.method}, {noise} noise of {level:.3g}{unit}"
     return restored, title, title
 
 
-def _correct(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any, str, str]:
+def _correct(arguments: argparse.Namespace, scan: Any, hounsfield: bool) -> tuple[Any, str, str]:
     from monai_medaug.scans.correct import corrected_scan
 
     names = ("noise", "sigma", "strength", "segments", "phase_axis", "rotate_degrees")

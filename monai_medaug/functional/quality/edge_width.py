@@ -61,9 +61,7 @@ def edge_widths(
     return widths, len(places)
 
 
-def _edge_places(
-    images: torch.Tensor, ratios: np.ndarray, mask: torch.Tensor | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _edge_places(images: torch.Tensor, ratios: np.ndarray, mask: torch.Tensor | None) -> tuple[np.ndarray, np.ndarray]:
     """Places on edges, and the step along the rising normal of one finest voxel, both (n, axes) in voxels."""
     axes = images.ndim - 1
     mean = images.float().mean(0)[None, None]
@@ -79,7 +77,9 @@ def _edge_places(
     noise = float(mad_sigma(mean)) * math.sqrt(volume / (2 * _SEARCH**2 * (4 * math.pi * _SEARCH**2) ** (axes / 2)))
     threshold = max(np.quantile(size, 1 - _STRONGEST), _STANDS_OUT * noise, 1e-6 * float(np.ptp(smooth)), 1e-30)
     strong = size > threshold
-    margins = [0 if a in thin else min(math.ceil((_REACH + 1) / ratios[a]), (n - 1) // 2) for a, n in enumerate(size.shape)]
+    margins = [
+        0 if a in thin else min(math.ceil((_REACH + 1) / ratios[a]), (n - 1) // 2) for a, n in enumerate(size.shape)
+    ]
     inside = np.zeros(size.shape, bool)
     inside[tuple(slice(m, n - m) for m, n in zip(margins, size.shape, strict=True))] = True
     strong &= inside if mask is None else inside & mask.cpu().numpy().astype(bool)

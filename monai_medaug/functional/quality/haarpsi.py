@@ -47,9 +47,11 @@ def haarpsi(
         (tensor([1.]), True)
     """
     c, alpha = constants
-    first, second = (_halved(x.flatten(0, 1)[:, None] * (_FULL_SCALE / data_range)) for x in (image, reference))
+    first, second = (
+        _halved(x.flatten(0, 1)[:, None].double() * (_FULL_SCALE / data_range)) for x in (image, reference)
+    )
     counted = None if mask is None else mask.flatten(0, 1)[:, None, ::2, ::2]
-    numerator = denominator = image.new_zeros(len(image))
+    numerator = denominator = first.new_zeros(len(image))
     for axis in (2, 3):
         likeness = torch.zeros_like(first)
         for scale in (1, 2):
@@ -63,7 +65,7 @@ def haarpsi(
             s + p.reshape(len(image), -1).sum(1) for s, p in zip((numerator, denominator), parts, strict=True)
         )
     pooled = torch.logit(numerator / denominator) / alpha
-    return torch.where(denominator > 0, pooled.square(), 1.0)
+    return torch.where(denominator > 0, pooled.square(), 1.0).to(image.dtype)
 
 
 def _halved(image: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,6 @@ import torch
 
 from monai_medaug.functional.noise.correlation import quadratic_surfaces
 
-
 _LEAST_KEPT = 0.3
 """Of white noise at a frequency, beside the subtracted surface: below, its power is unknown."""
 
@@ -63,7 +62,8 @@ def noise_power_spectrum(patches: torch.Tensor, spacing_mm: Sequence[float] | fl
         ValueError: patches have another number of axes, fewer than 8 voxels along one, or are not finite; or
             ``spacing_mm`` is no such list of positive numbers.
 
-    Source: ICRU Report 87, 2012; Samei et al., Performance evaluation of computed tomography systems, AAPM TG-233, 2019.
+    Source: ICRU Report 87, 2012; Samei et al., Performance evaluation of computed tomography systems, AAPM TG-233,
+    2019.
 
     Example:
         >>> noise = 5 * torch.randn(200, 32, 32, generator=torch.Generator().manual_seed(0))

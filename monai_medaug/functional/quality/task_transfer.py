@@ -53,10 +53,11 @@ def task_transfer_function(
 ) -> TaskTransfer:
     """The transfer function of an edge of known place, by the edge spread function (ESF).
 
-    Values are averaged in bins of an eighth of a voxel by their distance from the edge; the derivative of this ESF, with
-    its tails tapered, is the line spread function, and the modulus of its Fourier transform the TTF. What differences
-    and bins take away is made up for. Unlike an MTF it holds for the contrast and noise of this edge, which matters for
-    denoisers and iterative reconstruction. The edge should stand out of the noise of its bins; average slices first.
+    Values are averaged in bins of an eighth of a voxel by their distance from the edge; the derivative of this ESF,
+    with its tails tapered, is the line spread function, and the modulus of its Fourier transform the TTF. What
+    differences and bins take away is made up for. Unlike an MTF it holds for the contrast and noise of this edge, which
+    matters for denoisers and iterative reconstruction. The edge should stand out of the noise of its bins: give many
+    slices.
 
     Args:
         image: (*spatial), or (N, *spatial) for repetitions and slices with the same edge.
@@ -79,7 +80,9 @@ def task_transfer_function(
     """
     spacing = axis_spacings(spacing_mm, distance_mm.ndim)
     if tuple(image.shape[image.ndim - distance_mm.ndim :]) != tuple(distance_mm.shape):
-        raise ValueError(f"distance_mm must have the image's shape {tuple(image.shape)}, got {tuple(distance_mm.shape)}")
+        raise ValueError(
+            f"distance_mm must have the image's shape {tuple(image.shape)}, got {tuple(distance_mm.shape)}"
+        )
     if not bool(torch.isfinite(image).all()):
         raise ValueError("image must be finite, got NaN or Inf")
     step = min(spacing) / _BINS_PER_VOXEL
@@ -139,7 +142,7 @@ def detectability(
     contrast: float,
     prewhitening: bool = False,
 ) -> float:
-    """d' of a disc, seen through a transfer function in noise of a measured spectrum.
+    """D' of a disc, seen through a transfer function in noise of a measured spectrum.
 
     It answers whether less noise is only more blur: blur lowers signal and noise at the same frequencies, and d' does
     not rise. With the disc's transform W, the TTF T and the noise power N the non-prewhitening observer has

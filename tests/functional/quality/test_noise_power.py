@@ -10,7 +10,9 @@ from scipy.ndimage import gaussian_filter
 from monai_medaug.functional.quality.noise_power import noise_power_spectrum, uniform_patches
 
 
-@pytest.mark.parametrize(("shape", "spacing"), [((48, 48), (0.5, 0.5)), ((32, 40), (0.4, 0.8)), ((12, 12, 12), (1, 1, 2))])
+@pytest.mark.parametrize(
+    ("shape", "spacing"), [((48, 48), (0.5, 0.5)), ((32, 40), (0.4, 0.8)), ((12, 12, 12), (1, 1, 2))]
+)
 def test_white_noise_is_flat_and_its_integral_the_variance(shape, spacing):
     noise = 7 * torch.randn(300, *shape, generator=torch.Generator().manual_seed(0))
     found = noise_power_spectrum(noise, spacing)
