@@ -241,7 +241,7 @@ def cumulated(rank, world):
         metrics[2](pair[i : i + 1, 0], truth[i : i + 1])
         metrics[3](pair[i : i + 1, 1])
     found = [float(m.aggregate()) for m in metrics]
-    return [round(v, 5) for v in found + [metrics[0].report()["dice"]["p"], metrics[1].report()["auc"]["gain"]]]
+    return [round(v, 5) for v in [*found, metrics[0].report()["dice"]["p"], metrics[1].report()["auc"]["gain"]]]
 
 
 @pytest.mark.slow
