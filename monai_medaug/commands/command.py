@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_FIRST = ("demo", "augment", "restore", "gallery")
+_FIRST = ("demo", "augment", "restore", "evaluate", "gallery")
 """The order of the help; further commands follow in alphabetical order."""
 
 
@@ -31,8 +31,8 @@ def found_commands() -> dict[str, Command]:
     """All commands by name, in the order of the help.
 
     Example:
-        >>> list(found_commands())[:4]
-        ['demo', 'augment', 'restore', 'gallery']
+        >>> list(found_commands())[:5]
+        ['demo', 'augment', 'restore', 'evaluate', 'gallery']
     """
     from monai_medaug import commands
 

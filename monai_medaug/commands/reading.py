@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from monai_medaug.scans.files import Scan
 
+FORMATS = "NIfTI, a DICOM file or the folder of a series, NRRD, MetaImage, or a greyscale PNG, JPEG, TIFF or BMP"
+_CT_BELOW_HU = -500.0
+
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the input file and how it is read."""
-    formats = "NIfTI, a DICOM file or the folder of a series, NRRD, MetaImage, or a greyscale PNG, JPEG, TIFF or BMP"
-    parser.add_argument("input", type=Path, metavar="INPUT", help=formats)
+    parser.add_argument("input", type=Path, metavar="INPUT", help=FORMATS)
+    add_reading_arguments(parser)
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare how files are read."""
     parser.add_argument(
         "--volume", type=whole_number_from(1), metavar="N", help="which volume of a file with several (4D), from 1"
     )
@@ -29,10 +36,21 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_input(arguments: argparse.Namespace, complex_values: bool = False) -> Scan:
     """The scan that the arguments name."""
+    return read_as_said(arguments, arguments.input, "the input file", complex_values)
+
+
+def read_as_said(arguments: argparse.Namespace, path: Path, what: str, complex_values: bool = False) -> Scan:
+    """A scan, read as the arguments say."""
     from monai_medaug.scans.files import read_scan
 
     chosen = {"volume": arguments.volume, "nan_as": arguments.nan_as, "series": arguments.series}
-    return read_scan(arguments.input, **chosen, complex_values=complex_values)
+    return read_scan(path, what=what, **chosen, complex_values=complex_values)
+
+
+def is_ct(scan: Scan) -> bool:
+    """Whether a scan is a CT: only DICOM states it; another file with values below -500 is taken for one."""
+    unknown = scan.modality is None and not scan.image.is_complex()
+    return scan.modality == "CT" or (unknown and float(scan.image.min()) < _CT_BELOW_HU)
 
 
 def read_labels(arguments: argparse.Namespace, key: str, scan: Scan) -> Scan:

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_medaug.commands.command import Command
-from monai_medaug.commands.reading import add_input_arguments, read_input, read_labels, whole_number_from
-
-_CT_BELOW_HU = -500.0
-"""Only DICOM states its modality: another file with lower values is taken for a CT."""
+from monai_medaug.commands.reading import add_input_arguments, is_ct, read_input, read_labels, whole_number_from
 
 
 def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,15 +67,13 @@ def _run_restore(arguments: argparse.Namespace) -> None:
     if out.exists() and arguments.input.exists() and out.samefile(arguments.input):
         raise ValueError("--out is the input: choose another file")
     scan = read_input(arguments, arguments.method in CORRECTIONS and CORRECTIONS[arguments.method].accepts_complex)
-    is_ct = scan.modality == "CT" or (
-        scan.modality is None and not scan.image.is_complex() and float(scan.image.min()) < _CT_BELOW_HU
-    )
+    hounsfield = is_ct(scan)
     restored_by = dict.fromkeys(CORRECTIONS, _correct) | dict.fromkeys(NETWORKS, _by_network)
-    restored, before, title, said = restored_by.get(arguments.method, _denoise)(arguments, scan, is_ct)
+    restored, before, title, said = restored_by.get(arguments.method, _denoise)(arguments, scan, hounsfield)
     with staged(out.parent) as folder:
         write_scan(restored, scan, folder / out.name)
         before, after = (x.abs() if x.is_complex() else x for x in (before, restored))
-        window = "soft_tissue" if is_ct else None
+        window = "soft_tissue" if hounsfield else None
         restoration_figure(before, after, title, folder / f"{stem}.png", window, scan.inverted)
     print(f"{said}: written, with a picture of before, after and what was removed")
 
@@ -99,13 +94,13 @@ def _scale(text: str) -> float:
     raise argparse.ArgumentTypeError("must be above 1 and at most 64")
 
 
-def _by_network(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any, Any, str, str]:
+def _by_network(arguments: argparse.Namespace, scan: Any, hounsfield: bool) -> tuple[Any, Any, str, str]:
     from monai_medaug.scans.network import network_restored_scan, weights_for
 
     _refuse(arguments, "noise", "sigma", "metal_mask", "segments", "phase_axis", "rotate_degrees")
     if arguments.method == "dncnn":
         _refuse(arguments, "scale")
-    name = weights_for(arguments.method, scan, is_ct)
+    name = weights_for(arguments.method, scan, hounsfield)
     scale = None if arguments.method == "dncnn" else arguments.scale or 2.0
     strength = 1.0 if arguments.strength is None else arguments.strength
     restored, before = network_restored_scan(scan.image, name, scale, strength, True)
@@ -116,19 +111,19 @@ def _by_network(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[
     return restored, before, title, said
 
 
-def _denoise(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any, Any, str, str]:
+def _denoise(arguments: argparse.Namespace, scan: Any, hounsfield: bool) -> tuple[Any, Any, str, str]:
     """The result, the image before on its grid, a title for the picture and what to say."""
     from monai_medaug.scans.restore import restored_scan
 
     _refuse(arguments, "metal_mask", "segments", "phase_axis", "rotate_degrees", "scale")
-    noise = arguments.noise or ("ct" if is_ct else "gaussian")
+    noise = arguments.noise or ("ct" if hounsfield else "gaussian")
     restored, level = restored_scan(scan.image, arguments.method, arguments.sigma, noise, True, arguments.strength)
     unit = " HU" if noise == "ct" else ""
     title = arguments.method if level is None else f"{arguments.method}, {noise} noise of {level:.3g}{unit}"
     return restored, scan.image, title, title
 
 
-def _correct(arguments: argparse.Namespace, scan: Any, is_ct: bool) -> tuple[Any, Any, str, str]:
+def _correct(arguments: argparse.Namespace, scan: Any, hounsfield: bool) -> tuple[Any, Any, str, str]:
     from monai_medaug.scans.correct import corrected_scan
 
     _refuse(arguments, "scale")

@@ -19,6 +19,7 @@ from tests.benchmarks import (
     denoise_wavelet,
     dose,
     guard,
+    image_quality,
     loader,
     metal,
     mixing,
@@ -53,7 +54,10 @@ TIMED = {
     "overhead": overhead.rows,
 }
 TABLES = {
-    "quality": lambda options: quality.fold_table(options.seeds),
+    "quality": lambda options: [
+        *image_quality.similarity_table(options.repeats),
+        *quality.fold_table(options.seeds),
+    ],
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
     "motion": lambda _: motion.motion_table(),
     "guard": lambda options: guard.guard_table(options.repeats),

@@ -10,6 +10,7 @@ The correlation is modelled as a product over the axes, of one list per axis tha
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -121,17 +122,23 @@ def slice_levels(image: torch.Tensor, across: int, within: tuple[float, float] =
     return [float(v) for v in np.interp(np.arange(count), places, smooth)]
 
 
-def _surfaces(side: int) -> np.ndarray:
-    """Orthonormal quadratic surfaces on a window, (side, side, 6)."""
-    place = np.arange(side) / side - 0.5
-    terms = np.stack([(place**i)[:, None] * place**j for i in range(3) for j in range(3 - i)], -1)
-    return np.linalg.qr(terms.reshape(side * side, -1))[0].reshape(side, side, -1)
+def quadratic_surfaces(shape: Sequence[int]) -> np.ndarray:
+    """Orthonormal polynomials of degree 2 at most on a window, (*shape, terms): 6 in 2D, 10 in 3D.
+
+    Example:
+        >>> quadratic_surfaces((8, 9)).shape
+        (8, 9, 6)
+    """
+    place = [np.arange(n) / n - 0.5 for n in shape]
+    powers = [p for p in itertools.product(range(3), repeat=len(shape)) if sum(p) <= 2]
+    terms = [functools.reduce(np.multiply.outer, [x**k for x, k in zip(place, p, strict=True)]) for p in powers]
+    return np.linalg.qr(np.stack(terms, -1).reshape(-1, len(terms)))[0].reshape(*shape, -1)
 
 
 def _share_of_surfaces(plane: Correlation, side: int) -> float:
     """Share of the noise's variance removed with the surfaces, Σ q^T R q / n."""
     rows, columns = (correlation_matrix(tuple(c), side) for c in plane)
-    surfaces = _surfaces(side)
+    surfaces = quadratic_surfaces((side, side))
     return float(np.einsum("ijk,il,lmk,mj->", surfaces, rows, surfaces, columns, optimize=True)) / side**2
 
 
@@ -144,7 +151,7 @@ def _flat_residuals(
     """
     windows = slices.unfold(1, side, side // 2).unfold(2, side, side // 2).flatten(1, 2)
     mean = windows.mean((2, 3))
-    basis = sent(_surfaces(side), slices.device, slices.dtype).flatten(0, 1)
+    basis = sent(quadratic_surfaces((side, side)), slices.device, slices.dtype).flatten(0, 1)
     values = windows.flatten(2) - mean[..., None]
     residuals = values - (values @ basis) @ basis.T
     deviation = residuals.square().mean(2).sqrt()

@@ -1,0 +1,1 @@
+"""Kernels of image quality: tensors in, one figure an image out."""
