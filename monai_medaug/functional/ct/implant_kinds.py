@@ -33,6 +33,7 @@ _TEETH_MM3 = 200.0
 _SKULL_SHARE = 0.1  # of a section: a limb's bone is less
 _TILT = math.tan(math.radians(25))  # of rods against the scanner's axis
 _PARTS = {"rods": (1.0, 1.0), "dental": (0.5, 0.1), "clips": (0.3, 0.2)}  # radius and length as parts of a rod's
+_METAL_SHARE = 0.1  # of the tissue in a slice: a hip's head is a fortieth of a thigh
 _WIRE_MM, _LOOP_MM, _LOOPS_APART_MM = 0.4, (16.0, 8.0), 30.0
 _CAN_MM, _CAN_THICK_MM, _LEAD_MM = 21.0, 7.0, 0.8
 _SKIN_MM = 8.0
@@ -77,6 +78,8 @@ def implant_pieces(
 ) -> list[Piece]:
     """The pieces of an implant of one of the `IMPLANTS`, none if the image has no place for it.
 
+    Rods, fillings and clips are thinner than asked for where they would take more than a tenth of the tissue in sight.
+
     Args:
         kind: of the implant.
         image: (C, *spatial) in HU.
@@ -98,7 +101,8 @@ def implant_pieces(
     tilt = _TILT if kind == "rods" else None
     rods = zip(share, lengths, radii, strict=True)
     found = [(place_rod(anatomy, s, n * long, seed + k, tilt), r * thick) for k, (s, n, r) in enumerate(rods)]
-    return [Piece(ends, radius) for ends, radius in found if ends and radius > 0]
+    widest = math.sqrt(_METAL_SHARE * anatomy.section_mm2 / math.pi / max(1, sum(r > 0 for r in radii)))
+    return [Piece(ends, min(radius, widest)) for ends, radius in found if ends and radius > 0]
 
 
 def _with_teeth_alone(image: torch.Tensor, grid: VoxelGrid) -> torch.Tensor:

@@ -12,7 +12,7 @@ from monai_medaug.functional.ct.hu import BODY_HU
 from monai_medaug.functional.ct.slices import slice_axis
 from monai_medaug.functional.geometry.grid import VoxelGrid
 
-_BONE_HU = 300.0  # cortical and dense cancellous bone; contrast agent seldom reaches it
+_BONE_HU, _CORTICAL_HU = 300.0, 600.0  # contrast agent in vessels reaches the first, all bone has some of the second
 _SAMPLE_MM, _CELL_MM = 1.5, 4.0  # voxels are thinned out to the first, cells have about the second
 _BONE_SHARE, _TISSUE_SHARE = 0.25, 0.9  # of a cell from which it counts
 _STEP_MM = 2.0  # along a rod
@@ -24,11 +24,13 @@ class Anatomy:
     """Bone and tissue of an image (C, *spatial) in HU, in cells of 4 mm.
 
     Attributes:
-        bone: whether a cell holds bone or is enclosed by it, such as marrow.
+        bone: whether a cell holds bone or is enclosed by it, such as marrow. What is brighter than bone's limit but has
+            no cortical bone (600 HU) within a cell is contrast agent.
         room: whether a rod may fill it: tissue, out of air and lung, and within two cells of bone if there is any.
         across: the normal of the slices in the world.
         weight: of each cell as the place of an implant: thick bone first. Without bone tissue far from air; all 0
             without tissue.
+        section_mm2: mean area of the tissue in the slices that show any.
     """
 
     def __init__(self, image: torch.Tensor, grid: VoxelGrid, bone_hu: float = _BONE_HU) -> None:
@@ -37,12 +39,14 @@ class Anatomy:
         volume = volume[:: thin[0], :: thin[1], :: thin[2]]
         steps = [t * s for t, s in zip(thin, grid.embedded_spacing, strict=True)]
         cell = [min(max(1, round(_CELL_MM / s)), n) for s, n in zip(steps, volume.shape, strict=True)]
-        bone, tissue = (
-            functional.avg_pool3d((volume > hu).float()[None, None], cell).cpu() for hu in (bone_hu, BODY_HU)
+        bone, tissue, cortical = (
+            functional.avg_pool3d((volume > hu).float()[None, None], cell).cpu()
+            for hu in (bone_hu, BODY_HU, max(bone_hu, _CORTICAL_HU))
         )
         inside = tissue >= _TISSUE_SHARE
-        grown = _greatest_around((bone >= _BONE_SHARE).float())
-        closed = (bone >= _BONE_SHARE) | ((-_greatest_around(-grown) > 0) & inside)
+        bone = (bone >= _BONE_SHARE) & (_greatest_around(cortical) > 0)
+        grown = _greatest_around(bone.float())
+        closed = bone | ((-_greatest_around(-grown) > 0) & inside)
         deep = _mean_around(inside.float(), 5) ** 4
         weight = closed * _mean_around(closed.float(), 3) ** 2 * deep
         room = inside | closed
@@ -54,8 +58,13 @@ class Anatomy:
         self._stride = np.array([t * c for t, c in zip(thin, cell, strict=True)])
         self._first = np.array([t * (c - 1) / 2 for t, c in zip(thin, cell, strict=True)])
         self._matrix = grid.matrix
-        axis = slice_axis(grid)
-        self.across = self._matrix[:3, axis or 0] / grid.embedded_spacing[axis or 0]
+        axis = slice_axis(grid) or 0
+        self.across = self._matrix[:3, axis] / grid.embedded_spacing[axis]
+        shares = tissue[0, 0].movedim(axis, 0).flatten(1).mean(1)
+        shown = shares[shares > 0]
+        in_plane = [a for a in range(3) if a != axis]
+        slice_mm2 = math.prod(grid.size[a] * grid.embedded_spacing[a] for a in in_plane)
+        self.section_mm2 = slice_mm2 * float(shown.mean()) if len(shown) else 0.0
 
     def place(self, share: float) -> np.ndarray:
         """World position in mm of the cell up to which the given share of all weight lies."""

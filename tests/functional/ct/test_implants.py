@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.ndimage import maximum_filter, uniform_filter
 
+from monai_medaug.functional.ct.implant_kinds import implant_pieces
 from monai_medaug.functional.ct.implants import Anatomy, place_rod, rod_share
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from tests.scan_files import real_scan
@@ -94,3 +95,25 @@ def test_in_real_scans_rods_are_in_bone(name):
     places = tuple(index.T)
     assert uniform_filter(volume, [3, 3, 1])[places].min() > -300
     assert (maximum_filter(volume, size)[places] > 300).mean() >= 0.9
+
+
+def test_contrast_agent_is_no_bone():
+    """A vessel of 24 mm at 380 HU beside a shaft with cortical bone: no rod lies in it; alone it is soft tissue."""
+    x, y = np.meshgrid(np.arange(80), np.arange(80), indexing="ij")
+    vessel = torch.from_numpy((x - 42) ** 2 + (y - 18) ** 2 < 12**2)[None, ..., None]
+    grid, image = grid_of_phantom(), torch.where(vessel, 380.0, phantom())
+    anatomy = Anatomy(image, grid)
+    middles = [np.linalg.solve(grid.matrix[:3, :3], anatomy.place((k + 0.5) / 40)) for k in range(40)]
+    assert all(np.hypot(x - 22, y - 40) < 12 for x, y, _ in middles)
+    assert not Anatomy(torch.where(vessel, 380.0, phantom(bone=False)), grid).bone.any()
+
+
+@pytest.mark.parametrize(("side", "most"), [(8, 0.25), (16, 0.25), (64, 0.1)])
+def test_metal_takes_a_tenth_of_a_small_crop(side, most):
+    """At most twice that by the voxels of its edge; of large crops the radii are those asked for."""
+    grid, crop = VoxelGrid((side,) * 3), torch.full((1, side, side, side), 40.0)
+    for seed in range(4):
+        pieces = implant_pieces("rods", crop, grid, [0.3, 0.7], [40.0, 50.0], [3.2, 3.8], seed)
+        share = rod_share([p.ends for p in pieces], [p.radius for p in pieces], grid, torch.device("cpu"))
+        assert 0 < float((share > 0.5).float().mean()) < most
+        assert side < 64 or [p.radius for p in pieces] == [3.2, 3.8]
