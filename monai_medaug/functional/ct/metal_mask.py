@@ -124,12 +124,12 @@ def _mean_beside(core: np.ndarray, values: np.ndarray, pieces: np.ndarray, which
 
 
 def _box(mask: torch.Tensor) -> tuple[slice, ...]:
-    """The part of the volume that holds all of a mask, which is not empty."""
+    """The part of the volume that holds all of a mask, which is not empty, and what is next to it."""
     spans = []
     for axis in range(mask.ndim):
         others = [a for a in range(mask.ndim) if a != axis]
         index = torch.nonzero(mask.any(dim=others) if others else mask)[:, 0]
-        spans.append(slice(int(index[0]), int(index[-1]) + 1))
+        spans.append(slice(max(0, int(index[0]) - 1), int(index[-1]) + 2))
     return tuple(spans)
 
 
