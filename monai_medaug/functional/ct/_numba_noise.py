@@ -42,18 +42,17 @@ def folded_power(down, right, spacing, folds, last, half, first, second, begin, 
 
 
 @njit(fastmath=True)
-def ray_levels(coarse, shape, spacing, width, angles, per_hu, air, modulation, weakened, source, out, begin, end):
+def ray_levels(coarse, shape, spacing, width, angles, per_hu, air, modulation, weakened, out, begin, end):
     """Sums of the variances of the rays through each pixel of slices [begin, end), over either half of the views.
 
-    coarse: (slices, pixels) in HU; source: its distance in mm, 0 for parallel rays; out: (2, slices, pixels).
+    coarse: (slices, pixels) in HU; out: (2, slices, pixels).
     """
     rows, columns = shape
     count = len(weakened)
     paths = np.empty(count)
     for n in range(begin, end):
         for v in range(len(angles)):
-            cosine, sine = np.cos(angles[v]), np.sin(angles[v])
-            down, right = cosine * spacing[0] / width, sine * spacing[1] / width
+            down, right = np.cos(angles[v]) * spacing[0] / width, np.sin(angles[v]) * spacing[1] / width
             origin = (count - 1) / 2 - (rows - 1) / 2 * down - (columns - 1) / 2 * right
             paths[:] = 0.0
             for y in range(rows):
@@ -72,12 +71,7 @@ def ray_levels(coarse, shape, spacing, width, angles, per_hu, air, modulation, w
                 for x in range(columns):
                     place = origin + y * down + x * right
                     d = int(place)
-                    variance = paths[d] + (place - d) * (paths[d + 1] - paths[d])
-                    if source > 0:
-                        along = (x - (columns - 1) / 2) * spacing[1] * cosine - (y - (rows - 1) / 2) * spacing[0] * sine
-                        squared = min((along / source) ** 2, 0.25)
-                        variance *= (1 + squared) / (1 - squared) ** 2
-                    out[half, n, y * columns + x] += variance
+                    out[half, n, y * columns + x] += paths[d] + (place - d) * (paths[d + 1] - paths[d])
 
 
 @njit(fastmath=True, inline="always")  # so that the compiler sees that the arrays don't overlap

@@ -60,25 +60,20 @@ class NoiseLevels:
         return torch.lerp(fine[:, :, :, near], fine[:, :, :, far], (places - near).to(fine)[:, None, None])
 
 
-def noise_levels(
-    volumes: torch.Tensor, spacing: tuple[float, float], across_mm: float, source_mm: float = 0.0
-) -> NoiseLevels:
+def noise_levels(volumes: torch.Tensor, spacing: tuple[float, float], across_mm: float) -> NoiseLevels:
     """The amplitudes by which the noise of volumes (members, C, slices, rows, columns) in HU is scaled.
 
     A ray along which the line integral is p brings noise of the variance ``exp(p)``, of a frequency across the ray. The
     tube current follows each view's greatest attenuation, in the slice and from slice to slice (Gies et al. 1999). A
-    bowtie filter weakens the outer rays. Back-projection of a fan beam weighs a ray by the square of the source's
-    distance from the isocentre over that from the pixel, that of rebinned parallel rays does not: the variance goes
-    with the second power here, between the fourth and none. A few projections of the smoothed slice give the variances
-    (Divel & Pelc 2020), here for two halves of the views: those with frequencies rather along the first axis, and the
-    others. They are scaled so that the mean variance in soft tissue is 1 over a member's volumes, or where there is
-    none, everywhere.
+    bowtie filter weakens the outer rays. A few projections of the smoothed slice give the variances (Divel & Pelc
+    2020), here for two halves of the views: those with frequencies rather along the first axis, and the others. They
+    are scaled so that the mean variance in soft tissue is 1 over a member's volumes, or where there is none,
+    everywhere.
 
     Args:
         volumes: in HU.
         spacing: in mm along rows and columns.
         across_mm: from slice to slice. Slices 12 mm apart are looked at.
-        source_mm: distance of the source from the isocentre, in the middle of the image; 0 for parallel rays.
 
     Example:
         >>> air = torch.full((1, 1, 1, 64, 64), -1000.0)
@@ -94,7 +89,7 @@ def noise_levels(
     looked = volumes.detach()[:, :, first::step, rarer[0] // 2 :: rarer[0], rarer[1] // 2 :: rarer[1]]
     groups = looked.shape[2]
     coarse = _smoothed(looked.reshape(-1, 1, *looked.shape[3:]), few)
-    amplitude = _amplitudes(coarse, few, size, members, _MODULATION, _BOWTIE_MM, source_mm)
+    amplitude = _amplitudes(coarse, few, size, members, _MODULATION, _BOWTIE_MM)
     return NoiseLevels(amplitude.reshape(2, members, channels, groups, *few), first, step, (rows, columns))
 
 
@@ -142,14 +137,11 @@ def _amplitudes(
     samples: int,
     modulation: float,
     bowtie_mm: float | None,
-    source_mm: float = 0.0,
 ) -> torch.Tensor:
     """Amplitudes (2, N, pixels) from smoothed slices (N, pixels)."""
     compiled = loops(_LOOPS, coarse, dtypes=[torch.float32])
     if compiled is None:
-        onto, back, weakened = (
-            sent(w, coarse.device, coarse.dtype) for w in _view_weights(few, size, bowtie_mm, source_mm)
-        )
+        onto, back, weakened = (sent(w, coarse.device, coarse.dtype) for w in _view_weights(few, size, bowtie_mm))
         paths = ((coarse - AIR_HU) @ onto).unflatten(1, (_VIEWS, -1))
         variance = torch.exp(paths - modulation * paths.amax(2, keepdim=True) + weakened)
         both = torch.stack([v.flatten(1) @ b for v, b in zip(variance.chunk(2, 1), back, strict=True)])
@@ -158,18 +150,7 @@ def _amplitudes(
         both = torch.zeros(2, *coarse.shape)
         per_hu = WATER_PER_MM / 1000 * size[0] * size[1] / width
         weakened = _through_bowtie(count, width, bowtie_mm)
-        fixed = (
-            coarse.numpy(),
-            few,
-            size,
-            width,
-            _angles().numpy(),
-            per_hu,
-            AIR_HU,
-            modulation,
-            weakened.numpy(),
-            source_mm,
-        )
+        fixed = (coarse.numpy(), few, size, width, _angles().numpy(), per_hu, AIR_HU, modulation, weakened.numpy())
         over_rows(partial(compiled.ray_levels, *fixed, both.numpy()), len(coarse), 16)
 
     body = (coarse > BODY_HU).to(both).reshape(samples, -1)
@@ -200,7 +181,7 @@ def _through_bowtie(count: int, width: float, bowtie_mm: float | None) -> torch.
 
 @functools.lru_cache(maxsize=4)
 def _view_weights(
-    shape: tuple[int, int], spacing: tuple[float, float], bowtie_mm: float | None, source_mm: float
+    shape: tuple[int, int], spacing: tuple[float, float], bowtie_mm: float | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Matrices of projection and back-projection, by linear interpolation at the pixels' shadows.
 
@@ -216,10 +197,5 @@ def _view_weights(
     distance = (place[..., None] - torch.arange(count, dtype=torch.float64)).abs()
     weights = (1 - distance).clamp_min(0)  # (views, pixels, detectors)
     onto = weights.transpose(0, 1).flatten(1) * (WATER_PER_MM / 1000 * spacing[0] * spacing[1] / width)
-    back = weights.transpose(1, 2)
-    if source_mm:
-        along = x * torch.cos(angle) - y[:, None] * torch.sin(angle)
-        squared = ((along / source_mm) ** 2).clamp(max=0.25)  # both ways along the ray
-        back = back * ((1 + squared) / (1 - squared) ** 2).flatten(1)[:, None]
-    back = back.reshape(2, -1, place.shape[1])
+    back = weights.transpose(1, 2).reshape(2, -1, place.shape[1])
     return onto.float(), back.float(), _through_bowtie(count, width, bowtie_mm).float()

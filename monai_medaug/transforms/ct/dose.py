@@ -39,7 +39,6 @@ _NOISE_ELEMENT_MM = 0.5  # of the detector at the isocentre, at most
 _SINOGRAMS_AT_ONCE = 16  # they are large, as the elements are small
 _PATH_MM = 2.0  # width of the rays along which attenuation is summed
 _SINGLE_MM = 3.0  # thickness of a slice without neighbours
-_SOURCE_MM = 570.0  # from the isocentre; 540 to 600 in scanners
 
 
 class RandCTDose(CTImage, RandomOperation):
@@ -142,7 +141,7 @@ class RandCTDose(CTImage, RandomOperation):
             common["slice_correlation"] = self.slice_correlation
         common["floor_hu"] = FLOOR_HU
         if self.domain == "image":
-            return common if self.kernel == "white" else {**common, "source_mm": _SOURCE_MM}
+            return common
         scan = {"photons_per_mm2": self.photons, "electronic_noise": self.electronic_noise, "body_mm": self.body_mm}
         return {**common, **scan}
 
@@ -183,7 +182,7 @@ def _coloured(image: torch.Tensor, call: Call, kernel: NoiseKernel) -> torch.Ten
             uniform_integers(shape, [seeds[i] for i in stack.members], image.device),
             taps,
             directional_amplitudes(rows, columns, stack.spacing, kernel),
-            noise_levels(stack.volumes, stack.spacing, stack.across_mm or 1.0, call.settings.get("source_mm", 0.0)),
+            noise_levels(stack.volumes, stack.spacing, stack.across_mm or 1.0),
             samples_at(sigma, stack.members),
             call.settings["floor_hu"],
         )

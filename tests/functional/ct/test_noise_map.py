@@ -12,8 +12,6 @@ from monai_medaug.functional.ct.noise_map import noise_amplitudes, noise_levels
 from monai_medaug.functional.ct.projection import WATER_PER_MM
 from tests.scan_files import real_scan
 
-SOURCE = 570.0
-
 
 def ellipse(rows: int, columns: int, spacing: tuple[float, float]) -> torch.Tensor:
     """Water of 220 mm along rows by 320 mm along columns, in air."""
@@ -29,14 +27,13 @@ def test_ellipse_against_the_lengths_of_all_rays(size, spacing, old):
     """Centre, rims and air, within 20 % of the sum over 180 exact rays; air to soft tissue about one half.
 
     With the modulation of the tube current and the bowtie filter that are assumed, and those of old records. An
-    independent simulator of a fan beam has 0.57 to 0.62 and 0.90 to 0.95 of the centre at the rims, and 0.50 to 0.81
-    in air, by the body; real scans 0.45 to 0.57.
+    independent simulator of a fan beam has 0.57 to 0.62 and 0.90 to 0.95 of the centre at the rims.
     """
     image = ellipse(*size, spacing)
     if old:
         levels = noise_amplitudes(image, spacing, 1)
     else:
-        levels = noise_levels(image[None], spacing, 1.0, SOURCE).at(slice(0, 1))[:, 0]
+        levels = noise_levels(image[None], spacing, 1.0).at(slice(0, 1))[:, 0]
     found = levels.square().mean(0).sqrt()[0, 0]
 
     def exact(y: float, x: float) -> float:
@@ -47,9 +44,7 @@ def test_ellipse_against_the_lengths_of_all_rays(size, spacing, old):
         length = longest * np.sqrt(np.clip(1 - (shadow / half) ** 2, 0, None))
         bowtie = 0.0 if old else 300 - np.sqrt(300**2 - shadow**2)
         modulation = 0.5 if old else 0.15
-        along = x * np.cos(angle) - y * np.sin(angle)
-        fan = 1.0 if old else ((SOURCE / (SOURCE - along)) ** 2 + (SOURCE / (SOURCE + along)) ** 2) / 2
-        return float(np.sqrt(np.mean(fan * np.exp(WATER_PER_MM * (length + bowtie - modulation * longest)))))
+        return float(np.sqrt(np.mean(np.exp(WATER_PER_MM * (length + bowtie - modulation * longest)))))
 
     def at(y: float, x: float) -> float:
         return float(found[round(y / spacing[0] + size[0] / 2), round(x / spacing[1] + size[1] / 2)])
@@ -57,9 +52,9 @@ def test_ellipse_against_the_lengths_of_all_rays(size, spacing, old):
     for place in ((0, 140), (90, 0), (0, 195), (145, 0), (190, 190)):
         assert at(*place) / at(0, 0) == pytest.approx(exact(*place) / exact(0, 0), rel=0.2), place
     air = np.mean([at(0, 195), at(0, -195), at(145, 0), at(-145, 0)])
-    assert 0.45 < air / at(0, 0) < 0.63
+    assert 0.45 < air / at(0, 0) < 0.6
     if not old:
-        assert at(0, 140) / at(0, 0) > 0.81
+        assert at(0, 140) / at(0, 0) > 0.72
         assert at(90, 0) / at(0, 0) < 0.68
 
 
@@ -86,9 +81,9 @@ def test_each_sample_has_unit_variance_in_its_tissue():
 def test_compiled_and_torch_agree():
     generator = torch.Generator().manual_seed(0)
     volumes = ellipse(90, 120, (3.0, 3.5)).expand(2, 1, 14, 90, 120) + 30 * torch.randn(14, 1, 1, generator=generator)
-    compiled = noise_levels(volumes, (3.0, 3.5), 5.0, SOURCE)
+    compiled = noise_levels(volumes, (3.0, 3.5), 5.0)
     with torch_only():
-        expected = noise_levels(volumes, (3.0, 3.5), 5.0, SOURCE)
+        expected = noise_levels(volumes, (3.0, 3.5), 5.0)
     torch.testing.assert_close(compiled.coarse, expected.coarse, rtol=1e-4, atol=1e-5)
 
 
@@ -108,7 +103,7 @@ def test_levels_of_slices_lie_between_those_looked_at():
 
 
 @pytest.mark.parametrize(
-    ("name", "error"), [("hip_single_cocr", 0.11), ("shoulder_cocr", 0.12), ("control_contrast", 0.08)]
+    ("name", "error"), [("hip_single_cocr", 0.15), ("shoulder_cocr", 0.16), ("control_contrast", 0.1)]
 )
 def test_levels_against_a_simulated_scanner(name, error):
     """Logarithm of the local level in a body against that of CatSim's noise in windows of 14 mm, around its mean."""
@@ -119,5 +114,5 @@ def test_levels_against_a_simulated_scanner(name, error):
     place = np.arange(512) - 255.5
     body = binary_erosion(truth > -300, iterations=side // 2) & (np.hypot(place[:, None], place) < 255 - side)
     image = torch.from_numpy(truth)[None, None, None]
-    found = noise_levels(image, (pixel, pixel), 5.0, SOURCE).at(slice(0, 1)).square().mean(0).sqrt()[0, 0, 0].numpy()
+    found = noise_levels(image, (pixel, pixel), 5.0).at(slice(0, 1)).square().mean(0).sqrt()[0, 0, 0].numpy()
     assert np.std(np.log(found[body] / expected[body])) < error
