@@ -9,8 +9,7 @@ import torch
 from scipy import ndimage
 
 _SEED = 1.5  # times the threshold: enamel and contrast agent stay below it, metal thicker than a voxel does not
-_PART, _MOST_HU = 0.2, 8000.0  # of the greatest value of its piece a voxel has at least, unless it has the second
-_EDGE, _REACH = 0.5, 3  # of the metal's value at its edge; pixels over which an edge is blurred at most
+_PART, _MOST_HU = 0.2, 8000.0  # of the greatest value of its piece a voxel has at least; all from the second on count
 _PLATEAU = 8  # voxels that share the greatest value of a clipped image
 _SURE = 2.0  # times the seed: no contrast agent is as dense
 _GENTLE = 1.1  # times the threshold is the mean beside the core of contrast agent; metal ends within a pixel or two
@@ -44,12 +43,10 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     more than 2200 HU on the mean, where beside metal the values have dropped further, or most of the piece is not even
     next to such pixels. Beyond 6000 HU all is metal.
 
-    Within a piece, metal is what exceeds a fifth of the greatest value, at most 8000 HU, and half of the greatest value
-    within 3 pixels, where the blurred edge of metal lies; less dense metal that touches denser one counts from half of
-    its own value. So neither blur nor the streaks beside it count, and several materials do. In an image clipped at the
-    limit of 12 bits it is what reaches 3000 HU, blur too. What metal encloses within a slice, which starved rays may
-    show dark, counts. Between fillings of gold or amalgam, streaks are as bright as metal and count too: a mask drawn
-    by hand is better there.
+    Within a piece, metal is what exceeds a fifth of the greatest value, at most 8000 HU, so that neither its blurred
+    rim nor the streaks beside it count, and several materials do; in an image clipped at the limit of 12 bits, what
+    reaches 3000 HU; and what it encloses within a slice, which starved rays may show dark. Between fillings of gold or
+    amalgam, streaks are as bright as metal and count too: a mask drawn by hand is better there.
 
     For an image clipped below 3000 HU, lower the threshold to less than two thirds of that.
 
@@ -83,24 +80,10 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     inside = values >= limit[pieces]
     for k in np.ndindex(inside.shape[:-2]):
         if inside[k].any():
-            inside[k] = ndimage.binary_fill_holes(_without_blur(inside[k], values[k]))
+            inside[k] = ndimage.binary_fill_holes(inside[k])
     clipped = int((volume == most).sum()) >= _PLATEAU
     none[box] = torch.from_numpy(inside).to(volume.device)
     return MetalPieces(none, len(metal), seed, clipped, len(reached) - len(metal))
-
-
-def _without_blur(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """A slice's metal without the blurred edge of what is denser.
-
-    Within reach of denser metal that is other metal which goes on beyond, at least 3 pixels wide.
-    """
-    y, x = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1]
-    near = np.hypot(y, x) <= _REACH
-    plateau = ndimage.maximum_filter(values, footprint=near)
-    kept = inside & (values >= _EDGE * plateau)
-    solid = ndimage.binary_opening(kept, np.ones((3, 3)))
-    least = ndimage.minimum_filter(np.where(solid, plateau, np.inf), footprint=near)
-    return kept | (inside & (values >= _EDGE * least))
 
 
 def _broad(core: np.ndarray, pieces: np.ndarray, which: np.ndarray) -> np.ndarray:

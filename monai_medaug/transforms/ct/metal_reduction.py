@@ -15,7 +15,7 @@ from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.metal_mask import MetalPieces, find_metal
 from monai_medaug.functional.ct.metal_reduction import METHODS, without_metal
-from monai_medaug.functional.ct.slices import SLICES_AT_ONCE, SliceStack, change_slices
+from monai_medaug.functional.ct.slices import SLICES_AT_ONCE, SliceStack, change_slices, slice_axis
 from monai_medaug.functional.ct.truncation import BODY_MM
 from monai_medaug.functional.hounsfield import FLOOR_HU
 from monai_medaug.transforms.ct.acquisition import say_if_continued
@@ -182,9 +182,11 @@ def _metal_of(image: torch.Tensor, call: Call) -> tuple[torch.Tensor, list[Param
         return masks, [{"metal_voxels": n, "metal_from": "mask"} for n in counts]
     given = image.detach().cpu()  # a GPU is awaited once
     masks, notes = torch.zeros(given.shape, dtype=torch.bool), []
-    for sample, mask in zip(given, masks, strict=True):
-        pieces = [find_metal(channel, call.settings["threshold_hu"]) for channel in sample]
-        for own, piece in zip(mask, pieces, strict=True):
+    for sample, mask, grid in zip(given, masks, call.grids, strict=True):
+        axis = slice_axis(grid)
+        stacks, found = (x if axis is None else x.movedim(axis + 1, 1) for x in (sample, mask))
+        pieces = [find_metal(channel, call.settings["threshold_hu"]) for channel in stacks]
+        for own, piece in zip(found, pieces, strict=True):
             own.copy_(piece.voxels)
         notes.append(_metal_notes(pieces))
     return sent(masks, image.device), notes

@@ -122,6 +122,24 @@ def test_works_in_inference_mode_and_without_gradients(moved_scan):
         assert torch.equal(transform(moved_scan[1]), wanted)
 
 
+def test_a_small_image_is_searched_on_one_thread_which_an_error_does_not_leave_behind(monkeypatch):
+    seen = []
+
+    def fail(*_):
+        seen.append(torch.get_num_threads())
+        raise RuntimeError("stopped")
+
+    monkeypatch.setattr("monai_medaug.transforms.mri.motion_correction.autofocus", fail)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError, match="stopped"):
+            MRIMotionCorrection(2)(torch.ones(1, 16, 16, dtype=torch.complex64))
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_magnitude_is_refused_with_the_reason():
     with pytest.raises(ValueError, match=r"img must be complex.*magnitude.*float32"):
         MRIMotionCorrection(4)(torch.ones(1, 16, 16))
