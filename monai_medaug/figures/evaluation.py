@@ -54,9 +54,11 @@ def evaluation_figure(
     low, high = display_range(before, window)
     half = max(float(np.percentile(np.abs(np.stack([*errors.values()])), 99.5)), 1e-12)
     columns = len(pictures) if reference is not None else 3
-    figure = Figure(figsize=(4.3 * columns, 8.9 if reference is not None else 4.6), dpi=110, layout="constrained")
+    height = float(np.clip(4.3 * plane.aspect * before.shape[0] / before.shape[1], 1.5, 9.0)) + 0.4  # and a title
+    rows = 1 if reference is None else 2
+    figure = Figure(figsize=(4.3 * columns, rows * height), dpi=110, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1 if reference is None else 2, columns, squeeze=False)
+    panels = figure.subplots(rows, columns, squeeze=False)
     grey = {"cmap": "gray_r" if inverted else "gray", "vmin": low, "vmax": high}
     drawn: list[tuple[np.ndarray, dict[str, Any], str]] = [(picture, grey, name) for name, picture in pictures.items()]
     error_style = {"cmap": "RdBu_r", "vmin": -half, "vmax": half}

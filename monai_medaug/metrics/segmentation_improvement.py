@@ -110,11 +110,11 @@ def _measures(pair: torch.Tensor, truth: torch.Tensor, spacing: tuple[float, ...
         common, either = int((mask & truth).sum()), int((mask | truth).sum())
         total = int(mask.sum()) + int(truth.sum())
         overlap = (2 * common / total, common / either) if total else (1.0, 1.0)
-        rows.append([*overlap, *_distances(mask, truth, spacing)])
+        rows.append([*overlap, *_border_distances(mask, truth, spacing)])
     return torch.tensor(rows)
 
 
-def _distances(mask: torch.Tensor, truth: torch.Tensor, spacing: tuple[float, ...]) -> tuple[float, float]:
+def _border_distances(mask: torch.Tensor, truth: torch.Tensor, spacing: tuple[float, ...]) -> tuple[float, float]:
     """The 95th percentile and the greatest of the distances, in mm."""
     if not bool(mask.any()) or not bool(truth.any()):
         none = bool(mask.any()) == bool(truth.any())

@@ -137,5 +137,9 @@ def test_on_a_real_ct_blur_noise_and_denoising_are_told_apart():
     noisier = image + 40 * torch.from_numpy(noise / noise.std()).float()
     denoised = NonLocalMeansDenoise()(image)
     assert first(evaluate_enhancement(image, blurred)) == "only blurrier, not less noisy"
+    noisy = image + 30 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    for blur in (0.6, 1.0, 1.5):
+        also = evaluate_enhancement(noisy, gaussian_filter(noisy.numpy()[0], blur)[None])
+        assert first(also) == "only blurrier, not less noisy", (blur, str(also))
     assert first(evaluate_enhancement(image, noisier)) == "noisier, not sharper"
     assert first(evaluate_enhancement(image, denoised)) in ("", "less noisy at the price of blur")

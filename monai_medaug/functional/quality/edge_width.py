@@ -55,7 +55,7 @@ def edge_widths(
     lines = places[:, :, None] + normals[:, :, None] * offsets
     widths = []
     for image in images.cpu().double().numpy():
-        profile = _sampled(image, lines).mean(0)
+        profile = _values_along(image, lines).mean(0)
         slope = np.diff(profile).max() / _STEP
         widths.append(float(np.ptp(profile) / slope * min(spacing)) if slope > 0 else math.nan)
     return widths, len(places)
@@ -89,7 +89,7 @@ def _edge_places(images: torch.Tensor, ratios: np.ndarray, mask: torch.Tensor | 
         return np.zeros((0, axes)), np.zeros((0, axes))
     here = size[tuple(index.T)]
     normals = (gradient[(slice(None), *index.T)] / here).T / ratios
-    before, after = (_sampled(size, (index + sign * normals)[:, :, None])[:, 0] for sign in (-1, 1))
+    before, after = (_values_along(size, (index + sign * normals)[:, :, None])[:, 0] for sign in (-1, 1))
     ridge = (here >= before) & (here > after)
     bend = np.maximum(2 * here - before - after, 1e-12 * here)
     centre = index + (0.5 * (after - before) / bend)[:, None].clip(-0.5, 0.5) * normals
@@ -97,6 +97,6 @@ def _edge_places(images: torch.Tensor, ratios: np.ndarray, mask: torch.Tensor | 
     return centre[ridge][::step], normals[ridge][::step]
 
 
-def _sampled(image: np.ndarray, lines: np.ndarray) -> np.ndarray:
+def _values_along(image: np.ndarray, lines: np.ndarray) -> np.ndarray:
     """Linear interpolation at (n, axes, m), the border repeated."""
     return map_coordinates(image, lines.swapaxes(0, 1), order=1, mode="nearest")

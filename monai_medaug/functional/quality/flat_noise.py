@@ -44,15 +44,15 @@ def flat_noise(images: torch.Tensor, across: int | None = None, mask: torch.Tens
         return [math.nan] * len(images)
     smooth = gaussian_smooth(planes.mean(0)[:, None], torch.full((planes.shape[1], 2), _SEARCH))[:, 0]
     gradient = torch.stack(torch.gradient(smooth, dim=(1, 2))).square().sum(0)
-    patches = _patches(planes)
+    patches = _cut_patches(planes)
     flat = patches - patches[..., :1]
     usable = (flat != 0).any(-1).any(0)
     if mask is not None:
         own = (mask[None] if across is None else mask.movedim(across, 0)[kept]) != 0
-        usable &= _patches(own).all(-1)
+        usable &= _cut_patches(own).all(-1)
     if int(usable.sum()) < _LEAST:
         return [math.nan] * len(images)
-    steepness = _patches(gradient).mean(-1)[usable]
+    steepness = _cut_patches(gradient).mean(-1)[usable]
     chosen = steepness.argsort()[: max(_LEAST, int(_FLATTEST * len(steepness)))]
     surfaces = torch.from_numpy(quadratic_surfaces((_SIDE, _SIDE))).to(flat.device).flatten(0, 1)
     values = flat[:, usable][:, chosen]
@@ -61,7 +61,7 @@ def flat_noise(images: torch.Tensor, across: int | None = None, mask: torch.Tens
     return (residuals.square().mean((1, 2)) / freedom).sqrt().tolist()
 
 
-def _patches(planes: torch.Tensor) -> torch.Tensor:
+def _cut_patches(planes: torch.Tensor) -> torch.Tensor:
     """(…, slices, rows, columns) cut into (…, patches, pixels)."""
     cut = planes.unfold(-2, _SIDE, _SIDE).unfold(-2, _SIDE, _SIDE)
     return cut.flatten(-2).flatten(-4, -2)

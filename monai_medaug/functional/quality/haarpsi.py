@@ -55,9 +55,9 @@ def haarpsi(
     for axis in (2, 3):
         likeness = torch.zeros_like(first)
         for scale in (1, 2):
-            a, b = (_haar(x, scale, axis).abs() for x in (first, second))
+            a, b = (_haar_coefficients(x, scale, axis).abs() for x in (first, second))
             likeness += (2 * a * b + c) / (a.square() + b.square() + c) / 2
-        weight = torch.maximum(*(_haar(x, 3, axis).abs() for x in (first, second)))
+        weight = torch.maximum(*(_haar_coefficients(x, 3, axis).abs() for x in (first, second)))
         if counted is not None:
             weight = weight * counted
         parts = (torch.sigmoid(alpha * likeness) * weight, weight)
@@ -73,7 +73,7 @@ def _halved(image: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(F.pad(image, (0, 1, 0, 1)), 2)
 
 
-def _haar(image: torch.Tensor, scale: int, axis: int) -> torch.Tensor:
+def _haar_coefficients(image: torch.Tensor, scale: int, axis: int) -> torch.Tensor:
     """Haar coefficients (N, 1, rows, columns) across an axis: a square of 2^scale pixels, one half minus the other."""
     side = 2**scale
     sums = image.new_ones(side)
