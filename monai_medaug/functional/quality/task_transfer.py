@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from monai_medaug.functional.detectability import stationary_detectability
@@ -66,8 +67,8 @@ def task_transfer_function(
         reach_mm: how far from the edge voxels count, where nothing else may lie.
 
     Raises:
-        ValueError: shapes differ; a side of the edge has bins without voxels; the edge has no contrast; or the image
-            isn't finite.
+        ValueError: shapes differ; there are no voxels at some distance, within half a voxel; the edge has no contrast;
+            or the image isn't finite.
 
     Source: Richard et al., Towards task-based assessment of CT performance: system and object MTF across different
     reconstruction algorithms, Medical Physics 2012.
@@ -93,12 +94,15 @@ def task_transfer_function(
     total, count = (
         values.new_zeros(2 * half + 1).index_add_(0, place[near], v[near]) for v in (values, torch.ones_like(values))
     )
-    if half < 2 * _BINS_PER_VOXEL or bool((count == 0).any()):
+    known = (count > 0).nonzero().flatten().cpu().numpy()
+    gap = int(np.diff(known, prepend=-1, append=2 * half + 1).max()) - 1 if len(known) else 2 * half + 1
+    if half < 2 * _BINS_PER_VOXEL or gap > _BINS_PER_VOXEL // 2:
         raise ValueError(
-            f"reach_mm must be 2 voxels at least, with voxels at all distances from the edge, got {reach_mm} and "
-            f"{int((count == 0).sum())} of {2 * half + 1} distances without"
+            f"reach_mm must be 2 voxels at least, with voxels at all distances from the edge, got {reach_mm} and a gap "
+            f"of {gap * step:.3g} mm"
         )
-    spread = (total / count).diff()
+    profile = np.interp(np.arange(2 * half + 1), known, (total / count).cpu().numpy()[known])
+    spread = torch.from_numpy(profile).to(values.device).diff()
     contrast = float(spread.sum())
     if abs(contrast) <= 1e-9 * float(values.abs().max()):
         raise ValueError("image must hold an edge, got the same value on either side")

@@ -31,6 +31,12 @@ def test_a_gaussian_edge_has_a_gaussian_transfer(sigma):
     assert found.frequency_at(0.1) == pytest.approx(math.sqrt(math.log(10) / 2) / (math.pi * sigma), rel=0.02)
 
 
+def test_a_disc_centred_on_a_pixel_leaves_bins_to_interpolate():
+    distance = disc_distance((128, 128), (64, 64), 6.0, 0.25)
+    found = task_transfer_function(torch.special.ndtr(-distance / 0.35), distance, 0.25, 3.5)
+    assert found.frequency_at(0.5) == pytest.approx(math.sqrt(math.log(2) / 2) / (math.pi * 0.35), rel=0.02)
+
+
 def test_noise_leaves_it_when_slices_are_averaged():
     distance = disc_distance((96, 96), (47.6, 48.1), 24.0)
     edge = 100 * torch.special.ndtr(-distance / 1.5)
