@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from monai_medaug.bundles import load_pretrained
@@ -69,6 +70,8 @@ def slices(modality: str, quick: bool, axis: int = -1) -> list[Slice]:
             plane = plane[tuple(slice((n - min(n, _MOST)) // 2, (n + min(n, _MOST)) // 2) for n in plane.shape)]
             image = torch.from_numpy(np.ascontiguousarray(plane))[None]
             spacing = float(np.linalg.norm(item.affine[:3, 0]))
+            if modality == "ct":  # whose noise has a scale in mm
+                image = MetaTensor(image, affine=torch.diag(torch.tensor([spacing, spacing, 1, 1])))
             chosen.append(
                 Slice(patient, image, spacing, 2000.0 if modality == "ct" else float(np.percentile(plane, 99)))
             )
@@ -79,7 +82,7 @@ def graded(out: torch.Tensor, truth: torch.Tensor, peak: float, ct: bool) -> tup
     """PSNR and SSIM."""
     from skimage.metrics import structural_similarity
 
-    a, b = (x[0].double().numpy() for x in (out, truth))
+    a, b = (torch.as_tensor(x)[0].double().numpy() for x in (out, truth))
     if ct:
         a, b = a.clip(-1000, 1000), b.clip(-1000, 1000)
     side = min(7, *(n if n % 2 else n - 1 for n in a.shape))
