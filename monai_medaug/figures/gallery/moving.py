@@ -34,9 +34,7 @@ MOTION_TEXT = (
 )
 
 
-def draw_motion(
-    settings: Sequence[Mapping[str, Any]], operations: Sequence[Operation], source: GalleryImage
-) -> bytes:
+def draw_motion(settings: Sequence[Mapping[str, Any]], operations: Sequence[Operation], source: GalleryImage) -> bytes:
     """The pictures as the content of a PNG."""
     lines = motion_lines(settings, operations, source)
     rows, columns = lines[0][0].values.shape

@@ -142,7 +142,9 @@ def trial_lines(
     scale_text = [f"blue −{half:g}, red +{half:g}{unit} in this line"]
     above = [
         RowPicture("as it came", clean, row_window_text(source, window), window),
-        RowPicture(trial.title, before, [f"σ {trial.sigma}{unit}, seed {_SEED}", psnr_text(clean, before, window)], window),
+        RowPicture(
+            trial.title, before, [f"σ {trial.sigma}{unit}, seed {_SEED}", psnr_text(clean, before, window)], window
+        ),
     ]
     below = [
         RowPicture("where it lies", located(whole, part, side), [], window),
