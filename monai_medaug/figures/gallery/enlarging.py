@@ -17,6 +17,7 @@ from monai_medaug.figures.gallery.rows import (
     RowPicture,
     draw_lines,
     png_content,
+    psnr_text,
     round_scale,
     row_window_text,
     setting_text,
@@ -45,9 +46,7 @@ def enlarging_lines(
     settings: Sequence[Mapping[str, Any]], operations: Sequence[Operation], source: GalleryImage, factor: int
 ) -> list[list[RowPicture]]:
     """The line of images, and below it the line of errors."""
-    from skimage.metrics import peak_signal_noise_ratio
-
-    low, high = window = source.window
+    window = source.window
     truth = source.image[:, : source.image.shape[1] // factor * factor, : source.image.shape[2] // factor * factor]
     fine = VoxelGrid(tuple(truth.shape[1:]), affine_of(truth))
     small = fine.resized([n // factor for n in fine.shape])
@@ -64,15 +63,11 @@ def enlarging_lines(
     part = shown_part(whole.shape, _CENTRE, side // _ZOOM)
     clean, given, *after = (picture[part] for picture in (whole, *others))
 
-    def graded(picture: np.ndarray) -> list[str]:
-        ratio = peak_signal_noise_ratio(clean.clip(low, high), picture.clip(low, high), data_range=high - low)
-        return [f"PSNR {ratio:.1f} dB"]
-
     half = round_scale(float(np.percentile(np.abs(given - clean), _SATURATED)) / 2)
     unit = " HU" if source.modality == "ct" else ""
     above = [
         RowPicture("as it came", clean, row_window_text(source, window), window),
-        RowPicture(f"reduced to 1:{factor}", given, graded(given), window),
+        RowPicture(f"reduced to 1:{factor}", given, [psnr_text(clean, given, window)], window),
     ]
     scale_text = [f"blue −{half:g}, red +{half:g}{unit} in this line"]
     below = [
@@ -81,6 +76,6 @@ def enlarging_lines(
     ]
     for setting, picture in zip(settings, after, strict=True):
         title = setting_text({n: v for n, v in setting.items() if not isinstance(v, Mapping)} or {"method": "bicubic"})
-        above.append(RowPicture(title, picture, graded(picture), window))
+        above.append(RowPicture(title, picture, [psnr_text(clean, picture, window)], window))
         below.append(RowPicture("result − as it came", picture - clean, [], (-half, half), colours=True))
     return [above, below]

@@ -16,6 +16,7 @@ from monai_medaug.figures.gallery.rows import (
     RowPicture,
     draw_lines,
     png_content,
+    psnr_text,
     round_scale,
     row_window_text,
     setting_text,
@@ -127,9 +128,7 @@ def trial_lines(
     trial: NoiseTrial, source: GalleryImage, denoisers: list[NoiseRemoval], side: int
 ) -> list[list[RowPicture]]:
     """The line of images, and below it the line of what was added and what was removed."""
-    from skimage.metrics import peak_signal_noise_ratio
-
-    low, high = window = trial.window or source.window
+    window = trial.window or source.window
     unit = " HU" if trial.modality == "ct" else ""
     noisy = trial.added(source.image, trial.sigma)
     results = [denoiser(noisy) for denoiser in denoisers]
@@ -139,22 +138,20 @@ def trial_lines(
     part = shown_part(whole.shape, trial.centre, side // _ZOOM)
     clean, before, *after = (picture[part] for picture in (whole, *others))
 
-    def graded(values: np.ndarray) -> str:
-        ratio = peak_signal_noise_ratio(clean.clip(low, high), values.clip(low, high), data_range=high - low)
-        return f"PSNR {ratio:.1f} dB"
-
     half = round_scale(_SIGMAS * trial.sigma)
     scale_text = [f"blue −{half:g}, red +{half:g}{unit} in this line"]
     above = [
         RowPicture("as it came", clean, row_window_text(source, window), window),
-        RowPicture(trial.title, before, [f"σ {trial.sigma}{unit}, seed {_SEED}", graded(before)], window),
+        RowPicture(
+            trial.title, before, [f"σ {trial.sigma}{unit}, seed {_SEED}", psnr_text(clean, before, window)], window
+        ),
     ]
     below = [
         RowPicture("where it lies", located(whole, part, side), [], window),
         RowPicture("noisy − as it came", before - clean, scale_text, (-half, half), colours=True),
     ]
     for setting, result, values in zip(trial.settings, results, after, strict=True):
-        caption = [graded(values)]
+        caption = [psnr_text(clean, values, window)]
         if setting.get("sigma", trial.sigma) is None:
             level = result.applied_operations[-1]["extra_info"]["figures"]["noise_level"]
             caption.append(f"σ estimated as {level:.1f}{unit}")

@@ -215,6 +215,20 @@ def _panel_caption(cls: type[Operation], panel: RowPanel, eased: list[str]) -> l
     return [line for text in texts for line in textwrap.wrap(text, columns)]
 
 
+def psnr_text(clean: np.ndarray, picture: np.ndarray, window: tuple[float, float]) -> str:
+    """PSNR of a picture, both clipped to the window, whose width is the peak.
+
+    Example:
+        >>> psnr_text(np.zeros((4, 4)), np.ones((4, 4)), (0.0, 10.0))
+        'PSNR 20.0 dB'
+    """
+    from skimage.metrics import peak_signal_noise_ratio
+
+    low, high = window
+    ratio = peak_signal_noise_ratio(clean.clip(low, high), picture.clip(low, high), data_range=high - low)
+    return f"PSNR {ratio:.1f} dB"
+
+
 def round_scale(value: float) -> float:
     """The next larger round number, of one or two digits."""
     if value <= 0:

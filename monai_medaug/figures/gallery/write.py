@@ -20,11 +20,13 @@ from monai_medaug.core.operation import Operation, RandomOperation
 from monai_medaug.core.phrases import UNITS
 from monai_medaug.figures.gallery.enlarging import ENLARGING_TEXT, draw_enlarging
 from monai_medaug.figures.gallery.images import MISSING_TEXT, GalleryImage, gallery_image
+from monai_medaug.figures.gallery.moving import MOTION_TEXT, draw_motion
 from monai_medaug.figures.gallery.page import GalleryRow, GallerySection, gallery_page
 from monai_medaug.figures.gallery.restoration import RESTORATION_TEXT, draw_restoration, noise_trials
 from monai_medaug.figures.gallery.rows import RowPanel, draw_row, quantity_text, setting_text
 from monai_medaug.scans.files import staged
 from monai_medaug.transforms.denoise.base import NoiseRemoval
+from monai_medaug.transforms.mri.motion_correction import MRIMotionCorrection
 
 PAGE_NAME = "index.html"
 _DENOISING = "Denoising"
@@ -47,7 +49,7 @@ def gallery_operations() -> dict[str, type[Operation]]:
         cls = getattr(transforms, name)
         if not (inspect.isclass(cls) and issubclass(cls, Operation) and cls.__name__ == name):
             continue
-        if 2 not in cls.spatial_dims or cls.takes_batches or cls.example(2).is_complex():
+        if 2 not in cls.spatial_dims or cls.takes_batches:
             continue
         try:
             constructed(cls, cls.gallery.arguments[0])
@@ -145,6 +147,9 @@ def _gallery_row(cls: type[Operation], image: GalleryImage, images: Mapping[str,
     elif cls.gallery.reduced > 1:
         png = draw_enlarging(settings, [constructed(cls, s) for s in settings], image, cls.gallery.reduced)
         also_said = ENLARGING_TEXT
+    elif issubclass(cls, MRIMotionCorrection):
+        png = draw_motion(settings, [constructed(cls, s) for s in settings], image)
+        also_said = MOTION_TEXT
     elif issubclass(cls, RandomOperation):
         operation = cls(**_certain(cls, settings[0]))
         png = draw_row(cls, image, _magnitude_panels(operation, image.image))

@@ -12,7 +12,7 @@ _STRONG_HU = (8.0, 16.0)
 _SOFT_HU = (-990.0, 40.0)  # of a prior: soft tissue and lung, whose classes have one value each
 _LOCAL_MM = 6.0  # details finer than about this are judged, so that fat and muscle don't count
 _NEAR_MM, _TREMOR_HU2 = 20.0, 10.0  # over which a change is judged, and the mean square from which it is
-_BONE_COST = 0.1
+_BONE_COST = 0.1  # more spares the bone at a shoulder or a nail, and leaves the streaks that cross a spine with screws
 _BESIDE = 3  # pixels
 
 

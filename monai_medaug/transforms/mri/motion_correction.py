@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from monai_medaug.core.arguments import choice, flag, number, whole_number
 from monai_medaug.core.contract import Call, Input, Params
+from monai_medaug.core.gallery_entry import GalleryEntry
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.tensors import require_finite
 from monai_medaug.core.twin import dictionary_twin
@@ -102,6 +103,10 @@ class MRIMotionCorrection(Operation):
     dtypes = (torch.complex64, torch.complex128)
     phrases = {"segments": "motion of {} segments"}
     inputs = {"maps": Input("complex sensitivity maps of the coils, of the shape of the image")}
+    gallery = GalleryEntry(
+        tuple({"segments": n, "rotate_degrees": 0} for n in (8, 16, 4)),
+        "There were 8 segments. More do no harm here; with fewer, lines of two poses stay together.",
+    )
     example_arguments = {"segments": 2, "rotate_degrees": 0}
     least_shape = (2,)
     searches = True
