@@ -21,6 +21,11 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
+def block(word: str) -> str:
+    """The first Python block with a word in it."""
+    return next(text for text in blocks("python") if word in text)
+
+
 def test_the_table_names_every_operation():
     for case in EVERY_CASE:
         assert f"`{case.cls.__name__}`" in README, f"{case} is missing in the table of transforms"
@@ -28,7 +33,7 @@ def test_the_table_names_every_operation():
 
 def test_compose_loads_and_augments_a_scan(tmp_path):
     scope: dict = {}
-    exec(blocks("python")[0], scope)
+    exec(block("Compose("), scope)
     data = body()
     for key in ("image", "label"):
         write_nifti(tmp_path / f"{key}.nii.gz", data[key][0].numpy(), np.eye(4))
@@ -39,10 +44,16 @@ def test_compose_loads_and_augments_a_scan(tmp_path):
 def test_report_replay_and_inverse():
     data = body()
     scope = {"data": {"image": data["image"], "organs": data["label"], "tumour": data["lesion"]}}
-    exec(blocks("python")[1], scope)
+    exec(block("replay("), scope)
     assert scope["report"]["anatomy_preserved"] in ("yes", "no")
     assert torch.equal(scope["same"]["image"].as_tensor(), scope["out"]["image"].as_tensor())
     assert scope["back"]["image"].applied_operations == []
+
+
+def test_a_trained_network_enlarges():
+    scope: dict = {}
+    exec(block("load_pretrained"), scope)
+    assert scope["finer"]({"image": torch.rand(1, 16, 14)})["image"].shape == (1, 32, 28)
 
 
 def test_trainer():
@@ -58,14 +69,14 @@ def test_trainer():
         "decollate": False,
     }
     scope = {"network": network, "settings": settings}
-    exec(blocks("python")[2], scope)
+    exec(block("trainer"), scope)
     scope["trainer"].run()
     assert scope["trainer"].state.output["label"].shape == (4, 2)
 
 
 def test_sample_seeds():
     scope: dict = {}
-    exec(blocks("python")[3], scope)
+    exec(block("sample_key"), scope)
     one, two = (scope["augment"]({"image": torch.rand(1, 16, 16), "id": "a"}) for _ in range(2))
     assert one["image"].shape == two["image"].shape
 

@@ -37,7 +37,10 @@ def _add_restore_arguments(parser: argparse.ArgumentParser) -> None:
         help="of what the filter finds that is removed, 0 to 1 (default: 1; 0.6 for ct noise, which halves it)",
     )
     parser.add_argument(
-        "--scale", type=_scale, metavar="S", help="sr: voxels per voxel along the axes of each slice (default: 2)"
+        "--scale",
+        type=_scale_number,
+        metavar="S",
+        help="sr: voxels per voxel along the axes of each slice (default: 2)",
     )
     parser.add_argument("--metal-mask", type=Path, metavar="FILE", help="mar: a mask of the metal; else searched")
     parser.add_argument(
@@ -68,7 +71,7 @@ def _run_restore(arguments: argparse.Namespace) -> None:
         raise ValueError("--out is the input: choose another file")
     scan = read_input(arguments, arguments.method in CORRECTIONS and CORRECTIONS[arguments.method].accepts_complex)
     hounsfield = is_ct(scan)
-    restored_by = dict.fromkeys(CORRECTIONS, _correct) | dict.fromkeys(NETWORKS, _by_network)
+    restored_by = dict.fromkeys(CORRECTIONS, _correct) | dict.fromkeys(NETWORKS, _restored_by_network)
     restored, before, title, said = restored_by.get(arguments.method, _denoise)(arguments, scan, hounsfield)
     with staged(out.parent) as folder:
         write_scan(restored, scan, folder / out.name)
@@ -85,7 +88,7 @@ def _refuse(arguments: argparse.Namespace, *names: str) -> None:
             raise ValueError(f"--{name.replace('_', '-')} does not belong to the method {arguments.method}")
 
 
-def _scale(text: str) -> float:
+def _scale_number(text: str) -> float:
     try:
         if 1 < float(text) <= 64:
             return float(text)
@@ -94,7 +97,7 @@ def _scale(text: str) -> float:
     raise argparse.ArgumentTypeError("must be above 1 and at most 64")
 
 
-def _by_network(arguments: argparse.Namespace, scan: Any, hounsfield: bool) -> tuple[Any, Any, str, str]:
+def _restored_by_network(arguments: argparse.Namespace, scan: Any, hounsfield: bool) -> tuple[Any, Any, str, str]:
     from monai_medaug.scans.network import network_restored_scan, weights_for
 
     _refuse(arguments, "noise", "sigma", "metal_mask", "segments", "phase_axis", "rotate_degrees")

@@ -114,10 +114,10 @@ def border_lines(labels: np.ndarray, grid: VoxelGrid, blocks: LabelBlocks | None
     place, member = spread_each(sizes[large], _LINES)
     chosen = starts[large][place] + member
     normals = _outward(volume, points[chosen], own[chosen], grid)
-    return BorderLines(place, own[starts[large]], _along(points[chosen], normals))
+    return BorderLines(place, own[starts[large]], _borders_along(points[chosen], normals))
 
 
-def _along(points: np.ndarray, steps: np.ndarray) -> np.ndarray:
+def _borders_along(points: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Positions (N, 2 REACH + 1, 3) on both sides of points (N, 3)."""
     numbers = np.arange(-REACH, REACH + 1.0)
     index = np.empty((len(points), len(numbers), 3))
@@ -170,7 +170,7 @@ def inner_lines(labels: np.ndarray, blocks: LabelBlocks | None = None) -> Border
     starts = _anywhere()[: len(place)] * (np.array(size) - 1)
     points = np.repeat(inner, _LINES, axis=0) + np.where(steps > 0, np.array(size) / 2, starts)
     own = volume[tuple(inner.T)]
-    return BorderLines(place, own, _along(points, steps))
+    return BorderLines(place, own, _borders_along(points, steps))
 
 
 @cache

@@ -54,7 +54,7 @@ def transfer_curve(before: np.ndarray, after: np.ndarray) -> TransferCurve:
     if not len(before):
         return TransferCurve(np.zeros(1), np.zeros(1), 1.0)
     step = float(np.ptp(before)) * _EQUAL or 1.0
-    order = _order(np.round(before / step))
+    order = _sorting_order(np.round(before / step))
     groups = np.linspace(0, len(order), min(_KNOTS, len(order)) + 1).astype(int)
     knots, middles = (_medians(v[order], groups) for v in (before, after))
     centred = before - before.mean()
@@ -66,7 +66,7 @@ def transfer_curve(before: np.ndarray, after: np.ndarray) -> TransferCurve:
     return TransferCurve(distinct, _rising(level, sizes), slope)
 
 
-def _order(levels: np.ndarray) -> np.ndarray:
+def _sorting_order(levels: np.ndarray) -> np.ndarray:
     """What sorts whole numbers, equal ones by position: in one key, since plain numbers sort fastest."""
     keys = (levels - levels.min()).astype(np.int64) << 32
     keys |= np.arange(len(keys))

@@ -117,11 +117,14 @@ class Case:
         return (data.shape[0], *self.out_grid(data).shape)
 
     def _always(self, changes: dict[str, Any]) -> dict[str, Any]:
-        parser = ConfigParser(self.arguments)  # a network may be given as a bundle's config would
+        written = {name: v for name, v in changes.items() if isinstance(v, dict) and "_target_" in v}
+        given = {**self.arguments, **written}
+        parser = ConfigParser(given)  # a network may be given as a bundle's config would
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            made = {name: parser.get_parsed_content(name) for name in self.arguments}
-        return {**made, **({"prob": 1.0} if self.random else {}), **changes}
+            made = {name: parser.get_parsed_content(name) for name in given}
+        ready = {name: v for name, v in changes.items() if name not in written}
+        return {**made, **({"prob": 1.0} if self.random else {}), **ready}
 
     def _seeded(self, transform: Any, seed: int) -> Any:
         return transform.set_random_state(seed) if self.random else transform

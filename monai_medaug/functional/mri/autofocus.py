@@ -199,7 +199,7 @@ def _affordable(shape: tuple[int, ...]) -> list[int]:
 
     Example:
         >>> _affordable((256, 256)), _affordable((256, 256, 180))
-        ([256, 256], [256, 60, 56])
+        ([256, 256], [256, 58, 58])
     """
     others = list(shape[1:])
     while shape[0] * math.prod(others) > _VOXELS and max(others) > _LEAST:

@@ -23,7 +23,7 @@ def gradient_entropy(image: torch.Tensor, weight: torch.Tensor | None = None) ->
         >>> round(math.exp(gradient_entropy(image)), 1)
         16.0
     """
-    _, _, slope = _slopes(image if weight is None else image * weight)
+    _, _, slope = _magnitude_slopes(image if weight is None else image * weight)
     share = slope / slope.sum()
     return -(share * share.log()).sum()
 
@@ -44,7 +44,7 @@ def entropy_and_slope(image: torch.Tensor, weight: torch.Tensor) -> tuple[torch.
         True
     """
     weighted = image * weight
-    magnitude, steps, slope = _slopes(weighted)
+    magnitude, steps, slope = _magnitude_slopes(weighted)
     total = slope.sum()
     logarithm = (slope / total).log()
     entropy = -(slope * logarithm).sum() / total
@@ -56,7 +56,7 @@ def entropy_and_slope(image: torch.Tensor, weight: torch.Tensor) -> tuple[torch.
     return entropy, weighted * (by_magnitude / magnitude * weight)
 
 
-def _slopes(image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
+def _magnitude_slopes(image: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
     """The root sum of squares, its steps along each axis, and the length of its gradient."""
     square = image.real.square().sum(0) + image.imag.square().sum(0)
     magnitude = (square + _FAINT**2 * square.detach().amax() + torch.finfo(square.dtype).tiny).sqrt()

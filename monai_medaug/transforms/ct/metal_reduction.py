@@ -70,6 +70,7 @@ class CTMetalArtifactReduction(CTImage, Operation):
     """
 
     phrases = {
+        "method": "by {}",
         "metal_pieces": "{} pieces of metal",
         "rays_interpolated": "{:.1%} of the rays interpolated",
         "correction_weight": "a weight of {:.2f}",

@@ -104,7 +104,7 @@ class MRIMotionCorrection(Operation):
     phrases = {"segments": "motion of {} segments"}
     inputs = {"maps": Input("complex sensitivity maps of the coils, of the shape of the image")}
     gallery = GalleryEntry(
-        tuple({"segments": n, "rotate_degrees": 0} for n in (8, 16, 4)),
+        tuple({"segments": n, "rotate_degrees": 0} for n in (8, 12, 4)),
         "There were 8 segments. More do no harm here; with fewer, lines of two poses stay together.",
     )
     example_arguments = {"segments": 2, "rotate_degrees": 0}

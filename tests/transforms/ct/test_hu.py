@@ -186,15 +186,15 @@ def radial_spectrum(noise: np.ndarray, spacing: tuple[float, float], bins: int =
 
 
 @pytest.mark.parametrize("spacing", [(0.25, 0.25), (0.5, 0.5), (0.3, 0.5)])
-@pytest.mark.parametrize(("kernel", "end"), [("soft", 0.75), ("standard", 0.9)])
-def test_spectrum_as_designed(spacing, kernel, end):
-    """Radially averaged: |f| W² with a Hann window that ends at so many cycles per mm, within 6 % of the peak."""
+@pytest.mark.parametrize(("kernel", "half"), [("soft", 0.275), ("standard", 0.336)])
+def test_spectrum_as_designed(spacing, kernel, half):
+    """Radially averaged: |f| W² with W of a half at so many cycles per mm, within 6 % of the peak."""
     noise = noise_of((1, 160, 144, 48), np.diag([*spacing, 3, 1]), kernel=kernel, noise_hu=10, slice_correlation=0)
     frequency, power = radial_spectrum(noise[0], spacing)
-    design = np.where(frequency < end, frequency * np.cos(np.pi / 2 * np.minimum(frequency / end, 1)) ** 4, 0)
+    design = frequency * 4 ** -((frequency / half) ** 1.5)
     scale = (power @ design) / (design @ design)
     np.testing.assert_allclose(power / (scale * design.max()), design / design.max(), atol=0.06)
-    assert power[frequency > 1.1 * end].sum() < 1e-4 * power.sum()
+    assert power[frequency > 4 * half].sum() < 1e-3 * power.sum()
 
 
 def test_a_record_of_version_0_1_0_replays():
