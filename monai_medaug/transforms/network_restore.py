@@ -21,9 +21,11 @@ from monai_medaug.functional.geometry.upscale import cubic_resized, nearest_resi
 from monai_medaug.functional.mri.signal import FOREGROUND, foreground_level, zero_point
 from monai_medaug.functional.noise.level import mad_sigma
 from monai_medaug.networks.weights import UNITS, network_range
+from monai_medaug.transforms.ct.units import require_hu
 
 _WINDOW = {2: 512, 3: 96}
 _OVERLAP = 0.25
+_AIR_HU = -500.0  # a range of values that starts below can only be one of HU
 _SHOWN = {"_target_": "monai_medaug.bundles.load_pretrained", "name": "ct_sr"}
 
 
@@ -40,8 +42,9 @@ class NetworkRestore(Operation):
         network: a module of (N, C, *spatial), such as those of `networks`. One with ``scales`` is called with the scale
             too; one with ``noise_map`` gets the noise level as a further channel.
         value_range: values that are 0 and 1 to the network: a pair, such as (-1024, 3071) in HU, beyond which values
-            pass by unchanged; ``"percentile"``: zero signal and the 99th percentile of the channel, for MR; None: those
-            that the network's weights were trained with (its ``value_range``), or else values as they are.
+            pass by unchanged, and where it begins below -500 it means HU: other images are refused; ``"percentile"``:
+            zero signal and the 99th percentile of the channel, for MR; None: those that the network's weights were
+            trained with (its ``value_range``), or else values as they are.
         scale: of the result's size; None takes the network's own ``scale``, or 1.
         strength: share of the change that is made, 0 to 1; of a super-resolution, as against cubic interpolation.
         sigma: noise level in the image's unit for a network with ``noise_map``; None estimates white noise.
@@ -53,7 +56,7 @@ class NetworkRestore(Operation):
     Raises:
         TypeError: the network is no module.
         ValueError: an argument is out of its range, the network takes another number of channels or axes, its result
-            has another size than ``scale`` says, or is not finite.
+            has another size than ``scale`` says, or is not finite; an image can't be in HU where the range is.
 
     Source: R. Timofte et al., Seven ways to improve example-based single image super resolution, CVPR 2016 (the
     self-ensemble).
@@ -139,6 +142,9 @@ class NetworkRestore(Operation):
             return image if size == image.shape[2:] else cubic_resized(image, list(size), True)
         if own["network_dims"] > image.ndim - 2:
             raise ValueError(f"{call.name} must be a volume for a 3D network, got the shape {tuple(image.shape[1:])}")
+        if isinstance(own["value_range"], list) and own["value_range"][0] < _AIR_HU:
+            for sample in image:
+                require_hu(sample, call.name, "its weights were trained in HU")
         low, width = _ends_of_range(image, own["value_range"])
         inside = image.clamp(low, low + width) if isinstance(own["value_range"], list) else image
         scaled = (inside - low) / width

@@ -30,6 +30,7 @@ from tests.benchmarks import (
     quality,
     restoration,
     restore_memory,
+    self_supervised,
     slices,
     spatial,
     training_scans,
@@ -65,6 +66,7 @@ TABLES = {
     "slices": lambda options: slices.slice_table(options.repeats),
     "volumes": lambda options: volumes.volume_table(options.slices, options.repeats),
     "restoration": lambda options: restoration.restoration_table(options.quick),
+    "self_supervised": lambda options: self_supervised.self_supervised_table(quick=options.quick),
     "restore": lambda _: restore_memory.restore_table(),
     "verdict": lambda options: verdict.verdict_table(options.scan, options.attack, options.draws),
     "metal": lambda options: metal.metal_table(options.cases, options.images, options.size),
@@ -97,7 +99,8 @@ def main() -> None:
     )
     parser.add_argument("--sheet", action="append", default=[], choices=contact_sheets.SHEETS, help="only these sheets")
     options = parser.parse_args()
-    every = [suite for suite in (*TIMED, *TABLES) if suite != "training_scans"]  # which times nothing
+    long = ("training_scans", "self_supervised")  # one writes files, one trains for minutes
+    every = [suite for suite in (*TIMED, *TABLES) if suite not in long]
     suites = every if "all" in options.suite else list(dict.fromkeys(options.suite))
     facts = environment()
     print_environment(facts, suites)

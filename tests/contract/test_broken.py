@@ -9,9 +9,9 @@ from . import broken, test_batch, test_data, test_errors, test_keys, test_names,
 from .cases import CASES, case_of
 
 NOTICED = [
-    (broken.WritesIntoInput, test_data.check_input_untouched),
-    (broken.WritesIntoTrace, test_data.check_input_untouched),
-    (broken.WritesIntoMeta, test_data.check_input_untouched),
+    (broken.WritesIntoInput, test_data.check_kind_and_dtype),
+    (broken.WritesIntoTrace, test_data.check_kind_and_dtype),
+    (broken.WritesIntoMeta, test_data.check_kind_and_dtype),
     (broken.ScalesIntegers, test_data.check_dtype_changes_no_value),
     (broken.ReturnsFloat32, test_data.check_kind_and_dtype),
     (broken.ChangesSkipped, test_data.check_skip),

@@ -44,7 +44,11 @@ class Speaking(Dataset):
 @pytest.mark.parametrize(("method", "persistent"), [("fork", False), ("spawn", True)])
 def test_once_for_all_workers_and_epochs(method, persistent):
     loader = DataLoader(
-        Speaking(), num_workers=2, multiprocessing_context=method, persistent_workers=persistent, collate_fn=sum
+        Speaking(),
+        num_workers=2,
+        multiprocessing_context=fresh_processes(method),
+        persistent_workers=persistent,
+        collate_fn=sum,
     )
     assert sum(heard for _ in range(2) for heard in loader) == 1
     assert said("from a worker") == 0

@@ -20,6 +20,7 @@ from monai_medaug.transforms import (
     augmentation_report,
     ct_augmentation,
 )
+from tests.workers import fresh_processes
 
 
 class Noted(Dataset):
@@ -72,8 +73,8 @@ def test_workers_that_repeat_their_draws_are_said_once(name):
     assert factors[:4] == factors[4:8] == factors[8:12]
 
 
-def test_spawned_workers_too():
-    assert run(contrast(), multiprocessing_context="spawn")[1] == 1
+def test_fresh_workers_too():
+    assert run(contrast(), multiprocessing_context=fresh_processes("forkserver"))[1] == 1
 
 
 @pytest.mark.parametrize("name", REPEATING)

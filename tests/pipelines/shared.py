@@ -15,6 +15,7 @@ from monai.data import CacheDataset, DataLoader, MetaTensor, set_track_meta
 
 from monai_medaug.core.call import apply_record
 from monai_medaug.functional.geometry.grid import VoxelGrid
+from tests.workers import fresh_processes
 
 FOLDER = Path(os.environ.get("MONAI_MEDAUG_DATA", "absent"))
 needs_data = pytest.mark.skipif("MONAI_MEDAUG_DATA" not in os.environ, reason="MONAI_MEDAUG_DATA is not set")
@@ -68,11 +69,13 @@ def stderr_of_all_processes() -> Iterator[list[str]]:
             lines += file.read().splitlines()
 
 
-def epochs(data: list[dict], transform: Any, workers: int, preset: Any = None) -> list[list[dict]]:
+def epochs(
+    data: list[dict], transform: Any, workers: int, preset: Any = None, method: str = "spawn"
+) -> list[list[dict]]:
     """The batches of two epochs of a cached data set; the epoch is told to a preset with a ``sample_key``."""
     dataset = CacheDataset(data, transform, progress=False, num_workers=None)
-    spawned = {"multiprocessing_context": "spawn", "persistent_workers": True} if workers else {}
-    loader = DataLoader(dataset, batch_size=1, num_workers=workers, **spawned)  # torch gives a worker one thread
+    started = {"multiprocessing_context": fresh_processes(method), "persistent_workers": True} if workers else {}
+    loader = DataLoader(dataset, batch_size=1, num_workers=workers, **started)  # torch gives a worker one thread
     found = []
     for epoch in range(2):
         if preset is not None:

@@ -176,13 +176,13 @@ def test_test_time_augmentation_is_sane(crops, nested):
     assert 0 < float(std[inner].mean()) < 0.15
 
 
-def test_two_spawned_workers():
+def test_two_fresh_workers():
     data = [{**FILES, "case": f"case_{i}"} for i in range(2)]
     runs = {}
     for workers in (0, 2):
         preset = ct_augmentation("image", mask_keys="label", sample_key="case", seed=3)
         chain = Compose([*loading(), SampleSeeded(crop(side=(40, 40, 32)), "case"), preset, scaling()])
-        runs[workers] = epochs(data, chain, workers, preset)
+        runs[workers] = epochs(data, chain, workers, preset, "forkserver")
     alone, shared = ([batch for epoch in runs[w] for batch in epoch] for w in runs)
     seeds = [[r["seed"] for r in augmentation_report({k: b[k] for k in KEYS})] for b in shared]
     pairs = [(a[k].as_tensor(), b[k].as_tensor()) for a, b in zip(alone, shared, strict=True) for k in KEYS]

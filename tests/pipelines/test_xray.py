@@ -128,4 +128,5 @@ def test_two_spawned_workers(radiographs):
         "cases and epochs differ": len(set(seeds)) == 12,
         "a notice comes once": len(notices) == len(set(notices)),
     }
-    assert all(checks.values()), (checks, notices)
+    apart = [f"{k}: {(a.float() - b.float()).abs().max():.3g}" for (a, b), k in zip(pairs, KEYS * 12, strict=True)]
+    assert all(checks.values()), (checks, notices, apart)

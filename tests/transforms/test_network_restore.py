@@ -48,6 +48,16 @@ def test_values_come_to_the_networks_range_and_back():
     assert torch.equal(NetworkRestore(Halved())(image), image / 2)
 
 
+def test_weights_of_hu_refuse_an_image_in_another_unit():
+    hu = torch.linspace(-1000, 900, 24 * 24).reshape(1, 24, 24)
+    ask = NetworkRestore(Halved(), value_range=(-1024, 1500))
+    with pytest.raises(ValueError, match=r"must be in Hounsfield units, got values within \[0, 1\].*trained in HU"):
+        ask((hu + 1000) / 1900)
+    for fine in (hu, hu[:, :1] * 0 + 40):  # a constant may be a crop of water
+        assert torch.isfinite(ask(fine)).all()
+    assert torch.isfinite(NetworkRestore(Halved(), value_range=(0, 1))((hu + 1000) / 1900)).all()
+
+
 def test_strength_is_a_share_of_the_change():
     image = torch.rand(1, 12, 12)
     assert torch.allclose(NetworkRestore(Halved(), strength=0.5)(image), 0.75 * image)
