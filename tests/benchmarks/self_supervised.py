@@ -102,7 +102,9 @@ def self_supervised_table(epochs: int = 100, quick: bool = False) -> list[Result
             "blind spots, plain": SlicePairs(BlindSpotPrepareBatch(0.02)),
         }
         if modality == "ct":
-            hooks |= {f"blind spots, reach {r}": SlicePairs(BlindSpotPrepareBatch(0.02 / r, r)) for r in (1, 2, 4)}
+            for reach in (1, 2, 4):  # of which a sixth of the voxels is hidden each time
+                hook = BlindSpotPrepareBatch(0.15 / (2 * reach + 1) ** 2, reach)
+                hooks[f"blind spots, reach {reach}"] = SlicePairs(hook)
         methods: dict[str, Method] = {
             name: trained(data, hook, modality, 2 if quick else epochs) for name, hook in hooks.items()
         }
