@@ -7,9 +7,12 @@ from monai.networks.layers.factories import Conv
 from torch import nn
 
 
-def convolution(spatial_dims: int, inputs: int, outputs: int, size: int = 3, bias: bool = True) -> nn.Module:
-    """A convolution that keeps the image's size, with zeros beyond its border."""
-    return Conv["conv", spatial_dims](inputs, outputs, size, padding=size // 2, bias=bias)
+def convolution(
+    spatial_dims: int, inputs: int, outputs: int, size: int = 3, bias: bool = True, dilation: int = 1
+) -> nn.Module:
+    """A convolution that keeps the image's size, with zeros beyond its border; taps lie ``dilation`` voxels apart."""
+    made = Conv["conv", spatial_dims]
+    return made(inputs, outputs, size, padding=size // 2 * dilation, dilation=dilation, bias=bias)
 
 
 def silent(layer: nn.Module) -> nn.Module:

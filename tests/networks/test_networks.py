@@ -10,6 +10,7 @@ from monai_medaug.networks.blocks import Shuffle
 SMALL = {
     "DnCNN": (lambda dims: DnCNN(dims, num_layers=4, features=8), 1),
     "DnCNN without norm": (lambda dims: DnCNN(dims, num_layers=3, features=8, norm=None), 1),
+    "DnCNN with dilations": (lambda dims: DnCNN(dims, num_layers=3, features=4, dilations=(1, 3, 2)), 1),
     "SRCNN": (lambda dims: SRCNN(dims, scale=3), 3),
     "EDSR": (lambda dims: EDSR(dims, features=8, num_blocks=2, scale=4, residual_scale=0.1), 4),
     "MultiScaleSR": (lambda dims: MultiScaleSR(dims, features=8, num_blocks=2), 2),
@@ -74,6 +75,19 @@ def test_a_noise_map_is_a_channel_that_the_result_lacks():
     assert (out - stronger).abs().max() > 1e-4
 
 
+def test_dilations_add_up_to_the_surroundings_that_a_result_depends_on():
+    apart = (1, 2, 3, 4, 3, 2, 1)
+    torch.manual_seed(0)
+    net = moved_from_its_start(DnCNN(num_layers=7, features=4, norm=None, dilations=apart))
+    plain = DnCNN(num_layers=7, features=4, norm=None)
+    assert [p.shape for p in net.parameters()] == [p.shape for p in plain.parameters()]
+    image = torch.rand(1, 1, 41, 41, requires_grad=True)
+    net(image)[0, 0, 20, 20].backward()
+    rows, columns = image.grad[0, 0].nonzero(as_tuple=True)
+    for places in (rows, columns):
+        assert (int(places.min()), int(places.max())) == (20 - sum(apart), 20 + sum(apart))
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_shuffled_channels_lie_where_pixel_shuffle_puts_them(dims):
     f, image = 2, torch.arange(2.0**dims).reshape(1, -1, *[1] * dims).repeat(1, 1, *(3,) * dims)
@@ -103,6 +117,8 @@ def test_a_scale_out_of_range_is_refused(scale):
         (lambda: DnCNN(spatial_dims=1), "spatial_dims must be 2 or 3, got 1"),
         (lambda: DnCNN(num_layers=2), "num_layers must be at least 3, got 2"),
         (lambda: DnCNN(norm="layer"), "norm must be 'batch' or None"),
+        (lambda: DnCNN(num_layers=3, dilations=(1, 2)), "dilations must be 3 numbers, one for each layer, got 2"),
+        (lambda: DnCNN(num_layers=3, dilations=(1, 0, 1)), r"dilations must be finite and within \[1, 64\], got 0"),
         (lambda: SRCNN(scale=0), "scale must be a positive integer, got 0"),
         (lambda: EDSR(scale=1), "scale must be at least 2, got 1"),
         (lambda: EDSR(features=1.5), "features must be a positive integer, got 1.5"),
