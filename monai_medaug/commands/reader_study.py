@@ -83,4 +83,6 @@ def _score_study(arguments: argparse.Namespace) -> None:
             (folder / out.name).write_text(score.to_json() + "\n", encoding="utf-8")
 
 
-COMMAND = Command("ask physicians blind which of two versions of images is better, and score it", _add_study_arguments, _run_study)
+COMMAND = Command(
+    "ask physicians blind which of two versions of images is better, and score it", _add_study_arguments, _run_study
+)

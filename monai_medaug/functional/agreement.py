@@ -69,7 +69,11 @@ def vgc_area(first: np.ndarray, second: np.ndarray, counts: np.ndarray | None = 
 
 
 def two_way_draws(
-    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray], readers: int, cases: int, draws: int = 2000, seed: int = 0
+    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    readers: int,
+    cases: int,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> np.ndarray:
     """A statistic of readers and cases that are both drawn with replacement, many times, in ascending order.
 

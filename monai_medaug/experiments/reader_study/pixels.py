@@ -78,8 +78,8 @@ class PixelScale:
         """The image as the page carries it: gzip of all low bytes and then all high bytes, row by row.
 
         Example:
-            >>> gzip.decompress(PixelScale(-1000, 1, 40, 400).packed(np.array([[-1000.0, -743.0]])))
-            b'\\x00\\x01\\x00\\x01'
+            >>> list(gzip.decompress(PixelScale(-1000, 1, 40, 400).packed(np.array([[-1000.0, -743.0]]))))
+            [0, 1, 0, 1]
         """
         codes = np.rint((values - self.low) / self.step).astype("<u2").ravel()
         planes = codes.view(np.uint8).reshape(-1, 2).T

@@ -11,6 +11,18 @@ PREFERENCE, RATING = "preference", "rating"
 _LONGEST = 200  # characters
 
 
+def require_short_text(name: str, text: object, longest: int = _LONGEST) -> str:
+    """A text that is neither empty nor too long for its place.
+
+    Raises:
+        ValueError: it is.
+    """
+    if not isinstance(text, str) or not text.strip() or len(text) > longest:
+        said = f"one of {len(text)} characters" if isinstance(text, str) else type(text).__name__
+        raise ValueError(f"{name} must be a text of 1 to {longest} characters, got {said}")
+    return text
+
+
 @dataclass(frozen=True)
 class ReaderQuestion:
     """A question about a pair of images or about each image.
@@ -51,18 +63,6 @@ DEFAULT_QUESTIONS = (
     ReaderQuestion("Which image do you prefer for diagnosis?", PREFERENCE),
     ReaderQuestion("How good is the image for diagnosis?"),
 )
-
-
-def require_short_text(name: str, text: object, longest: int = _LONGEST) -> str:
-    """A text that is neither empty nor too long for its place.
-
-    Raises:
-        ValueError: it is.
-    """
-    if not isinstance(text, str) or not text.strip() or len(text) > longest:
-        said = f"one of {len(text)} characters" if isinstance(text, str) else type(text).__name__
-        raise ValueError(f"{name} must be a text of 1 to {longest} characters, got {said}")
-    return text
 
 
 def checked_questions(questions: Sequence[ReaderQuestion] | None, pairs: bool) -> tuple[ReaderQuestion, ...]:

@@ -45,9 +45,10 @@ def make_reader_study(
     reads these files with the key.
 
     Blinding: the page knows the images by random ids alone; which is which stands in the key, so **keep the key to
-    yourself**. Each version is as often A as B, and half of the readers, by chance, have all sides exchanged. The order of
-    the cases is each reader's own. Some cases come twice, with exchanged sides: these show how consistent a reader is, and who
-    prefers a side. Who looks into the page's source could tell an image that is larger or compresses better.
+    yourself**. Each version is as often A as B, and half of the readers, by chance, have all sides exchanged. The order
+    of the cases is each reader's own. Some cases come twice, with exchanged sides: these show how consistent a reader
+    is, and who prefers a side. Who looks into the page's source could tell an image that is larger or compresses
+    better.
 
     Args:
         versions: the two versions by name, each a sequence with the same cases in the same order: images of one channel
@@ -80,10 +81,9 @@ def make_reader_study(
         >>> import tempfile
         >>> rng = np.random.default_rng(0)
         >>> originals = [rng.normal(40, 30, (1, 16, 16)) for _ in range(5)]
-        >>> smooth = [0.5 * image + 20 for image in originals]
+        >>> versions = {"original": originals, "smooth": [0.5 * image + 20 for image in originals]}
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     files = make_reader_study({"original": originals, "smooth": smooth}, f"{folder}/study.html", window="brain")
-        ...     [file.name for file in files]
+        ...     [file.name for file in make_reader_study(versions, f"{folder}/study.html", window="brain")]
         ['study.html', 'study_key.json']
     """
     out = Path(out)
@@ -102,14 +102,14 @@ def make_reader_study(
     rng = np.random.default_rng(None if seed is None else whole_number("seed", seed, 0))
 
     shown, data, key_images = [], {}, {}
-    for number_, images in enumerate(cases, 1):
-        pictures = case_pictures(images, f"case {number_}")
+    for place, images in enumerate(cases, 1):
+        pictures = case_pictures(images, f"case {place}")
         scale = PixelScale.of([p.values for p in pictures], opened)
         ids = [_token(rng) for _ in pictures]
         for version, (own, picture) in enumerate(zip(ids, pictures, strict=True)):
             data[own] = (_described(picture), scale.packed(picture.values))
-            key_images[own] = {"case": number_, "version": version}
-        shown.append({"ids": ids, "scale": scale.plain() | {"inverted": upside[number_ - 1]}})
+            key_images[own] = {"case": place, "version": version}
+        shown.append({"ids": ids, "scale": scale.plain() | {"inverted": upside[place - 1]}})
     trials = _trials(shown, pairs, repeats, rng)
     study = {
         **texts,
@@ -144,11 +144,11 @@ def _trials(shown: Sequence[dict[str, Any]], pairs: bool, repeats: int, rng: np.
     sides = rng.permutation(np.arange(len(shown)) % 2 ^ int(rng.integers(2)))  # of an odd one too many, either
     again = rng.permutation(len(shown))[:repeats]
     trials = []
-    for number_, case in enumerate(shown):
-        order = case["ids"][:: -1 if sides[number_] else 1]
-        for repeat in [False, True] if number_ in again else [False]:
+    for place, case in enumerate(shown):
+        order = case["ids"][:: -1 if sides[place] else 1]
+        for repeat in [False, True] if place in again else [False]:
             sets = [order[:: -1 if repeat else 1]] if pairs else [[own] for own in order]
-            trials += [{"group": number_, "images": own, "scale": case["scale"], "repeat": repeat} for own in sets]
+            trials += [{"group": place, "images": own, "scale": case["scale"], "repeat": repeat} for own in sets]
     groups = rng.permutation(len(shown))  # the page's numbers aren't those of the cases
     trials = [{**t, "id": _token(rng), "group": int(groups[t["group"]])} for t in trials]
     return sorted(trials, key=lambda t: t["id"])

@@ -158,6 +158,7 @@ function showAnswers() {
   const { values } = answersOf(session, trial.id);
   [...byId('questions').children].forEach((box, i) => {
     box.className = i === marked ? 'question marked' : 'question';
+    if (i === marked) box.scrollIntoView({ block: 'nearest' });
     box.querySelectorAll('input').forEach((input, value) => {
       input.checked = values[rows[i].id] === value;
     });

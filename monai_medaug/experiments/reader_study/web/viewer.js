@@ -83,7 +83,8 @@ class ImageViewer {
       canvas.height = Math.round(size.height * sharp);
       const context = canvas.getContext('2d');
       context.setTransform(sharp, 0, 0, sharp, 0, 0);
-      context.imageSmoothingQuality = 'high';
+      // bilinear, which keeps the value at a pixel's centre; smaller than it is, by means, so that noise isn't aliased
+      context.imageSmoothingQuality = scale * sharp >= picture.width ? 'low' : 'medium';
       context.drawImage(picture, left, top, scale, scale * this.imageHeight);
       if (this.pointer && this.pointer.panel !== i) {
         drawCross(context, left + this.pointer.x * scale, top + this.pointer.y * scale);
