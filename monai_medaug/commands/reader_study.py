@@ -61,7 +61,8 @@ def _make_study(arguments: argparse.Namespace) -> None:
         name: getattr(arguments, name) for name in ("window", "layout", "repeats", "title", "instructions")
     }
     versions = {name: [scan.image for scan in own] for name, own in scans.items()}
-    inverted = [scan.inverted for scan in next(iter(scans.values()))]
+    # only DICOM says so, not the NIfTI file of what became of it
+    inverted = [any(scan.inverted for scan in case) for case in zip(*scans.values(), strict=False)]
     page, _ = make_reader_study(versions, arguments.out, questions or None, inverted=inverted, **chosen)
     print(
         f"written: a page of {page.stat().st_size / 1e6:.1f} MB for the readers, and its key, which tells the versions "

@@ -7,7 +7,7 @@ import pytest
 
 from tests.commands.command_line import files, run
 from tests.experiments.studies import page_data, result_by, written
-from tests.scan_files import CT_SMALL, ct_volume, write_nifti
+from tests.scan_files import CT_SMALL, ct_volume, dicom_slice, write_nifti
 
 
 @pytest.fixture
@@ -52,6 +52,15 @@ def test_a_dicom_slice_one_by_one(tmp_path):
     versions = ("--images", "one", CT_SMALL, "--images", "same", CT_SMALL)
     assert run("reader-study", "make", *versions, "--layout", "one by one", "--out", out) == 0
     assert [len(t["images"]) for t in page_data(out)["trials"]] == [1, 1]
+
+
+def test_a_radiograph_stored_inverted_is_shown_upright_beside_its_restored_file(tmp_path):
+    dicom_slice(tmp_path / "film.dcm", PhotometricInterpretation="MONOCHROME1")
+    restored = write_nifti(tmp_path / "restored.nii.gz", np.zeros((128, 128), np.float32))
+    out = tmp_path / "s.html"
+    versions = ("--images", "film", tmp_path / "film.dcm", "--images", "restored", restored)
+    assert run("reader-study", "make", *versions, "--out", out) == 0
+    assert [t["scale"]["inverted"] for t in page_data(out)["trials"]] == [True]
 
 
 def test_what_is_wrong_is_one_line(scans, tmp_path, capfd):

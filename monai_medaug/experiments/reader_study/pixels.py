@@ -70,20 +70,25 @@ class PixelScale:
             window = (first + last) / 2, last - first
         center, width = window
         step = 2.0 ** math.floor(math.log2(width / _GREYS_IN_WINDOW))
-        while (most - math.floor(least / step) * step) / step > _CODES - 1.5:
+        while (most - math.floor(least / step) * step) / step > _CODES - 1:
             step *= 2
         return cls(math.floor(least / step) * step, step, float(center), float(width))
 
     def packed(self, values: np.ndarray) -> bytes:
-        """The image as the page carries it: gzip of all low bytes and then all high bytes, row by row.
+        """The image as the page carries it: differences of neighbours, low bytes before high bytes, in gzip.
+
+        A difference d, from pixel to pixel along the rows and from 0 at the first, counts modulo 65536 and is stored as
+        2 d, or -2 d - 1 where it is negative, so that small ones have a high byte of 0: a quarter to a third less than
+        the numbers themselves for a radiograph.
 
         Example:
-            >>> list(gzip.decompress(PixelScale(-1000, 1, 40, 400).packed(np.array([[-1000.0, -743.0]]))))
-            [0, 1, 0, 1]
+            >>> list(gzip.decompress(PixelScale(-1000, 1, 40, 400).packed(np.array([[-1000.0, -743, -744]]))))
+            [0, 2, 1, 0, 2, 0]
         """
         codes = np.rint((values - self.low) / self.step).astype("<u2").ravel()
-        planes = codes.view(np.uint8).reshape(-1, 2).T
-        return gzip.compress(planes.tobytes(), 6, mtime=0)
+        steps = np.diff(codes, prepend=codes.dtype.type(0)).view("<i2")
+        folded = ((steps << 1) ^ (steps >> 15)).astype("<i2")
+        return gzip.compress(folded.view(np.uint8).reshape(-1, 2).T.tobytes(), 6, mtime=0)
 
     def plain(self) -> dict[str, Any]:
         """The scale as a dict of plain values."""

@@ -153,11 +153,17 @@ function resultOf(study, session) {
 
 // ---- grey values -------------------------------------------------------------------------------------------------
 
-// The whole numbers of an image, of which all low bytes come first and then all high bytes.
+// The whole numbers of an image from their differences, of which all low bytes come first and then all high bytes. An
+// odd number stands for a negative difference.
 function unpackedCodes(bytes) {
   const count = bytes.length / 2;
   const codes = new Uint16Array(count);
-  for (let i = 0; i < count; i++) codes[i] = bytes[i] | (bytes[i + count] << 8);
+  let last = 0;
+  for (let i = 0; i < count; i++) {
+    const folded = bytes[i] | (bytes[i + count] << 8);
+    last += (folded >>> 1) ^ -(folded & 1);
+    codes[i] = last; // modulo 65536
+  }
   return codes;
 }
 
