@@ -21,10 +21,11 @@ WAIT = 60  # seconds
 
 
 def browser_or_skip() -> str:
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.skip("there is no Chromium")
-    return path
+    """The first Chromium that runs: a name may be that of a stub, which only says where to get it."""
+    for path in filter(None, map(shutil.which, NAMES)):
+        if subprocess.run([path, "--version"], capture_output=True, timeout=WAIT, check=False).returncode == 0:
+            return path
+    pytest.skip("there is no Chromium")
 
 
 class Chromium:
@@ -133,12 +134,14 @@ class Chromium:
             assert time.monotonic() < until, f"never came true: {condition}"
             time.sleep(0.02)
 
-    def key(self, key: str, shift: bool = False) -> None:
+    def key(self, key: str, shift: bool = False, held: bool = False) -> None:
+        """A key pressed and let go; ``held`` so long that it repeats itself twice."""
         text = {"text": key} if len(key) == 1 else {}
         if key == "Enter":
             text = {"text": "\r"}
-        for kind in ("keyDown", "keyUp"):
-            own = text if kind == "keyDown" else {}
+        kinds = ["keyDown", *(["keyDown"] * 2 if held else []), "keyUp"]
+        for n, kind in enumerate(kinds):
+            own = text | {"autoRepeat": n > 0} if kind == "keyDown" else {}
             self.call("Input.dispatchKeyEvent", type=kind, key=key, modifiers=8 if shift else 0, **own)
 
     def mouse(self, kind: str, x: float, y: float, button: str = "none", **more) -> None:

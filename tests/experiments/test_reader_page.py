@@ -167,6 +167,28 @@ def test_view_and_window_move_in_step(browser, study):
     assert browser.run("session.at") == 0
 
 
+def test_keys_work_after_clicks_and_a_held_key_answers_once(browser, study):
+    begin(browser, "keys")
+    browser.key("2", held=True)
+    assert browser.run("document.querySelectorAll('input:checked').length") == 1
+    for row in (2, 3):
+        browser.click(f".question:nth-child({row}) label:nth-of-type(4)")
+    assert browser.run("Object.values(answersOf(session, trial.id).values)") == [1, 3, 3]
+    browser.click("#next")
+    wait_for_images(browser)
+    for key in "311":
+        browser.key(key)
+    browser.key("ArrowUp")
+    browser.key("2")  # corrects the first rating
+    browser.key("Enter", held=True)
+    wait_for_images(browser)
+    assert browser.run("session.at") == 2
+    browser.click("#previous")
+    wait_for_images(browser)
+    values = browser.run("Object.entries(answersOf(session, trial.id).values).sort()")
+    assert values == [["q0", 2], ["q1-0", 1], ["q1-1", 0]]
+
+
 def test_two_readers_share_a_browser_and_can_stop(browser, study):
     begin(browser, "one")
     browser.key("3")

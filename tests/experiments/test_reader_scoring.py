@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from monai_medaug.experiments import score_reader_study
-from monai_medaug.experiments.reader_study.scoring import _preference, _rating
+from tests.experiments.simulated import coverage
 from tests.experiments.studies import result_by, study_of, written
 
 
@@ -116,27 +116,9 @@ def test_the_report_names_no_reader(study, tmp_path):
         assert str(tmp_path) not in text
 
 
-def simulated_readings(rng, readers, cases, shift=0.6, by_reader=0.4, by_case=0.7):
-    """Preferences in three steps and ratings in five, of a latent scale with readers, cases and chance."""
-    latent = shift + by_reader * rng.standard_normal((readers, 1)) + by_case * rng.standard_normal((1, cases))
-    preferred = np.digitize(latent + rng.standard_normal((readers, cases)), [-0.4, 0.4]).astype(float)
-    image = rng.standard_normal((1, cases, 1)) + latent[..., None] * np.array([-0.5, 0.5])
-    image = image + 0.7 * rng.standard_normal((readers, cases, 2))
-    return preferred, np.digitize(image, [-1.2, -0.4, 0.4, 1.2]).astype(float)
-
-
 @pytest.mark.parametrize("shift", [0.0, 0.6])
 def test_intervals_cover_the_truth_of_other_readers_and_cases(shift):
     """95 % intervals of 4 readers and 20 cases hold what many readers would find in many cases."""
-    studies = 80
-    kinds = (_preference, 3), (_rating, 5)
-    many = simulated_readings(np.random.default_rng(0), 100, 300, shift)
-    truth = [kind(x, steps, "ab", (0.95, 10, 0))["value"] for (kind, steps), x in zip(kinds, many, strict=True)]
-    held = np.zeros(2)
-    for seed in range(studies):
-        readings = simulated_readings(np.random.default_rng(seed + 1), 4, 20, shift)
-        for n, (kind, steps) in enumerate(kinds):
-            low, high = kind(readings[n], steps, "ab", (0.95, 200, 0))["interval"]
-            held[n] += low <= truth[n] <= high
-    assert (held / studies >= 0.86).all(), held / studies  # 0.93 in long runs, less 2.5 standard deviations
-    assert (held / studies < 1).all(), "the intervals are so wide that they say nothing"
+    held = coverage(4, shift=shift)
+    assert (held >= 0.88).all(), held  # 0.95 in long runs, less 2.5 standard deviations of 80 studies
+    assert (held < 1).all(), "the intervals are so wide that they say nothing"

@@ -202,6 +202,8 @@ function pressed(event) {
   // a button that has the focus takes Enter for itself
   if (event.key === 'Enter' && event.target instanceof HTMLButtonElement) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  // a key that is held answers one question and goes on by one case
+  if (event.repeat && !event.shiftKey && (/^[1-9]$/.test(key) || /^(Enter|Arrow)/.test(key))) return;
   if (event.shiftKey && MOVES[key]) viewer.move(...MOVES[key]);
   else if (/^[1-9]$/.test(key)) answer(marked, Number(key) - 1);
   else if (key === 'ArrowDown' || key === 'ArrowUp') mark(marked + (key === 'ArrowDown' ? 1 : -1));
