@@ -87,6 +87,16 @@ def test_a_reader_from_the_first_look_to_the_saved_result(browser, study, tmp_pa
             assert browser.run("document.querySelectorAll('input:checked').length") == 3
             browser.click("#next")
             wait_for_images(browser)
+        if place == 5:
+            browser.run("delete session.answers[session.order[1]].values.q0")
+            browser.key("Enter")  # an answer is missing: back to it
+            wait_for_images(browser)
+            assert browser.run("session.at") == 1
+            browser.key(str(1 + 2 * shown_versions(browser, key).index("denoised")))
+            for at in range(2, 6):
+                browser.key("Enter")
+                wait_for_images(browser)
+                assert browser.run("session.at") == at
         browser.key("ArrowRight")
     browser.wait("!byId('end').hidden")
     browser.click("#save-all")

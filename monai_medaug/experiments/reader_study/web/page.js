@@ -178,8 +178,11 @@ function answer(row, value) {
 
 function goOn() {
   if (!isAnswered(study, session, trial)) return;
+  const left = session.order.findIndex((id) => !isAnswered(study, session, trialById.get(id)));
   if (session.at + 1 < session.order.length) {
     enter(session.at + 1);
+  } else if (left >= 0) {
+    enter(left); // an answer was lost, in another tab or a broken storage
   } else {
     countTime();
     keep();
