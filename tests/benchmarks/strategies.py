@@ -25,7 +25,7 @@ from monai_medaug.transforms import xray_augmentation
 
 Sample = dict[str, Any]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "plane": lambda: UNet(2, 1, 2, (8, 16, 32, 64), (2, 2, 2), num_res_units=1),
+    "plane": lambda: UNet(2, 1, 2, (8, 16, 32, 64), (2, 2, 2)),
     "volume": lambda: UNet(3, 1, 2, (8, 16, 32), (2, 2), num_res_units=1),
     "classes": lambda: nn.Sequential(*_stage(1, 16), *_stage(16, 32), *_stage(32, 64), nn.Flatten(), nn.Linear(576, 2)),
 }
