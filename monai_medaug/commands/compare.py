@@ -68,7 +68,7 @@ def _run_compare(arguments: argparse.Namespace) -> None:
         seeds=arguments.seeds,
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
-        normalize=_step(config, "normalize", {"_target_": "NormalizeIntensityd", "keys": "image"}),
+        normalize=_made_step(config, "normalize", {"_target_": "NormalizeIntensityd", "keys": "image"}),
         group_key=arguments.group_key,
         test_batch_size=1,
     )
@@ -88,7 +88,7 @@ def _read_config(file: Path) -> dict[str, Any]:
     return config
 
 
-def _step(config: dict[str, Any], name: str, default: dict[str, Any]) -> Any:
+def _made_step(config: dict[str, Any], name: str, default: dict[str, Any]) -> Any:
     """A part of the configuration, made as a bundle makes it."""
     from monai.bundle import ConfigParser
 
@@ -103,7 +103,7 @@ def _loaded(name: str, items: list[Any], config: dict[str, Any], arguments: argp
     masks = arguments.task == "segmentation"
     keys = ["image", *(["label"] if masks else [])]
     steps = [{"_target_": "LoadImaged", "keys": keys}, {"_target_": "EnsureChannelFirstd", "keys": keys}]
-    load: Callable[[Any], Any] = _step(config, "load", {"_target_": "Compose", "transforms": steps})
+    load: Callable[[Any], Any] = _made_step(config, "load", {"_target_": "Compose", "transforms": steps})
     found = []
     for number, item in enumerate(items, 1):
         if not isinstance(item, dict) or not {"image", "label"} <= item.keys():
@@ -132,8 +132,8 @@ def _network_maker(config: dict[str, Any], training: list[dict[str, Any]], task:
     else:
         default = {"_target_": "DenseNet", "init_features": 32, "growth_rate": 16, "block_config": [4, 8, 8]}
     default |= {"spatial_dims": len(size), "in_channels": channels, "out_channels": max(classes, 2)}
-    _step(config, "network", default)
-    return partial(_step, config, "network", default)
+    _made_step(config, "network", default)
+    return partial(_made_step, config, "network", default)
 
 
 COMMAND = Command(

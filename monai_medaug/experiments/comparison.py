@@ -191,7 +191,7 @@ def compare_strategies(
                 samples = DrawnSamples(loaded, training_chain(strategy, normalize), seed, count)
                 bar.set_description(f"{name}, seed {seed}")
                 file = files[name].with_suffix(f".{seed}.json")
-                runs[name].append(_run(plan, samples, strategy, digest, file, bar))
+                runs[name].append(_one_run(plan, samples, strategy, digest, file, bar))
     groups = {
         name: np.arange(len(items)) if group_key is None else np.array([str(item[group_key]) for item in items])
         for name, items in tests.items()
@@ -245,7 +245,7 @@ def _run_files(folder: Path, named: Mapping[str, AugmentationStrategy]) -> dict[
     return files
 
 
-def _run(
+def _one_run(
     plan: TrainingPlan, samples: DrawnSamples, strategy: AugmentationStrategy, digest: str, file: Path, bar: Any
 ) -> dict[str, Any]:
     """One run, read if it is finished and of the same samples, strategy and network."""

@@ -165,7 +165,7 @@ def evaluated(plan: TrainingPlan, network: nn.Module, test: Any) -> tuple[float,
 
     @evaluator.on(Events.ITERATION_COMPLETED)
     def keep(engine: Any) -> None:
-        prediction, target = (_plain(engine.state.output[key]) for key in ("pred", "label"))
+        prediction, target = (_without_meta(engine.state.output[key]) for key in ("pred", "label"))
         rows, classes = case_outcomes(plan.task, prediction, target)
         losses.append(float(plan.loss(prediction, target).detach()) * len(rows))
         values.extend(rows)
@@ -183,11 +183,13 @@ class _Prepared:
 
     def __call__(self, batchdata: Any, device: Any = None, non_blocking: bool = False, **kwargs: Any) -> tuple:
         batch = batchdata if self.batch_step is None else self.batch_step(batchdata)
-        image, label = (torch.as_tensor(_plain(batch[key])) for key in (self.plan.image_key, self.plan.label_key))
+        image, label = (
+            torch.as_tensor(_without_meta(batch[key])) for key in (self.plan.image_key, self.plan.label_key)
+        )
         return image.to(device, torch.float32), label.to(device)
 
 
-def _plain(value: Any) -> Any:
+def _without_meta(value: Any) -> Any:
     return value.as_tensor() if isinstance(value, MetaTensor) else value
 
 

@@ -139,7 +139,7 @@ def test_what_helps_and_what_harms_is_seen(tmp_path):
         "no image": lambda data: {**data, "image": 0 * data["image"]},
     }
     tests = {"in domain": upper[8:16], "shifted": lower}
-    changes = {"seeds": 3, "epochs": 3, "learning_rate": 0.1, "epoch_length": 10, "tests": tests}
+    changes = {"seeds": 3, "epochs": 2, "learning_rate": 0.1, "epoch_length": 12, "tests": tests}
     found = compared(tmp_path, strategies, EachPixel, upper[16:], **changes)["strategies"]
     assert found["none"]["tests"]["shifted"]["dice"]["mean"] < 0.1
     assert found["flips"]["tests"]["shifted"]["dice"]["gain_interval"][0] > 0.05

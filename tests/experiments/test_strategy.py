@@ -73,11 +73,11 @@ def test_how_often_nnunet_turns_and_flips():
     assert [type(step).__name__ for step in steps[:2]] == ["RandRotated", "OneOf"]
     counts = np.zeros(3)
     image = torch.arange(1024.0).reshape(1, 32, 32)
-    for seed in range(600):
+    for seed in range(250):
         seed_children(steps, seed)
         for place, step in enumerate([*steps[:2], steps[-1]]):
             counts[place] += not torch.equal(torch.as_tensor(step({"image": image})["image"]), image)
-    np.testing.assert_allclose(counts / 600, [0.2, 0.2, 0.5], atol=0.06)
+    np.testing.assert_allclose(counts / 250, [0.2, 0.2, 0.5], atol=0.08)
 
 
 def test_the_effects_that_monai_lacks():
