@@ -23,6 +23,9 @@ class TaskLoss(nn.Module):
     Args:
         task: ``"segmentation"`` or ``"classification"``.
 
+    Raises:
+        ValueError: a label has a class for which the network has no channel.
+
     Example:
         >>> loss = TaskLoss("classification")
         >>> round(float(loss(torch.zeros(2, 2), torch.tensor([0, 1]))), 3)
@@ -36,6 +39,10 @@ class TaskLoss(nn.Module):
 
     def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         single = prediction.shape[1] == 1
+        if not single and int(target.max()) >= prediction.shape[1]:
+            raise ValueError(
+                f"label must hold classes below the network's {prediction.shape[1]} channels, got {int(target.max())}"
+            )
         if self.task == "segmentation":
             mixed = target.shape[1] == prediction.shape[1] and not single  # a mix of masks has a channel for each class
             if mixed:
@@ -71,6 +78,16 @@ def case_outcomes(task: str, prediction: torch.Tensor, target: torch.Tensor) -> 
         total = a.sum(1) + b.sum(1)
         rows.append(torch.where(total > 0, 2 * (a & b).sum(1) / total.clamp_min(1), 1.0))
     return [round(d, 6) for d in torch.stack(rows).mean(0).tolist()], []
+
+
+def finite_or_none(value: float) -> float | None:
+    """A figure for JSON, None where it is not defined: the area under the ROC curve of cases of one class.
+
+    Example:
+        >>> finite_or_none(np.float64(0.5)), finite_or_none(float("nan"))
+        (0.5, None)
+    """
+    return float(value) if np.isfinite(value) else None
 
 
 @dataclass(frozen=True)

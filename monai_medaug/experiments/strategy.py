@@ -37,10 +37,6 @@ class AugmentationStrategy:
     after: Transform | None = None
     batch: Transform | None = None
 
-    def steps(self) -> list[Any]:
-        """What there is."""
-        return [step for step in (self.before, self.after, self.batch) if step is not None]
-
 
 _PEERS: dict[str, Callable[..., tuple[Transform | None, Transform | None]]] = {
     "nnunet": nnunet_scheme,

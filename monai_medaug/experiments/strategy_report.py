@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_medaug.experiments.outcomes import SetOutcomes
+from monai_medaug.experiments.outcomes import SetOutcomes, finite_or_none
 from monai_medaug.functional.crossed import crossed_draws
 from monai_medaug.functional.paired import interval_of
 
@@ -19,8 +19,9 @@ class StrategyComparison(dict):
 
     Entries: ``task``, ``baseline``, ``seeds``, ``level``, ``settings``, ``tests`` (by name the numbers of cases and
     groups) and ``strategies``: by name ``tests``, by test and measure ``mean``, ``interval`` and ``seeds`` (each seed's
-    figure), and against the baseline ``gain``, ``gain_interval`` and ``seeds_better`` (None for the baseline itself);
-    and ``history``, for each seed ``loss`` and by test ``loss`` and measures, a figure an epoch.
+    figure), and against the baseline ``gain``, ``gain_interval`` and ``seeds_better``; and ``history``, for each seed
+    ``loss`` and by test ``loss`` and measures, a figure an epoch. None stands for what is not defined, as the
+    baseline's gain over itself.
 
     Example:
         >>> found = StrategyComparison.from_json('{"task": "segmentation"}')
@@ -57,13 +58,8 @@ class StrategyComparison(dict):
             rows = [head, ["---"] * len(head)]
             for name, found in self["strategies"].items():
                 own = found["tests"][test]
-                means = [f"{own[m]['mean']:.3f} [{_ends(own[m]['interval'], '.3f')}]" for m in measures]
-                gains = [
-                    "-"
-                    if own[m]["gain"] is None
-                    else f"{own[m]['gain']:+.3f} [{_ends(own[m]['gain_interval'], '+.3f')}]"
-                    for m in measures
-                ]
+                means = [_with_interval(own[m]["mean"], own[m]["interval"], ".3f") for m in measures]
+                gains = [_with_interval(own[m]["gain"], own[m]["gain_interval"], "+.3f") for m in measures]
                 better = own[measures[0]]["seeds_better"]
                 rows.append([name, *means, *gains, "-" if better is None else f"{better} of {len(self['seeds'])}"])
             lines = ["| " + " | ".join(row) + " |" for row in rows]
@@ -72,8 +68,10 @@ class StrategyComparison(dict):
         return "\n\n".join(blocks)
 
 
-def _ends(interval: Sequence[float], form: str) -> str:
-    return ", ".join(f"{end:{form}}" for end in interval)
+def _with_interval(figure: float | None, interval: Sequence[float] | None, form: str) -> str:
+    if figure is None or interval is None:
+        return "-"
+    return f"{figure:{form}} [{interval[0]:{form}}, {interval[1]:{form}}]"
 
 
 def compared_outcomes(
@@ -105,9 +103,9 @@ def compared_outcomes(
             for measure, figure in outcomes.measures().items():
                 each = figure(ones)[0]
                 own[measure] = {
-                    "mean": _plain_mean(each),
+                    "mean": finite_or_none(np.mean(each)),
                     "interval": _interval(figure, seeds, group, draws, level),
-                    "seeds": [float(v) for v in each],
+                    "seeds": [finite_or_none(v) for v in each],
                     "gain": None,
                     "gain_interval": None,
                     "seeds_better": None,
@@ -117,7 +115,7 @@ def compared_outcomes(
                 base = before[measure]
                 gains = each - base(ones)[0]
                 own[measure] |= {
-                    "gain": _plain_mean(gains),
+                    "gain": finite_or_none(np.mean(gains)),
                     "gain_interval": _interval(lambda w, f=figure, b=base: f(w) - b(w), seeds, group, draws, level),
                     "seeds_better": int((gains > 0).sum()),
                 }
@@ -130,9 +128,6 @@ def _outcomes_of(runs: Sequence[Mapping[str, Any]], test: str) -> SetOutcomes:
     return SetOutcomes(values, np.array(runs[0]["outcomes"][test]["truth"], dtype=int))
 
 
-def _plain_mean(each: np.ndarray) -> float:
-    return float(np.mean(each))
-
-
-def _interval(statistic: Any, seeds: int, group: np.ndarray, draws: int, level: float) -> list[float]:
-    return list(interval_of(crossed_draws(statistic, seeds, group, draws, level=level), level))
+def _interval(statistic: Any, seeds: int, group: np.ndarray, draws: int, level: float) -> list[float] | None:
+    found = crossed_draws(statistic, seeds, group, draws, level=level)
+    return list(interval_of(found, level)) if len(found) else None

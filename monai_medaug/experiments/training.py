@@ -15,7 +15,7 @@ from monai.data.meta_tensor import MetaTensor
 from torch import nn
 
 from monai_medaug.core.seeded import seed_children
-from monai_medaug.experiments.outcomes import SetOutcomes, case_outcomes
+from monai_medaug.experiments.outcomes import SetOutcomes, case_outcomes, finite_or_none
 from monai_medaug.experiments.samples import DrawnSamples, seeded_everywhere
 
 
@@ -133,7 +133,7 @@ def trained_outcomes(
                 own["loss"].append(loss)
                 for measure, figure in last[name].measures().items():
                     ones = torch.ones(1, len(test)).numpy()
-                    own.setdefault(measure, []).append(float(figure(ones)[0, 0]))
+                    own.setdefault(measure, []).append(finite_or_none(figure(ones)[0, 0]))
             _save(checkpoint, network, optimizer, history)
             told(engine.state.epoch, history["loss"][-1])
 

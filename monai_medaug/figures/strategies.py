@@ -93,7 +93,7 @@ def _draw_band(axes: Axes, each: Sequence[Sequence[float]], colour: Any, name: s
 
 def _draw_forest(axes: Axes, gains: Mapping[str, Mapping[str, Any]], colours: Mapping[str, Any]) -> None:
     """A point with its interval for each strategy but the baseline."""
-    shown = [name for name, own in gains.items() if own["gain"] is not None]
+    shown = [name for name, own in gains.items() if own["gain"] is not None and own["gain_interval"] is not None]
     for place, name in enumerate(shown):
         low, high = gains[name]["gain_interval"]
         filled = low > 0 or high < 0
@@ -102,5 +102,5 @@ def _draw_forest(axes: Axes, gains: Mapping[str, Mapping[str, Any]], colours: Ma
         axes.plot(gains[name]["gain"], place, "o", color=colours[name], markerfacecolor=face, markersize=7)
     axes.axvline(0, color="0.4", linewidth=1)
     axes.set_yticks(range(len(shown)), shown)
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_ylim(max(len(shown), 1) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)

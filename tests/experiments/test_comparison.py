@@ -10,7 +10,7 @@ from torch import nn
 
 pytest.importorskip("ignite")
 
-from monai_medaug.experiments import AugmentationStrategy, StrategyComparison, compare_strategies
+from monai_medaug.experiments import AugmentationStrategy, StrategyComparison, compare_strategies, plot_strategies
 from monai_medaug.experiments.training import initial_network
 from monai_medaug.transforms import BatchMixUpd
 
@@ -164,6 +164,17 @@ def test_classes_and_a_mix_of_batches(tmp_path):
     assert found["strategies"]["none"]["history"] != found["strategies"]["mixup"]["history"]
 
 
+def test_a_test_set_of_one_class_has_no_area(tmp_path):
+    tests = {"test": [item | {"class": 1} for item in squares(4, 1)]}
+    found = compared(tmp_path, network=classifier, task="classification", label_key="class", tests=tests)
+    own = found["strategies"]["monai_brats"]["tests"]["test"]
+    assert own["auc"]["mean"] is own["auc"]["gain"] is own["auc"]["gain_interval"] is None
+    assert own["accuracy"]["gain_interval"] is not None
+    assert "NaN" not in (tmp_path / "comparison.json").read_text()
+    assert "| - |" in str(found)
+    plot_strategies(found)
+
+
 def test_each_seed_may_have_a_training_set_of_its_own(tmp_path):
     asked = []
 
@@ -217,6 +228,14 @@ def test_another_comparison_in_the_folder_is_refused(tmp_path):
         ({"training": [3]}, ValueError, "training must be a list of dictionaries"),
         ({"tests": {}}, ValueError, "tests must be a dictionary of sets"),
         ({"tests": {"a": []}}, ValueError, r"tests\['a'\] must be a list"),
+        (
+            {
+                "network": lambda: nn.Conv2d(1, 2, 1),
+                "training": [{"image": np.ones((1, 4, 4)), "label": 2 * np.ones((1, 4, 4))}],
+            },
+            ValueError,
+            "label must hold classes below",
+        ),
         ({"baseline": "best"}, ValueError, "baseline must be one of"),
         ({"seeds": [1, 1]}, ValueError, "seeds must be different"),
         ({"seeds": 0}, ValueError, "seeds must be"),
