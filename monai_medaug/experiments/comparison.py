@@ -66,8 +66,9 @@ def compare_strategies(
     other seeds and other patients; for other training sets only where each seed has its own.
 
     After each epoch the state is on disk: the same call goes on where a killed one was, and more seeds or strategies
-    may be added. Calls in several processes may share the folder if each has its own seeds; a last call with all of
-    them sums up. The folder gets ``comparison.json`` and ``comparison.md``.
+    may be added. Another loss is not noticed: give it another folder. Calls in several processes may share the folder
+    if each has its own seeds; a last call with all of them sums up. The folder gets ``comparison.json`` and
+    ``comparison.md``.
 
     Args:
         strategies: names of `named_strategy`, or by name: such a name, a dictionary transform of raw samples (a preset,
@@ -134,7 +135,7 @@ def compare_strategies(
         )
     needed = [image_key, label_key, *([] if group_key is None else [group_key])]
     if not isinstance(tests, Mapping) or not tests:
-        raise ValueError(f"tests must be a dictionary of sets, at least one, got {tests!r:.60}")
+        raise ValueError(f"tests must be a dictionary of sets, at least one, got {type(tests).__name__} without one")
     for name, items in tests.items():
         _check_samples(f"tests[{name!r}]", items, needed)
 
