@@ -112,13 +112,13 @@ def compare_strategies(
 
     Example:
         >>> import tempfile
-        >>> from monai.networks.nets import BasicUNet
+        >>> from monai.networks.nets.unet import UNet
         >>> rng = np.random.default_rng(0)
         >>> masks = [np.pad(np.ones((1, n, 8), np.uint8), ((0, 0), (2, 14 - n), (4, 4))) for n in (5, 6, 7, 8)]
         >>> items = [{"image": m + rng.normal(0, 0.1, m.shape).astype("f"), "label": m} for m in masks]
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     found = compare_strategies(
-        ...         ["none", "monai_brats"], lambda: BasicUNet(2, 1, 2, features=(4,) * 6), items[:2],
+        ...         ["none", "monai_brats"], lambda: UNet(2, 1, 2, (4, 8), (2,)), items[:2],
         ...         {"in domain": items[2:]}, folder, seeds=1, epochs=1, progress=False,
         ...     )
         >>> found["tests"], list(found["strategies"])
