@@ -13,6 +13,7 @@ from torch import nn
 from monai_medaug.bundles.pretrained import load_pretrained
 from monai_medaug.core.arguments import whole_number
 from monai_medaug.core.tensors import plain_tensor
+from monai_medaug.figures.comparison import save_png
 from monai_medaug.figures.evaluation import evaluation_figure
 from monai_medaug.functional.geometry.upscale import reduced
 from monai_medaug.metrics.full_reference import BoundedPSNRMetric, SeparableSSIMMetric
@@ -119,4 +120,7 @@ def _write_study(study: CaseStudy, shown: tuple[Any, Any, torch.Tensor], folder:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "case_study.json").write_text(study.to_json() + "\n", encoding="utf-8")
     (folder / "case_study.md").write_text(f"{study}\n", encoding="utf-8")
-    evaluation_figure(*shown, path=folder / "case_study.png")
+    figure = evaluation_figure(*shown)
+    for axes, title in zip(figure.axes, ("before: cubic interpolation", "after: the network", "truth"), strict=False):
+        axes.set_title(title, fontsize=12)
+    save_png(figure, folder / "case_study.png")

@@ -66,8 +66,9 @@ def compare_strategies(
     other seeds and other patients; for other training sets only where each seed has its own.
 
     After each epoch the state is on disk: the same call goes on where a killed one was, and more seeds or strategies
-    may be added. Calls in several processes may share the folder if each has its own seeds; a last call with all of
-    them sums up. The folder gets ``comparison.json`` and ``comparison.md``.
+    may be added. Another loss is not noticed: give it another folder. Calls in several processes may share the folder
+    if each has its own seeds; a last call with all of them sums up. The folder gets ``comparison.json`` and
+    ``comparison.md``.
 
     Args:
         strategies: names of `named_strategy`, or by name: such a name, a dictionary transform of raw samples (a preset,
@@ -111,13 +112,13 @@ def compare_strategies(
 
     Example:
         >>> import tempfile
-        >>> from monai.networks.nets import BasicUNet
+        >>> from monai.networks.nets.unet import UNet
         >>> rng = np.random.default_rng(0)
         >>> masks = [np.pad(np.ones((1, n, 8), np.uint8), ((0, 0), (2, 14 - n), (4, 4))) for n in (5, 6, 7, 8)]
         >>> items = [{"image": m + rng.normal(0, 0.1, m.shape).astype("f"), "label": m} for m in masks]
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     found = compare_strategies(
-        ...         ["none", "monai_brats"], lambda: BasicUNet(2, 1, 2, features=(4,) * 6), items[:2],
+        ...         ["none", "monai_brats"], lambda: UNet(2, 1, 2, (4, 8), (2,)), items[:2],
         ...         {"in domain": items[2:]}, folder, seeds=1, epochs=1, progress=False,
         ...     )
         >>> found["tests"], list(found["strategies"])
@@ -134,7 +135,7 @@ def compare_strategies(
         )
     needed = [image_key, label_key, *([] if group_key is None else [group_key])]
     if not isinstance(tests, Mapping) or not tests:
-        raise ValueError(f"tests must be a dictionary of sets, at least one, got {tests!r:.60}")
+        raise ValueError(f"tests must be a dictionary of sets, at least one, got {type(tests).__name__} without one")
     for name, items in tests.items():
         _check_samples(f"tests[{name!r}]", items, needed)
 

@@ -33,7 +33,7 @@ class DrawnSamples(Dataset):
     Example:
         >>> samples = DrawnSamples(["a", "b", "c"], lambda x: x, seed=0, count=5)
         >>> [samples[i] for i in range(5)]
-        ['b', 'a', 'c', 'a', 'c']
+        ['c', 'a', 'b', 'c', 'b']
     """
 
     def __init__(self, items: Any, chain: Any, seed: int, count: int) -> None:

@@ -103,4 +103,5 @@ def _draw_forest(axes: Axes, gains: Mapping[str, Mapping[str, Any]], colours: Ma
     axes.axvline(0, color="0.4", linewidth=1)
     axes.set_yticks(range(len(shown)), shown)
     axes.set_ylim(max(len(shown), 1) - 0.5, -0.5)
+    axes.locator_params(axis="x", nbins=5)
     axes.grid(axis="x", alpha=0.3)
