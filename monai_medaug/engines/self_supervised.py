@@ -16,8 +16,13 @@ from monai_medaug.functional.denoise.blind_spot import blinded
 class BlindSpotPrepareBatch(PrepareBatch):
     """Noise2Void: the network predicts voxels that it doesn't see, from their surroundings.
 
-    For noise that is independent from voxel to voxel (MR that was not interpolated), or from ``reach`` voxels on, as
-    in CT. The target is NaN where it doesn't count, as `RestorationLoss` takes it. Draws follow torch's seed.
+    For noise that is independent from voxel to voxel (MR that was not interpolated), or from ``reach`` voxels on. The
+    target is NaN where it doesn't count, as `RestorationLoss` takes it. Draws follow torch's seed.
+
+    A reach costs resolution: the network learns to bridge a hole. For CT, whose noise correlates over some pixels,
+    `NeighbourSlicePrepareBatch` is the better way. Noise of 25 HU, trained on 3 volumes, PSNR on other patients: noisy
+    38.6 dB, clean targets 40.8, neighbouring slices 40.8, blind spots 38.0, with a reach of 1 28.3
+    (``python -m tests.benchmarks self_supervised``).
 
     Args:
         share: of the voxels that are hidden, above 0 to 0.5; with a reach, as many centres.
