@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from monai.bundle import ConfigParser
 from monai.data import CacheDataset, DataLoader, MetaTensor
@@ -79,6 +80,17 @@ def test_sample_seeds():
     exec(block("sample_key"), scope)
     one, two = (scope["augment"]({"image": torch.rand(1, 16, 16), "id": "a"}) for _ in range(2))
     assert one["image"].shape == two["image"].shape
+
+
+def test_strategies_are_compared(tmp_path, monkeypatch):
+    pytest.importorskip("ignite")
+    text = block("compare_strategies").replace('"comparison",', '"comparison", seeds=1, epochs=1, progress=False,')
+    items = [{"image": torch.rand(1, 32, 32), "label": (torch.rand(1, 32, 32) > 0.5).byte()} for _ in range(3)]
+    monkeypatch.chdir(tmp_path)
+    scope = {"training": items[:1], "test": items[1:2], "other_hospital": items[2:]}
+    exec(text, scope)
+    assert list(scope["found"]["tests"]) == ["in domain", "shifted"]
+    assert Path("comparison/comparison.png").is_file()
 
 
 def test_pictures_are_there():

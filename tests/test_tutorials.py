@@ -19,7 +19,7 @@ import pytest
 matplotlib.use("Agg")
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "tutorials").glob("*.ipynb"))
 PATH = re.compile(r"""(?<![\w.:/<])(?:/(?:[\w.+-]+/)+[\w.+-]*|~/\w)|\b[A-Za-z]:\\|\bfile://""")
-NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
+NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d+)?")
 NOBODY = {"root", "user", "runner", "test"}
 OUTPUTS = {
     "stream": {"name", "text"},

@@ -1,5 +1,28 @@
-"""Experiments: do the images serve those who use them?"""
+"""Experiments that say whether augmentation and recovery help those who use the images, with intervals."""
 
-from monai_medaug.experiments.reader_study import ReaderQuestion, make_reader_study, score_reader_study
+from monai_medaug.experiments.case_study import CaseStudy, super_resolution_case_study
+from monai_medaug.experiments.comparison import compare_strategies
+from monai_medaug.experiments.reader_study import (
+    ReaderQuestion,
+    ReaderStudyScore,
+    make_reader_study,
+    score_reader_study,
+)
+from monai_medaug.experiments.strategy import STRATEGY_NAMES, AugmentationStrategy, named_strategy
+from monai_medaug.experiments.strategy_report import StrategyComparison
+from monai_medaug.figures.strategies import plot_strategies
 
-__all__ = ["ReaderQuestion", "make_reader_study", "score_reader_study"]
+__all__ = [
+    "STRATEGY_NAMES",
+    "AugmentationStrategy",
+    "CaseStudy",
+    "ReaderQuestion",
+    "ReaderStudyScore",
+    "StrategyComparison",
+    "compare_strategies",
+    "make_reader_study",
+    "named_strategy",
+    "plot_strategies",
+    "score_reader_study",
+    "super_resolution_case_study",
+]

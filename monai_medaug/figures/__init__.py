@@ -5,5 +5,13 @@ from monai_medaug.figures.comparison import geometric_record
 from monai_medaug.figures.evaluation import evaluation_figure
 from monai_medaug.figures.planes import DisplayPlane
 from monai_medaug.figures.restoration import restoration_figure
+from monai_medaug.figures.strategies import plot_strategies
 
-__all__ = ["DisplayPlane", "augmentation_figure", "evaluation_figure", "geometric_record", "restoration_figure"]
+__all__ = [
+    "DisplayPlane",
+    "augmentation_figure",
+    "evaluation_figure",
+    "geometric_record",
+    "plot_strategies",
+    "restoration_figure",
+]

@@ -27,7 +27,7 @@ class ImprovementReport(dict):
         return json.dumps(self, indent=2, ensure_ascii=False)
 
     def __str__(self) -> str:
-        lines = [f"{'':16}{'original':>10}{'enhanced':>10}{'gain':>10}{'interval':>22}{'per cent':>10}{'p':>8}"]
+        lines = [f"{'':16}{'original':>10}{'enhanced':>10}{'gain':>11}{'interval':>26}{'per cent':>10}{'p':>10}"]
         for name, found in self.items():
             if found["gain"] is None:
                 lines.append(f"{name:16}{'not defined for these cases':>38}")
@@ -35,8 +35,8 @@ class ImprovementReport(dict):
             low, high = found["interval"]
             percent = "-" if found["percent"] is None else f"{found['percent']:+.1f} %"
             lines.append(
-                f"{name:16}{found['original']:>10.4g}{found['enhanced']:>10.4g}{found['gain']:>+10.4g}"
-                f"{f'{low:+.4g} to {high:+.4g}':>22}{percent:>10}{found['p']:>8.3g}"
+                f"{name:16}{found['original']:>10.4g}{found['enhanced']:>10.4g}{found['gain']:>+11.4g}"
+                f"{f'{low:+.4g} to {high:+.4g}':>26}{percent:>10}{found['p']:>10.3g}"
             )
         return "\n".join(lines)
 

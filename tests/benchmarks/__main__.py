@@ -34,6 +34,7 @@ from tests.benchmarks import (
     self_supervised,
     slices,
     spatial,
+    strategies,
     training_scans,
     verdict,
     volumes,
@@ -58,7 +59,7 @@ TIMED = {
 TABLES = {
     "quality": lambda options: [
         *image_quality.similarity_table(options.repeats),
-        *quality.fold_table(options.seeds),
+        *quality.fold_table(options.seeds or quality.SEEDS),
     ],
     "denoise_quality": lambda _: denoise_quality.denoise_table(),
     "motion": lambda _: motion.motion_table(),
@@ -73,6 +74,13 @@ TABLES = {
     "verdict": lambda options: verdict.verdict_table(options.scan, options.attack, options.draws),
     "metal": lambda options: metal.metal_table(options.cases, options.images, options.size),
     "contact_sheets": lambda options: contact_sheets.contact_sheets(options.out, options.sheet),
+    "strategies": lambda options: strategies.strategy_table(
+        options.shift,
+        options.fraction,
+        range(options.first_seed, options.first_seed + (options.seeds or 5)),
+        options.out,
+        options.strategy,
+    ),
     "training_scans": lambda options: training_scans.write_scans(options.out),
 }
 
@@ -81,7 +89,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Time this package and its peers.")
     parser.add_argument("suite", nargs="+", choices=[*TIMED, *TABLES, "all"], help="what to run")
     parser.add_argument("--repeats", type=int, default=7, help="timings a row, of which the median is shown")
-    parser.add_argument("--seeds", type=int, default=quality.SEEDS, help="seeds of the folding protocol")
+    parser.add_argument("--seeds", type=int, help="seeds of the folding protocol, or of the training of strategies")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the training of strategies")
+    parser.add_argument("--shift", choices=strategies.SHIFTS, default="lungs", help="data on which strategies train")
+    parser.add_argument("--fraction", type=float, default=0.1, help="of the patients that strategies train on")
+    parser.add_argument("--strategy", action="append", default=[], metavar="NAME", help="only these strategies")
     parser.add_argument("--scan", metavar="NAME", help="of the verdict's scans those whose names hold this")
     parser.add_argument("--attack", metavar="NAME", help="the same of its attacks and harmless steps, each explained")
     parser.add_argument("--draws", type=int, default=30, help="draws of each preset that the verdict judges")
@@ -97,11 +109,11 @@ def main() -> None:
         type=Path,
         default=Path("contact_sheets"),
         metavar="FOLDER",
-        help="for contact sheets and training scans",
+        help="for contact sheets, training scans and trained strategies",
     )
     parser.add_argument("--sheet", action="append", default=[], choices=contact_sheets.SHEETS, help="only these sheets")
     options = parser.parse_args()
-    long = ("training_scans", "self_supervised")  # one writes files, one trains for minutes
+    long = ("training_scans", "self_supervised", "strategies")  # one writes files, two train for minutes
     every = [suite for suite in (*TIMED, *TABLES) if suite not in long]
     suites = every if "all" in options.suite else list(dict.fromkeys(options.suite))
     facts = environment()
