@@ -19,7 +19,7 @@ from torch.nn import functional
 from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.acquisition import bounds, hu_change
 from monai_medaug.functional.ct.metal_hardening import hardening_fitted
-from monai_medaug.functional.ct.metal_judgement import artefact_strength, beside_metal, share_to_make
+from monai_medaug.functional.ct.metal_judgement import artefact_strength, beside_metal, share_to_make, unevenness
 from monai_medaug.functional.ct.metal_mask import grown
 from monai_medaug.functional.ct.prior import filled, smoothed, tissue_prior
 from monai_medaug.functional.ct.projection import ParallelBeam, hu_to_attenuation
@@ -116,16 +116,17 @@ def without_metal(
     method: str = "nmar",
     split: bool = False,
     body: torch.Tensor | None = None,
+    bright: torch.Tensor | None = None,
 ) -> Reduction:
     """Slices with the artefacts of metal reduced; the metal itself and padding stay as they are.
 
     The metal and its rim of 1.5 mm are filled from around and reprojected with the slice. LI gives the first image,
-    NMAR with a `tissue_prior` of that the second, and `artefact_strength` tells by the two how to go on:
+    NMAR with a `tissue_prior` of that the second, and `artefact_strength` tells how to go on:
 
-    - A strong artefact: the second image is the result.
-    - A mild one, where interpolation costs more than it gains and the given slice is the better prior: the mean of NMAR
-      with its prior and of NMAR with that of the slice after `hardening_fitted` to the second image. Of this change,
-      `share_to_make` is made, so that the result is not worse than the given slice.
+    - A strong artefact: the result is the image of the method.
+    - A mild one, where interpolation costs more than it gains: `share_to_make` of the change is made, so that the
+      result is not worse than the given slice. With NMAR, the given slice is the better prior then, and the change is
+      the mean of NMAR with its prior and of NMAR with that of the slice after `hardening_fitted` to the second image.
 
     Between them both are mixed.
 
@@ -137,26 +138,23 @@ def without_metal(
         split: add the finest details of the given slices near the metal (frequency split: E. Meyer et al., Med. Phys.
             2012): sharper edges, and more of the streaks.
         body: the slices continued beyond their border; None if they hold it.
+        bright: bool of this shape, what may be hidden metal or a streak beside it, see `MetalPieces`. Its rays are
+            interpolated too where the image of LI has less `unevenness` then.
     """
     body, inner = _around(hu, body)
     outside = is_padding(hu)
-    padding = _padded(outside, body)
+    body = torch.where(_padded(outside, body), AIR_HU, body)
     masked = _padded(metal, body)
-    wide = grown(masked, beam.spacing, RIM_MM)
-    trace = metal_trace(wide, beam)
-    start = filled(torch.where(padding, AIR_HU, body), wide, beam.spacing)
-    rays = beam.project(hu_to_attenuation(start))
-
-    scan = _Scan(start, masked, wide, rays, trace, beam, inner)
-    new = scan.reconstructed(sinogram_without_metal(rays, trace))
-    weight = torch.ones_like(rays[:, 0, 0, 0])
-    if method == "nmar":
-        new, weight = _normalised(scan, new)
+    scan = _scan(body, masked, grown(masked, beam.spacing, RIM_MM), beam, inner)
+    linear = scan.reconstructed(sinogram_without_metal(scan.rays, scan.trace))
+    if bright is not None:
+        scan, linear = _with_bright(scan, linear, body, _padded(bright, body))
+    new, weight = _normalised(scan, linear) if method == "nmar" else _guarded(scan, linear)
     new = beside_metal(new, hu, scan.rim, beam.spacing)
     if split:
         new = _split(new, hu, metal, beam.spacing)
-    through = trace | (rays > _BODY)
-    share = trace.sum((1, 2, 3)) / through.sum((1, 2, 3)).clamp_min(1)
+    through = scan.trace | (scan.rays > _BODY)
+    share = scan.trace.sum((1, 2, 3)) / through.sum((1, 2, 3)).clamp_min(1)
     return Reduction(torch.where(metal | outside, hu, new), share, weight)
 
 
@@ -241,6 +239,44 @@ class _Scan(NamedTuple):
         new = self.reconstructed(_GIVEN * both[0] + (1 - _GIVEN) * both[1])
         share = share_to_make(self.given, new, self.rim, self.beam.spacing)
         return torch.lerp(self.given, new, share), share.mean((1, 2, 3))
+
+
+def _scan(body: torch.Tensor, metal: torch.Tensor, wide: torch.Tensor, beam: ParallelBeam, inner: tuple) -> _Scan:
+    """Slices with metal and its rim filled."""
+    start = filled(body, wide, beam.spacing)
+    return _Scan(start, metal, wide, beam.project(hu_to_attenuation(start)), metal_trace(wide, beam), beam, inner)
+
+
+def _with_bright(
+    scan: _Scan, linear: torch.Tensor, body: torch.Tensor, bright: torch.Tensor
+) -> tuple[_Scan, torch.Tensor]:
+    """The scan and its image of LI, with the rays of what is bright beside metal where that makes tissue flatter."""
+    wide = scan.wide | bright
+    rows = [row for row, more in enumerate((bright & ~scan.wide).flatten(1).any(1).tolist()) if more]
+    if not rows:
+        return scan, linear
+    few, index, spacing = scan.only(rows), sent(rows, linear.device), scan.beam.spacing
+    wide = wide.index_select(0, index)
+    other = _scan(body.index_select(0, index), few.metal, wide, scan.beam, scan.inner)
+    new = other.reconstructed(sinogram_without_metal(other.rays, other.trace))
+    given = linear.index_select(0, index)
+    before, after = (unevenness(image, wide[scan.inner], spacing) for image in (given, new))
+    better = (after < before)[:, None, None, None]
+
+    def chosen(whole: torch.Tensor, own: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
+        return whole.index_copy(0, index, torch.where(better, changed, own))
+
+    names = ("start", "metal", "wide", "rays", "trace")
+    fields = (chosen(*(getattr(s, name) for s in (scan, few, other))) for name in names)
+    return _Scan(*fields, scan.beam, scan.inner), chosen(linear, given, new)
+
+
+def _guarded(scan: _Scan, linear: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Slices after LI of which, where the artefact is mild, a share is made, and the mean of that."""
+    strength = artefact_strength(scan.given, linear, scan.rim, scan.beam.spacing)
+    share = share_to_make(scan.given, linear, scan.rim, scan.beam.spacing)
+    share = torch.lerp(share, torch.ones_like(share), strength[:, None, None, None])
+    return torch.lerp(scan.given, linear, share), share.mean((1, 2, 3))
 
 
 def _normalised(scan: _Scan, linear: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
