@@ -14,7 +14,6 @@ _LOCAL_MM = 6.0  # details finer than about this are judged, so that fat and mus
 _NEAR_MM, _TREMOR_HU2 = 20.0, 10.0  # over which a change is judged, and the mean square from which it is
 _BONE_COST = 0.1  # more spares the bone at a shoulder or a nail, and leaves the streaks that cross a spine with screws
 _BESIDE = 3  # pixels
-_MOST_OFF_HU = 2000.0  # so that a few bright pixels do not decide
 
 
 def artefact_strength(
@@ -49,28 +48,6 @@ def artefact_strength(
 
     low, high = _STRONG_HU
     return ((black(before) - black(after) - low) / (high - low)).clamp(0, 1)
-
-
-def unevenness(slices: torch.Tensor, rim: torch.Tensor, spacing: tuple[float, float]) -> torch.Tensor:
-    """Mean square of what corrected slices differ from their own `tissue_prior` by, in HU², over the body: (N,).
-
-    Of two corrections of a slice, the one that leaves the tissue nearer to flat is the better.
-
-    Args:
-        slices: (N, 1, rows, columns).
-        rim: bool of this shape, what does not count.
-        spacing: in mm along rows and columns.
-
-    Example:
-        >>> slices, none = torch.full((1, 1, 32, 32), 20.0), torch.zeros(1, 1, 32, 32, dtype=torch.bool)
-        >>> slices[..., ::2, :] += 10
-        >>> unevenness(slices, none, (1.0, 1.0))
-        tensor([50.])
-    """
-    flat = tissue_prior(slices, rim, spacing)
-    inside = (torch.maximum(smoothed(slices, spacing, _BLUR_MM), flat) > _INSIDE_HU) & ~rim
-    off = (slices - flat).clamp(-_MOST_OFF_HU, _MOST_OFF_HU).square() * inside
-    return off.sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp_min(1)
 
 
 def share_to_make(

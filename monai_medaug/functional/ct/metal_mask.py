@@ -22,8 +22,7 @@ class MetalPieces:
 
     Attributes:
         voxels: True in metal, of the volume's shape.
-        bright: True in metal and in what is as bright and hangs together with it: its blurred edge, streaks beside it,
-            or metal that starved rays show too dark.
+        edges: True in its blurred edges, as far as they are as bright as metal.
         count: number of pieces.
         seed_hu: from where on a piece counts as metal.
         clipped: whether the volume's values end at a limit of storage.
@@ -31,7 +30,7 @@ class MetalPieces:
     """
 
     voxels: torch.Tensor
-    bright: torch.Tensor
+    edges: torch.Tensor
     count: int
     seed_hu: float
     clipped: bool
@@ -51,8 +50,8 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     within 3 pixels, where the blurred edge of metal lies; less dense metal that touches denser one counts from half of
     its own value. So neither blur nor the streaks beside it count, and several materials do. In an image clipped at the
     limit of 12 bits it is what reaches 3000 HU, blur too. What metal encloses within a slice, which starved rays may
-    show dark, counts. Between fillings of gold or amalgam and between screws of steel, streaks are as bright as other
-    metal and count too, and a shaft that starved rays show darker than that is missed: a mask drawn by hand is better.
+    show dark, counts. Between fillings of gold or amalgam and screws of steel, streaks are as bright as other metal and
+    count too, and a shaft that starved rays show darker than a fifth is missed: a mask drawn by hand is better there.
 
     For an image clipped below 3000 HU, lower the threshold to less than two thirds of that.
 
@@ -83,12 +82,14 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     metal = reached[~gentle | (peaks[reached - 1] > _SURE * seed)]
     limit = np.full(count + 1, np.inf)
     limit[metal] = np.clip(_PART * peaks[metal - 1], seed, _MOST_HU)
-    inside = values >= limit[pieces]
+    bright = values >= limit[pieces]
+    inside, edges = bright.copy(), np.zeros_like(bright)
     for k in np.ndindex(inside.shape[:-2]):
-        if inside[k].any():
-            inside[k] = ndimage.binary_fill_holes(_without_blur(inside[k], values[k]))
+        if bright[k].any():
+            inside[k] = ndimage.binary_fill_holes(_without_blur(bright[k], values[k]))
+            edges[k] = bright[k] & ~inside[k] & ndimage.binary_dilation(inside[k], _near())
     clipped = int((volume == most).sum()) >= _PLATEAU
-    for mask, part in zip(masks, (inside, inside | (core & np.isfinite(limit)[pieces])), strict=True):
+    for mask, part in zip(masks, (inside, edges), strict=True):
         mask[box] = torch.from_numpy(part).to(volume.device)
     return MetalPieces(*masks, len(metal), seed, clipped, len(reached) - len(metal))
 
@@ -98,13 +99,18 @@ def _without_blur(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
 
     Within reach of denser metal that is other metal which goes on beyond, at least 3 pixels wide.
     """
-    y, x = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1]
-    near = np.hypot(y, x) <= _REACH
+    near = _near()
     plateau = ndimage.maximum_filter(values, footprint=near)
     kept = inside & (values >= _EDGE * plateau)
     solid = ndimage.binary_opening(kept, np.ones((3, 3)))
     least = ndimage.minimum_filter(np.where(solid, plateau, np.inf), footprint=near)
     return kept | (inside & (values >= _EDGE * least))
+
+
+def _near() -> np.ndarray:
+    """The pixels within reach of one."""
+    y, x = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1]
+    return np.hypot(y, x) <= _REACH
 
 
 def _broad(core: np.ndarray, pieces: np.ndarray, which: np.ndarray) -> np.ndarray:

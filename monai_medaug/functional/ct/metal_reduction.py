@@ -19,7 +19,7 @@ from torch.nn import functional
 from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.acquisition import bounds, hu_change
 from monai_medaug.functional.ct.metal_hardening import hardening_fitted
-from monai_medaug.functional.ct.metal_judgement import artefact_strength, beside_metal, share_to_make, unevenness
+from monai_medaug.functional.ct.metal_judgement import artefact_strength, beside_metal, share_to_make
 from monai_medaug.functional.ct.metal_mask import grown
 from monai_medaug.functional.ct.prior import filled, smoothed, tissue_prior
 from monai_medaug.functional.ct.projection import ParallelBeam, hu_to_attenuation
@@ -116,7 +116,7 @@ def without_metal(
     method: str = "nmar",
     split: bool = False,
     body: torch.Tensor | None = None,
-    bright: torch.Tensor | None = None,
+    edges: torch.Tensor | None = None,
 ) -> Reduction:
     """Slices with the artefacts of metal reduced; the metal itself and padding stay as they are.
 
@@ -125,8 +125,9 @@ def without_metal(
 
     - A strong artefact: the result is the image of the method.
     - A mild one, where interpolation costs more than it gains: `share_to_make` of the change is made, so that the
-      result is not worse than the given slice. With NMAR, the given slice is the better prior then, and the change is
-      the mean of NMAR with its prior and of NMAR with that of the slice after `hardening_fitted` to the second image.
+      result is hardly worse than the given slice anywhere. With NMAR, the given slice is the better prior then, and the
+      change is the mean of NMAR with its prior and of NMAR with that of the slice after `hardening_fitted` to the
+      second image.
 
     Between them both are mixed.
 
@@ -138,23 +139,25 @@ def without_metal(
         split: add the finest details of the given slices near the metal (frequency split: E. Meyer et al., Med. Phys.
             2012): sharper edges, and more of the streaks.
         body: the slices continued beyond their border; None if they hold it.
-        bright: bool of this shape, what may be hidden metal or a streak beside it, see `MetalPieces`. Its rays are
-            interpolated too where the image of LI has less `unevenness` then.
+        edges: bool of this shape, where the blur of the metal is seen, which belongs to the rim.
     """
     body, inner = _around(hu, body)
     outside = is_padding(hu)
-    body = torch.where(_padded(outside, body), AIR_HU, body)
+    padding = _padded(outside, body)
     masked = _padded(metal, body)
-    scan = _scan(body, masked, grown(masked, beam.spacing, RIM_MM), beam, inner)
-    linear = scan.reconstructed(sinogram_without_metal(scan.rays, scan.trace))
-    if bright is not None:
-        scan, linear = _with_bright(scan, linear, body, _padded(bright, body))
+    wide = grown(masked if edges is None else masked | _padded(edges, body), beam.spacing, RIM_MM)
+    trace = metal_trace(wide, beam)
+    start = filled(torch.where(padding, AIR_HU, body), wide, beam.spacing)
+    rays = beam.project(hu_to_attenuation(start))
+
+    scan = _Scan(start, masked, wide, rays, trace, beam, inner)
+    linear = scan.reconstructed(sinogram_without_metal(rays, trace))
     new, weight = _normalised(scan, linear) if method == "nmar" else _guarded(scan, linear)
     new = beside_metal(new, hu, scan.rim, beam.spacing)
     if split:
         new = _split(new, hu, metal, beam.spacing)
-    through = scan.trace | (scan.rays > _BODY)
-    share = scan.trace.sum((1, 2, 3)) / through.sum((1, 2, 3)).clamp_min(1)
+    through = trace | (rays > _BODY)
+    share = trace.sum((1, 2, 3)) / through.sum((1, 2, 3)).clamp_min(1)
     return Reduction(torch.where(metal | outside, hu, new), share, weight)
 
 
@@ -239,36 +242,6 @@ class _Scan(NamedTuple):
         new = self.reconstructed(_GIVEN * both[0] + (1 - _GIVEN) * both[1])
         share = share_to_make(self.given, new, self.rim, self.beam.spacing)
         return torch.lerp(self.given, new, share), share.mean((1, 2, 3))
-
-
-def _scan(body: torch.Tensor, metal: torch.Tensor, wide: torch.Tensor, beam: ParallelBeam, inner: tuple) -> _Scan:
-    """Slices with metal and its rim filled."""
-    start = filled(body, wide, beam.spacing)
-    return _Scan(start, metal, wide, beam.project(hu_to_attenuation(start)), metal_trace(wide, beam), beam, inner)
-
-
-def _with_bright(
-    scan: _Scan, linear: torch.Tensor, body: torch.Tensor, bright: torch.Tensor
-) -> tuple[_Scan, torch.Tensor]:
-    """The scan and its image of LI, with the rays of what is bright beside metal where that makes tissue flatter."""
-    wide = scan.wide | bright
-    rows = [row for row, more in enumerate((bright & ~scan.wide).flatten(1).any(1).tolist()) if more]
-    if not rows:
-        return scan, linear
-    few, index, spacing = scan.only(rows), sent(rows, linear.device), scan.beam.spacing
-    wide = wide.index_select(0, index)
-    other = _scan(body.index_select(0, index), few.metal, wide, scan.beam, scan.inner)
-    new = other.reconstructed(sinogram_without_metal(other.rays, other.trace))
-    given = linear.index_select(0, index)
-    before, after = (unevenness(image, wide[scan.inner], spacing) for image in (given, new))
-    better = (after < before)[:, None, None, None]
-
-    def chosen(whole: torch.Tensor, own: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
-        return whole.index_copy(0, index, torch.where(better, changed, own))
-
-    names = ("start", "metal", "wide", "rays", "trace")
-    fields = (chosen(*(getattr(s, name) for s in (scan, few, other))) for name in names)
-    return _Scan(*fields, scan.beam, scan.inner), chosen(linear, given, new)
 
 
 def _guarded(scan: _Scan, linear: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from monai_medaug.functional.ct.metal_judgement import artefact_strength, beside_metal, share_to_make, unevenness
+from monai_medaug.functional.ct.metal_judgement import artefact_strength, beside_metal, share_to_make
 
 SPACING = (1.0, 1.0)
 NONE = torch.zeros(1, 1, 64, 64, dtype=torch.bool)
@@ -51,15 +51,3 @@ def test_bone_reaches_up_to_the_metal_and_its_blur_does_not_stay():
         inner = out[..., 29:35, 29:35]
         assert (out[..., 28, 28:36] - (value + 50)).abs().max() < 5
         assert inner[(inner - (value + 50)).abs() > 5].numel() <= 4  # what is too far from the outside keeps its value
-
-
-def test_unevenness_is_the_mean_square_off_the_tissue_outside_the_rim():
-    streaks = 60 * torch.sin(2 * torch.pi * torch.arange(64.0) / 8).expand(1, 1, 64, 64)
-    assert (unevenness(tissue(20.0) + streaks, NONE, SPACING) - 1800).abs() < 1
-    spoiled, rim = tissue(20.0) + streaks, NONE.clone()
-    rim[..., 20:28, 20:28] = True
-    spoiled[rim] = 9000.0
-    assert (unevenness(spoiled, rim, SPACING) - 1800).abs() < 20
-    assert unevenness(spoiled, NONE, SPACING) > 1e4
-    air = torch.cat([tissue(20.0) + streaks, tissue(-1000.0)], 3)
-    assert (unevenness(air, torch.cat([NONE, NONE], 3), SPACING) / 1800 - 1).abs() < 0.1  # of the body alone

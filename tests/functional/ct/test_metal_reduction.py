@@ -114,39 +114,22 @@ def test_mild_metal_is_not_made_worse():
     beyond = ellipse(20, 40, 8, 8)[None, None]
     assert error(nmar, metal) < error(image, metal)
     assert error(nmar, beyond) < 9
-    assert error(li, metal) <= error(image, metal)  # interpolation alone costs 18 HU
-    assert error(li, beyond) < 9
+    assert error(li, metal) < error(image, metal)
+    assert error(li, beyond) < 9  # interpolation alone costs 18 HU
 
 
 def test_a_mask_where_nothing_is_wrong_changes_little():
     image = body()[None, None] + 10 * torch.randn(1, 1, N, N, generator=torch.Generator().manual_seed(1))
     metal = ellipse(0, 38, 4, 4)[None, None]
-    for method in ("nmar", "li"):
-        result = without_metal(image, metal, BEAM, method)
-        whole = (result.slices - image)[:, :, ellipse(0, 0, 82, 60) & ~ellipse(0, 38, 12, 12)]
-        assert float(whole.square().mean().sqrt()) < 8  # below the noise
-        assert float(result.weight) < 0.5
+    result = without_metal(image, metal, BEAM)
+    whole = (result.slices - image)[:, :, ellipse(0, 0, 82, 60) & ~ellipse(0, 38, 12, 12)]
+    assert float(whole.square().mean().sqrt()) < 8  # below the noise
+    assert 0 < float(result.weight) < 1
 
 
-def test_linear_interpolation_of_a_strong_artefact_is_as_published():
+def test_linear_interpolation_of_a_strong_artefact_is_not_held_back():
     image, metal = streaky("steel", [(-45, 15), (50, 10)])
     assert float(without_metal(image, metal, BEAM, "li").weight) == 1.0
-
-
-@pytest.mark.parametrize("hidden", [True, False])
-def test_what_is_bright_beside_metal_is_interpolated_where_tissue_is_flatter_then(hidden):
-    """A second rod that a mask lacks; and dense bone that no ray is wrong behind."""
-    image, both = streaky("steel", [(-45, 15), (50, 10)])
-    known = both & (X < 0)
-    bright = both if hidden else known | ellipse(-62, 0, 8, 12)
-    without = without_metal(image, known, BEAM)
-    result = without_metal(image, known, BEAM, bright=bright)
-    if hidden:
-        assert error(result.slices, both) < 0.7 * error(without.slices, both)
-        assert float(result.rays) > 1.5 * float(without.rays)
-    else:
-        assert torch.equal(result.slices, without.slices)
-    assert torch.equal(result.slices[known], image[known])
 
 
 def test_far_from_the_trace_nothing_changes_and_neither_does_padding():
