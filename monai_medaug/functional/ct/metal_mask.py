@@ -11,6 +11,7 @@ from scipy import ndimage
 _SEED = 1.5  # times the threshold: enamel and contrast agent stay below it, metal thicker than a voxel does not
 _PART, _MOST_HU = 0.2, 8000.0  # of the greatest value of its piece a voxel has at least, unless it has the second
 _EDGE, _REACH = 0.5, 3  # of the metal's value at its edge; pixels over which an edge is blurred at most
+_ROUND = 0.75  # of the pixels next to metal are blurred edge in a soft image; up to .6 are in a sharp one
 _PLATEAU = 8  # voxels that share the greatest value of a clipped image
 _SURE = 2.0  # times the seed: no contrast agent is as dense
 _GENTLE = 1.1  # times the threshold is the mean beside the core of contrast agent; metal ends within a pixel or two
@@ -22,7 +23,7 @@ class MetalPieces:
 
     Attributes:
         voxels: True in metal, of the volume's shape.
-        edges: True in its blurred edges, as far as they are as bright as metal.
+        edges: True in its blurred edges in slices where they are a pixel wide or more.
         count: number of pieces.
         seed_hu: from where on a piece counts as metal.
         clipped: whether the volume's values end at a limit of storage.
@@ -70,7 +71,7 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     seed = _SEED * threshold_hu
     masks = torch.zeros((2, *volume.shape), dtype=torch.bool, device=volume.device)
     if most < seed:
-        return MetalPieces(*masks, 0, seed, False)
+        return MetalPieces(masks[0], masks[1], 0, seed, False)
     above = volume > threshold_hu
     box = _box(above)
     values = volume[box].detach().float().cpu().numpy()
@@ -87,11 +88,11 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     for k in np.ndindex(inside.shape[:-2]):
         if bright[k].any():
             inside[k] = ndimage.binary_fill_holes(_without_blur(bright[k], values[k]))
-            edges[k] = bright[k] & ~inside[k] & ndimage.binary_dilation(inside[k], _near())
+            edges[k] = _wide_edges(inside[k], bright[k], values[k])
     clipped = int((volume == most).sum()) >= _PLATEAU
     for mask, part in zip(masks, (inside, edges), strict=True):
         mask[box] = torch.from_numpy(part).to(volume.device)
-    return MetalPieces(*masks, len(metal), seed, clipped, len(reached) - len(metal))
+    return MetalPieces(masks[0], masks[1], len(metal), seed, clipped, len(reached) - len(metal))
 
 
 def _without_blur(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -105,6 +106,13 @@ def _without_blur(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
     solid = ndimage.binary_opening(kept, np.ones((3, 3)))
     least = ndimage.minimum_filter(np.where(solid, plateau, np.inf), footprint=near)
     return kept | (inside & (values >= _EDGE * least))
+
+
+def _wide_edges(metal: np.ndarray, bright: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The blurred edge of a slice's metal where it is what most of the metal is next to: a pixel wide or more."""
+    edges = bright & ~metal & (values >= _PART * ndimage.maximum_filter(values, footprint=_near()))
+    beside = ndimage.binary_dilation(metal) & ~metal
+    return edges & (edges[beside].sum() > _ROUND * beside.sum())
 
 
 def _near() -> np.ndarray:
