@@ -9,7 +9,9 @@ import torch
 from scipy import ndimage
 
 _SEED = 1.5  # times the threshold: enamel and contrast agent stay below it, metal thicker than a voxel does not
-_PART, _MOST_HU = 0.2, 8000.0  # of the greatest value of its piece a voxel has at least; all from the second on count
+_PART, _MOST_HU = 0.2, 8000.0  # of the greatest value of its piece a voxel has at least, unless it has the second
+_EDGE, _REACH = 0.5, 3  # of the metal's value at its edge; pixels over which an edge is blurred at most
+_ROUND = 0.75  # of the pixels next to metal are blurred edge in a soft image; up to .6 are in a sharp one
 _PLATEAU = 8  # voxels that share the greatest value of a clipped image
 _SURE = 2.0  # times the seed: no contrast agent is as dense
 _GENTLE = 1.1  # times the threshold is the mean beside the core of contrast agent; metal ends within a pixel or two
@@ -21,6 +23,7 @@ class MetalPieces:
 
     Attributes:
         voxels: True in metal, of the volume's shape.
+        edges: True in its blurred edges in slices where they are a pixel wide or more.
         count: number of pieces.
         seed_hu: from where on a piece counts as metal.
         clipped: whether the volume's values end at a limit of storage.
@@ -28,6 +31,7 @@ class MetalPieces:
     """
 
     voxels: torch.Tensor
+    edges: torch.Tensor
     count: int
     seed_hu: float
     clipped: bool
@@ -43,10 +47,12 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     more than 2200 HU on the mean, where beside metal the values have dropped further, or most of the piece is not even
     next to such pixels. Beyond 6000 HU all is metal.
 
-    Within a piece, metal is what exceeds a fifth of the greatest value, at most 8000 HU, so that neither its blurred
-    rim nor the streaks beside it count, and several materials do; in an image clipped at the limit of 12 bits, what
-    reaches 3000 HU; and what it encloses within a slice, which starved rays may show dark. Between fillings of gold or
-    amalgam, streaks are as bright as metal and count too: a mask drawn by hand is better there.
+    Within a piece, metal is what exceeds a fifth of the greatest value, at most 8000 HU, and half of the greatest value
+    within 3 pixels, where the blurred edge of metal lies; less dense metal that touches denser one counts from half of
+    its own value. So neither blur nor the streaks beside it count, and several materials do. In an image clipped at the
+    limit of 12 bits it is what reaches 3000 HU, blur too. What metal encloses within a slice, which starved rays may
+    show dark, counts. Between fillings of gold or amalgam and screws of steel, streaks are as bright as other metal and
+    count too, and a shaft that starved rays show darker than a fifth is missed: a mask drawn by hand is better there.
 
     For an image clipped below 3000 HU, lower the threshold to less than two thirds of that.
 
@@ -63,9 +69,9 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     """
     most = float(volume.max()) if volume.numel() else 0.0
     seed = _SEED * threshold_hu
-    none = torch.zeros(volume.shape, dtype=torch.bool, device=volume.device)
+    masks = torch.zeros((2, *volume.shape), dtype=torch.bool, device=volume.device)
     if most < seed:
-        return MetalPieces(none, 0, seed, False)
+        return MetalPieces(masks[0], masks[1], 0, seed, False)
     above = volume > threshold_hu
     box = _box(above)
     values = volume[box].detach().float().cpu().numpy()
@@ -77,13 +83,42 @@ def find_metal(volume: torch.Tensor, threshold_hu: float = 2000.0) -> MetalPiece
     metal = reached[~gentle | (peaks[reached - 1] > _SURE * seed)]
     limit = np.full(count + 1, np.inf)
     limit[metal] = np.clip(_PART * peaks[metal - 1], seed, _MOST_HU)
-    inside = values >= limit[pieces]
+    bright = values >= limit[pieces]
+    inside, edges = bright.copy(), np.zeros_like(bright)
     for k in np.ndindex(inside.shape[:-2]):
-        if inside[k].any():
-            inside[k] = ndimage.binary_fill_holes(inside[k])
+        if bright[k].any():
+            inside[k] = ndimage.binary_fill_holes(_without_blur(bright[k], values[k]))
+            edges[k] = _wide_edges(inside[k], bright[k], values[k])
     clipped = int((volume == most).sum()) >= _PLATEAU
-    none[box] = torch.from_numpy(inside).to(volume.device)
-    return MetalPieces(none, len(metal), seed, clipped, len(reached) - len(metal))
+    for mask, part in zip(masks, (inside, edges), strict=True):
+        mask[box] = torch.from_numpy(part).to(volume.device)
+    return MetalPieces(masks[0], masks[1], len(metal), seed, clipped, len(reached) - len(metal))
+
+
+def _without_blur(inside: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A slice's metal without the blurred edge of what is denser.
+
+    Within reach of denser metal that is other metal which goes on beyond, at least 3 pixels wide.
+    """
+    near = _near()
+    plateau = ndimage.maximum_filter(values, footprint=near)
+    kept = inside & (values >= _EDGE * plateau)
+    solid = ndimage.binary_opening(kept, np.ones((3, 3)))
+    least = ndimage.minimum_filter(np.where(solid, plateau, np.inf), footprint=near)
+    return kept | (inside & (values >= _EDGE * least))
+
+
+def _wide_edges(metal: np.ndarray, bright: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The blurred edge of a slice's metal where it is what most of the metal is next to: a pixel wide or more."""
+    edges = bright & ~metal & (values >= _PART * ndimage.maximum_filter(values, footprint=_near()))
+    beside = ndimage.binary_dilation(metal) & ~metal
+    return edges & (edges[beside].sum() > _ROUND * beside.sum())
+
+
+def _near() -> np.ndarray:
+    """The pixels within reach of one."""
+    y, x = np.mgrid[-_REACH : _REACH + 1, -_REACH : _REACH + 1]
+    return np.hypot(y, x) <= _REACH
 
 
 def _broad(core: np.ndarray, pieces: np.ndarray, which: np.ndarray) -> np.ndarray:

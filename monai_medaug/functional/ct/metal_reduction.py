@@ -116,16 +116,18 @@ def without_metal(
     method: str = "nmar",
     split: bool = False,
     body: torch.Tensor | None = None,
+    edges: torch.Tensor | None = None,
 ) -> Reduction:
     """Slices with the artefacts of metal reduced; the metal itself and padding stay as they are.
 
     The metal and its rim of 1.5 mm are filled from around and reprojected with the slice. LI gives the first image,
-    NMAR with a `tissue_prior` of that the second, and `artefact_strength` tells by the two how to go on:
+    NMAR with a `tissue_prior` of that the second, and `artefact_strength` tells how to go on:
 
-    - A strong artefact: the second image is the result.
-    - A mild one, where interpolation costs more than it gains and the given slice is the better prior: the mean of NMAR
-      with its prior and of NMAR with that of the slice after `hardening_fitted` to the second image. Of this change,
-      `share_to_make` is made, so that the result is not worse than the given slice.
+    - A strong artefact: the result is the image of the method.
+    - A mild one, where interpolation costs more than it gains: `share_to_make` of the change is made, so that the
+      result is hardly worse than the given slice anywhere. With NMAR, the given slice is the better prior then, and the
+      change is the mean of NMAR with its prior and of NMAR with that of the slice after `hardening_fitted` to the
+      second image.
 
     Between them both are mixed.
 
@@ -137,21 +139,20 @@ def without_metal(
         split: add the finest details of the given slices near the metal (frequency split: E. Meyer et al., Med. Phys.
             2012): sharper edges, and more of the streaks.
         body: the slices continued beyond their border; None if they hold it.
+        edges: bool of this shape, where the blur of the metal is seen, which belongs to the rim.
     """
     body, inner = _around(hu, body)
     outside = is_padding(hu)
     padding = _padded(outside, body)
     masked = _padded(metal, body)
-    wide = grown(masked, beam.spacing, RIM_MM)
+    wide = grown(masked if edges is None else masked | _padded(edges, body), beam.spacing, RIM_MM)
     trace = metal_trace(wide, beam)
     start = filled(torch.where(padding, AIR_HU, body), wide, beam.spacing)
     rays = beam.project(hu_to_attenuation(start))
 
     scan = _Scan(start, masked, wide, rays, trace, beam, inner)
-    new = scan.reconstructed(sinogram_without_metal(rays, trace))
-    weight = torch.ones_like(rays[:, 0, 0, 0])
-    if method == "nmar":
-        new, weight = _normalised(scan, new)
+    linear = scan.reconstructed(sinogram_without_metal(rays, trace))
+    new, weight = _normalised(scan, linear) if method == "nmar" else _guarded(scan, linear)
     new = beside_metal(new, hu, scan.rim, beam.spacing)
     if split:
         new = _split(new, hu, metal, beam.spacing)
@@ -241,6 +242,14 @@ class _Scan(NamedTuple):
         new = self.reconstructed(_GIVEN * both[0] + (1 - _GIVEN) * both[1])
         share = share_to_make(self.given, new, self.rim, self.beam.spacing)
         return torch.lerp(self.given, new, share), share.mean((1, 2, 3))
+
+
+def _guarded(scan: _Scan, linear: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Slices after LI of which, where the artefact is mild, a share is made, and the mean of that."""
+    strength = artefact_strength(scan.given, linear, scan.rim, scan.beam.spacing)
+    share = share_to_make(scan.given, linear, scan.rim, scan.beam.spacing)
+    share = torch.lerp(share, torch.ones_like(share), strength[:, None, None, None])
+    return torch.lerp(scan.given, linear, share), share.mean((1, 2, 3))
 
 
 def _normalised(scan: _Scan, linear: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

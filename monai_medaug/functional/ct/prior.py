@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from monai_medaug.functional.acceleration import sent
+from monai_medaug.functional.ct.acquisition import bounds
 from monai_medaug.functional.hounsfield import AIR_HU
 
 TISSUE_HU = 20.0
@@ -54,11 +55,32 @@ def filled(hu: torch.Tensor, missing: torch.Tensor, spacing: tuple[float, float]
         >>> filled(hu, hu > 3000, (1.0, 1.0)).round().unique()
         tensor([70.])
     """
+    if missing.device.type != "cpu":  # a GPU is not awaited
+        return _all_filled(hu, missing, spacing)
+    box = bounds(missing)
+    if box is None:
+        return hu
+    rows, columns = (
+        slice(max(0, span.start - reach), span.stop + reach)
+        for span, reach in zip(box, (_reach(_FILL_MM / pixel) for pixel in spacing), strict=True)
+    )
+    out = hu.clone()
+    out[..., rows, columns] = _all_filled(hu[..., rows, columns], missing[..., rows, columns], spacing)
+    return out
+
+
+def _all_filled(hu: torch.Tensor, missing: torch.Tensor, spacing: tuple[float, float]) -> torch.Tensor:
+    """The same, at the cost of a smoothing of everything."""
     weight = (~missing).double()
     total = smoothed(weight, spacing, _FILL_MM)
     faint = 1e-3
     mean = (smoothed((hu * weight).double(), spacing, _FILL_MM) + faint * TISSUE_HU) / (total + faint)
     return torch.where(missing, mean.to(hu.dtype), hu)
+
+
+def _reach(sigma: float) -> int:
+    """Pixels to where a Gaussian ends."""
+    return max(1, math.ceil(3 * sigma))
 
 
 def smoothed(slices: torch.Tensor, spacing: tuple[float, float], mm: float) -> torch.Tensor:
@@ -71,7 +93,7 @@ def smoothed(slices: torch.Tensor, spacing: tuple[float, float], mm: float) -> t
     given, slices = slices.dtype, slices.double()  # small weights are divided by: `filled`
     for axis, pixel in enumerate(spacing):
         sigma = mm / pixel
-        half = max(1, math.ceil(3 * sigma))
+        half = _reach(sigma)
         taps = torch.exp(-0.5 * (torch.arange(-half, half + 1, dtype=torch.float64) / sigma) ** 2)
         kernel = sent(taps / taps.sum(), slices.device, slices.dtype).reshape(1, 1, -1, 1)
         across = slices if axis == 0 else slices.transpose(2, 3)

@@ -31,11 +31,13 @@ class CTMetalArtifactReduction(CTImage, Operation):
     and the difference this makes is reconstructed and added. So an image without metal comes back unchanged, bit for
     bit, and so do slices without metal, the metal itself and padding.
 
-    - ``"li"``: linear interpolation, as published: a reference. It blurs edges near the metal, makes new streaks
-      between dense structures, and can be worse than nothing where the metal is mild.
+    - ``"li"``: linear interpolation: a reference. It blurs edges near the metal, makes new streaks between dense
+      structures, and beside lung can be worse than nothing where the metal is mild.
     - ``"nmar"``: the line integrals are divided by those of a prior before, and multiplied after. The prior is the
-      image of LI, or the given one where the artefact is mild, classified into air, lung, soft tissue and bone. Of
-      the change to a mild artefact, the share is made that brings the soft tissue and lung around nearest to flat.
+      image of LI, or the given one where the artefact is mild, classified into air, lung, soft tissue and bone.
+
+    Of the change to a mild artefact, either makes the share that brings the soft tissue and lung around nearest to
+    flat.
 
     The streaks of a fan-beam image are those of its rays, each of which is a ray of some parallel view: the geometry of
     the scanner need not be known. For measured rays, see `functional.ct.metal_reduction.sinogram_without_metal`, and
@@ -117,7 +119,7 @@ class CTMetalArtifactReduction(CTImage, Operation):
 
     @classmethod
     def apply(cls, image: torch.Tensor, call: Call) -> torch.Tensor:
-        masks, notes = _metal_of(image, call)
+        masks, edges, notes = _metal_of(image, call)
         if not any(note["metal_voxels"] for note in notes):
             call.note(notes)
             return image
@@ -126,6 +128,7 @@ class CTMetalArtifactReduction(CTImage, Operation):
         def change(stack: SliceStack) -> Callable[[slice], torch.Tensor]:
             say_if_continued(stack)
             metal = stack.slices_of(masks)
+            blurred = None if edges is None else stack.slices_of(edges)
             touched = metal.flatten(1).any(1).tolist()
             beam = stack.beam_of(max(_ELEMENT_MM, _ELEMENT * min(stack.spacing)))
             each = stack.whole[1] * stack.whole[2]
@@ -146,6 +149,7 @@ class CTMetalArtifactReduction(CTImage, Operation):
                     own["method"],
                     own.get("frequency_split", False),
                     body,
+                    None if blurred is None else blurred.index_select(0, index),
                 )
                 new = torch.maximum(result.slices, few.clamp_max(FLOOR_HU))
                 figures = zip(result.rays.tolist(), result.weight.tolist(), strict=True)
@@ -175,22 +179,24 @@ CTMetalArtifactReductiond = dictionary_twin(CTMetalArtifactReduction)
 CTMetalArtifactReductionD = CTMetalArtifactReductionDict = CTMetalArtifactReductiond
 
 
-def _metal_of(image: torch.Tensor, call: Call) -> tuple[torch.Tensor, list[Params]]:
-    """The metal in each channel, bool of the image's shape, and figures for the records."""
+def _metal_of(image: torch.Tensor, call: Call) -> tuple[torch.Tensor, torch.Tensor | None, list[Params]]:
+    """The metal in each channel, bool of the image's shape, its edges if searched, and figures for records."""
     if "metal_mask" in call.inputs:
         masks = call.inputs["metal_mask"].expand(image.shape)
         counts = masks.flatten(1).sum(1).tolist()
-        return masks, [{"metal_voxels": n, "metal_from": "mask"} for n in counts]
+        return masks, None, [{"metal_voxels": n, "metal_from": "mask"} for n in counts]
     given = image.detach().cpu()  # a GPU is awaited once
-    masks, notes = torch.zeros(given.shape, dtype=torch.bool), []
-    for sample, mask, grid in zip(given, masks, call.grids, strict=True):
+    masks, edges = torch.zeros((2, *given.shape), dtype=torch.bool)
+    notes = []
+    for sample, *both, grid in zip(given, masks, edges, call.grids, strict=True):
         axis = slice_axis(grid)
-        stacks, found = (x if axis is None else x.movedim(axis + 1, 1) for x in (sample, mask))
+        stacks, found, rims = (x if axis is None else x.movedim(axis + 1, 1) for x in (sample, *both))
         pieces = [find_metal(channel, call.settings["threshold_hu"]) for channel in stacks]
-        for own, piece in zip(found, pieces, strict=True):
+        for own, rim, piece in zip(found, rims, pieces, strict=True):
             own.copy_(piece.voxels)
+            rim.copy_(piece.edges)
         notes.append(_metal_notes(pieces))
-    return sent(masks, image.device), notes
+    return sent(masks, image.device), sent(edges, image.device), notes
 
 
 def _metal_notes(pieces: list[MetalPieces]) -> Params:

@@ -37,15 +37,27 @@ def test_two_metals_that_touch_are_both_found():
     assert torch.equal(find_metal(image).voxels, image > 5000)
 
 
-def test_the_rim_begins_at_a_fifth_of_a_piece_and_a_clipped_one_has_none():
+def test_the_edge_is_at_half_of_the_metal_and_a_clipped_one_is_where_it_is_clipped():
     image = volume(15000.0)
-    image[:, 10, 2:8], image[:, 11, 2:8] = 3300.0, 2700.0
+    image[:, 10, 2:8], image[:, 11, 2:8] = 8000.0, 3300.0
     found = find_metal(image).voxels
     assert found[:, 10, 2:8].all()
     assert not found[:, 11, 2:8].any()
     clipped = find_metal(image.clamp_max(3071))
     assert clipped.clipped
     assert torch.equal(clipped.voxels, image.clamp_max(3071) == 3071)
+
+
+@pytest.mark.parametrize("peak", [12000.0, 20000.0])
+@pytest.mark.parametrize("sigma", [0.4, 1.4])
+def test_the_blur_of_metal_does_not_count_and_is_an_edge_where_it_is_wide(peak, sigma):
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
+    distance = torch.hypot(y - 19.5, x - 19.5)
+    image = 40 + (peak - 40) * torch.erfc((distance - 8.2) / (2**0.5 * sigma)) / 2
+    bright = image >= max(3000, peak / 5)
+    found = find_metal(image)
+    assert torch.equal(found.voxels, image > (peak + 40) / 2)
+    assert torch.equal(found.edges, bright & ~found.voxels if sigma > 1 else torch.zeros_like(bright))
 
 
 def blurred(peak):

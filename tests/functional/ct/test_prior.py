@@ -45,3 +45,16 @@ def test_smoothing_is_a_gaussian_in_mm():
     for axis, pixel in ((0, 1.0), (1, 0.5)):
         spread = (out.sum(1 - axis) * (index * pixel) ** 2).sum().sqrt()
         assert abs(float(spread) - 2.0) < 0.05
+
+
+def test_only_what_is_near_a_gap_is_smoothed_and_the_fill_is_that_of_the_whole():
+    hu = 100 * torch.randn(2, 1, 90, 70, generator=torch.Generator().manual_seed(0))
+    missing = torch.zeros_like(hu, dtype=torch.bool)
+    missing[0, 0, 40:48, 30:33] = missing[1, 0, 45:50, 0:6] = True
+    found = filled(hu, missing, (1.0, 0.8))
+    weight = (~missing).double()
+    sums = (smoothed(x, (1.0, 0.8), 4.0) for x in ((hu * weight).double(), weight))
+    over, under = (x[missing] for x in sums)
+    assert torch.allclose(found[missing].double(), (over + 0.02) / (under + 1e-3), atol=1e-3)
+    assert torch.equal(found[~missing], hu[~missing])
+    assert torch.equal(filled(hu, torch.zeros_like(missing), (1.0, 0.8)), hu)
