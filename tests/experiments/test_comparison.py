@@ -76,7 +76,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_result(tmp_path):
 
         def forward(self, prediction, target):
             Killed.calls += 1
-            if Killed.calls == 33:
+            if Killed.calls == 14:
                 raise KeyboardInterrupt
             return nn.functional.cross_entropy(prediction, target[:, 0].long())
 
@@ -84,10 +84,10 @@ def test_a_run_that_was_killed_goes_on_to_the_same_result(tmp_path):
         return segmenter(0.5)
 
     with pytest.raises(KeyboardInterrupt):
-        compared(tmp_path / "a", network=network, loss=Killed(), epochs=4)
+        compared(tmp_path / "a", network=network, loss=Killed(), epochs=3, seeds=1)
     assert list((tmp_path / "a" / "runs").glob("*.pt"))
-    found = compared(tmp_path / "a", network=network, loss=Killed(), epochs=4)
-    assert found == compared(tmp_path / "b", network=network, loss=Killed(), epochs=4)
+    found = compared(tmp_path / "a", network=network, loss=Killed(), epochs=3, seeds=1)
+    assert found == compared(tmp_path / "b", network=network, loss=Killed(), epochs=3, seeds=1)
 
 
 def test_loader_workers_make_no_difference(tmp_path):
@@ -139,12 +139,12 @@ def test_what_helps_and_what_harms_is_seen(tmp_path):
         "no image": lambda data: {**data, "image": 0 * data["image"]},
     }
     tests = {"in domain": upper[8:16], "shifted": lower}
-    changes = {"seeds": 3, "epochs": 2, "learning_rate": 0.1, "epoch_length": 12, "tests": tests}
+    changes = {"seeds": 2, "epochs": 1, "learning_rate": 0.1, "epoch_length": 24, "tests": tests}
     found = compared(tmp_path, strategies, EachPixel, upper[16:], **changes)["strategies"]
     assert found["none"]["tests"]["shifted"]["dice"]["mean"] < 0.1
-    assert found["flips"]["tests"]["shifted"]["dice"]["gain_interval"][0] > 0.05
-    assert found["flips"]["tests"]["shifted"]["dice"]["seeds_better"] == 3
-    assert found["no image"]["tests"]["in domain"]["dice"]["gain_interval"][1] < 0
+    assert found["flips"]["tests"]["shifted"]["dice"]["gain"] > 0.1
+    assert found["flips"]["tests"]["shifted"]["dice"]["seeds_better"] == 2
+    assert found["no image"]["tests"]["in domain"]["dice"]["gain"] < -0.1
 
 
 def test_classes_and_a_mix_of_batches(tmp_path):

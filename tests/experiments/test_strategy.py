@@ -58,7 +58,7 @@ def test_masks_move_with_images(name):
     mask = torch.zeros(1, 48, 48)
     mask[:, 10:20, 14:36] = 1
     overlaps = []
-    for seed in range(40):
+    for seed in range(20):
         seed_children([chain], seed)
         out = chain({"image": MetaTensor(4 * mask - 1), "label": MetaTensor(mask.to(torch.uint8))})
         label = torch.as_tensor(out["label"]) > 0
@@ -73,11 +73,11 @@ def test_how_often_nnunet_turns_and_flips():
     assert [type(step).__name__ for step in steps[:2]] == ["RandRotated", "OneOf"]
     counts = np.zeros(3)
     image = torch.arange(1024.0).reshape(1, 32, 32)
-    for seed in range(250):
+    for seed in range(150):
         seed_children(steps, seed)
         for place, step in enumerate([*steps[:2], steps[-1]]):
             counts[place] += not torch.equal(torch.as_tensor(step({"image": image})["image"]), image)
-    np.testing.assert_allclose(counts / 250, [0.2, 0.2, 0.5], atol=0.08)
+    np.testing.assert_allclose(counts / 150, [0.2, 0.2, 0.5], atol=0.1)
 
 
 def test_the_effects_that_monai_lacks():
