@@ -46,7 +46,7 @@ def test_once_for_all_workers_and_epochs(method, persistent):
     loader = DataLoader(
         Speaking(),
         num_workers=2,
-        multiprocessing_context=fresh_processes(method),
+        multiprocessing_context=method,
         persistent_workers=persistent,
         collate_fn=sum,
     )
