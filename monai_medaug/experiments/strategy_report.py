@@ -58,8 +58,8 @@ class StrategyComparison(dict):
             rows = [head, ["---"] * len(head)]
             for name, found in self["strategies"].items():
                 own = found["tests"][test]
-                means = [_with_interval(own[m]["mean"], own[m]["interval"], ".3f") for m in measures]
-                gains = [_with_interval(own[m]["gain"], own[m]["gain_interval"], "+.3f") for m in measures]
+                means = [_figure_with_interval(own[m]["mean"], own[m]["interval"], ".3f") for m in measures]
+                gains = [_figure_with_interval(own[m]["gain"], own[m]["gain_interval"], "+.3f") for m in measures]
                 better = own[measures[0]]["seeds_better"]
                 rows.append([name, *means, *gains, "-" if better is None else f"{better} of {len(self['seeds'])}"])
             lines = ["| " + " | ".join(row) + " |" for row in rows]
@@ -68,7 +68,7 @@ class StrategyComparison(dict):
         return "\n\n".join(blocks)
 
 
-def _with_interval(figure: float | None, interval: Sequence[float] | None, form: str) -> str:
+def _figure_with_interval(figure: float | None, interval: Sequence[float] | None, form: str) -> str:
     if figure is None or interval is None:
         return "-"
     return f"{figure:{form}} [{interval[0]:{form}}, {interval[1]:{form}}]"
