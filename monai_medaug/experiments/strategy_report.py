@@ -104,7 +104,7 @@ def compared_outcomes(
                 each = figure(ones)[0]
                 own[measure] = {
                     "mean": finite_or_none(np.mean(each)),
-                    "interval": _interval(figure, seeds, group, draws, level),
+                    "interval": _shares(_interval(figure, seeds, group, draws, level)),
                     "seeds": [finite_or_none(v) for v in each],
                     "gain": None,
                     "gain_interval": None,
@@ -126,6 +126,11 @@ def compared_outcomes(
 def _outcomes_of(runs: Sequence[Mapping[str, Any]], test: str) -> SetOutcomes:
     values = np.array([run["outcomes"][test]["values"] for run in runs])
     return SetOutcomes(values, np.array(runs[0]["outcomes"][test]["truth"], dtype=int))
+
+
+def _shares(interval: list[float] | None) -> list[float] | None:
+    """All measures are shares; the stretch for few seeds reaches beyond them."""
+    return None if interval is None else [min(max(end, 0.0), 1.0) for end in interval]
 
 
 def _interval(statistic: Any, seeds: int, group: np.ndarray, draws: int, level: float) -> list[float] | None:

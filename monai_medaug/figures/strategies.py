@@ -71,6 +71,7 @@ def plot_strategies(comparison: Mapping[str, Any], path: str | os.PathLike | Non
         _draw_forest(panels[1, column], gains, colours)
     for axes in panels[0]:
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     save_png(figure, path)
     return figure

@@ -36,7 +36,7 @@ def weighted_kappa(first: np.ndarray, second: np.ndarray, categories: int) -> fl
     steps = np.arange(categories)
     weights = (steps[:, None] - steps) ** 2
     by_chance = float((weights * np.outer(observed.sum(1), observed.sum(0))).sum())
-    return 1 - float((weights * observed).sum()) / by_chance if by_chance else float("nan")
+    return round(1 - float((weights * observed).sum()) / by_chance, 12) + 0.0 if by_chance else float("nan")
 
 
 def vgc_area(first: np.ndarray, second: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
