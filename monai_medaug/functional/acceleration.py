@@ -1,8 +1,7 @@
 """Compiled loops and threads of the CPU kernels. Numba is imported at first use, cached on disk, optional.
 
 The compiled modules (``_numba_*.py``) hold loops and nothing else. Where they cannot serve, the torch path of the same
-function does. ``MONAI_MEDAUG_NUMBA=0`` switches them off, and OpenCV with them. Sums may be reassociated: processes
-that compile the same loop at the same time, in the first run after an installation, may differ by rounding.
+function does. ``MONAI_MEDAUG_NUMBA=0`` switches them off, and OpenCV with them.
 """
 
 from __future__ import annotations

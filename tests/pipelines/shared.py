@@ -69,11 +69,6 @@ def stderr_of_all_processes() -> Iterator[list[str]]:
             lines += file.read().splitlines()
 
 
-ROUNDING = 1e-5
-"""Of values from 0 to 1. After an installation each process compiles loops itself, and those with reassociated sums may
-round otherwise than the ones that another process compiled and left on disk."""
-
-
 def epochs(
     data: list[dict], transform: Any, workers: int, preset: Any = None, method: str = "spawn"
 ) -> list[list[dict]]:

@@ -10,6 +10,9 @@ import numpy as np
 
 from monai_medaug.functional._njit import njit
 
+_FAST = {"nnan", "ninf", "nsz", "arcp", "afn", "contract"}
+"""All but reassociated sums, which the process that compiles a loop and those that load it from disk round apart."""
+
 BORDER, CONSTANT, REFLECTION = 0, 1, 2
 NO_PADDING = np.float32(-3e38)  # finite, since these loops are compiled without infinities
 
@@ -45,7 +48,7 @@ def _cell(c, n):
     return i, min(i + 1, n - 1), c - i
 
 
-@njit(fastmath=True)
+@njit(fastmath=_FAST)
 def row_buffers(lattice, u, coords):
     """What `row_coordinates` keeps from row to row.
 
@@ -76,7 +79,7 @@ def parallel(lattice):
     )
 
 
-@njit(fastmath=True)
+@njit(fastmath=_FAST)
 def enter_plane(z, lattice, mix, u, buffers):
     """Interpolate the lattice to plane z of voxels and along its rows, before `row_coordinates` for each of them."""
     if not parallel(lattice):
@@ -101,7 +104,7 @@ def enter_plane(z, lattice, mix, u, buffers):
                 out[x] = line[i] + fraction[x] * (line[i + np.uint32(1)] - line[i])
 
 
-@njit(fastmath=True)
+@njit(fastmath=_FAST)
 def row_coordinates(z, y, lattice, source, mix, u, buffers, coords):
     """Source coordinates (3, width) of one output row of the plane entered last.
 
@@ -132,7 +135,7 @@ def row_coordinates(z, y, lattice, source, mix, u, buffers, coords):
                 coords[k, x] = numbers[k] + numbers[3 + k] * np.float32(x) + moved
 
 
-@njit(fastmath=True)
+@njit(fastmath=_FAST)
 def _displacement(u, lz, ly, lx, out):
     """Trilinear value of the lattice ``u`` (3, Gz, Gy, Gx), clamped at its border."""
     z0, z1, fz = _cell(lz, u.shape[1])
@@ -148,7 +151,7 @@ def _displacement(u, lz, ly, lx, out):
         out[k] = c0 + fz * (c1 - c0)
 
 
-@njit(fastmath=True)
+@njit(fastmath=_FAST)
 def _volume_row(flat, coords, nz, ny, nx, out):
     """One row of trilinear interpolation of a volume given flat, coordinates clamped; all axes longer than 1."""
     down, deep = np.uint32(nx), np.uint32(nx * ny)
@@ -171,7 +174,7 @@ def _volume_row(flat, coords, nz, ny, nx, out):
         out[x] = a + fz * (e - a)
 
 
-@njit(fastmath=True)
+@njit(fastmath=_FAST)
 def _plane_row(flat, coords, ny, nx, out):
     """One row of bilinear interpolation of an image given flat, coordinates clamped; both axes longer than 1."""
     down, one = np.uint32(nx), np.uint32(1)
@@ -187,7 +190,7 @@ def _plane_row(flat, coords, ny, nx, out):
         out[x] = a + fy * (b - a)
 
 
-@njit(fastmath=True)
+@njit(fastmath=_FAST)
 def _thin_row(img, coords, out):
     """As `_volume_row` for volumes with any axes of one voxel."""
     nz, ny, nx = img.shape
@@ -257,7 +260,7 @@ def _reflect_row(coords, nz, ny, nx):
         coords[2, x] = _reflect(coords[2, x], nx)
 
 
-@njit(fastmath=True)
+@njit(fastmath=_FAST)
 def warp_linear(img, out, lattice, source, mix, u, padding, value, levels, first, last):
     """Rows first..last of the trilinear pull-back of ``img`` (C, Z, Y, X), whose padding reaches up to ``levels`` (C,).
 
@@ -317,7 +320,7 @@ def _nearest_row(flat, coords, nz, ny, nx, constant, value, out):
             out[x] = value
 
 
-@njit(fastmath=True)
+@njit(fastmath=_FAST)
 def compose(a, b, out):
     """out(x) = b(x) + a(x + b(x)) on the lattice, displacements (3, Z, Y, X) in lattice steps."""
     _, nz, ny, nx = a.shape
@@ -343,7 +346,7 @@ def compose(a, b, out):
                     out[k, z, y, x] = b[k, z, y, x] + value[k, x]
 
 
-@njit(fastmath=True)
+@njit(fastmath=_FAST)
 def _lattice_row(flat, coords, nz, ny, nx, out):
     """As `_volume_row` for the three components of a lattice given flat (3, nodes)."""
     down, deep = np.uint32(nx), np.uint32(nx * ny)
@@ -365,7 +368,7 @@ def _lattice_row(flat, coords, nz, ny, nx, out):
             out[k, x] = a + fz * (e - a)
 
 
-@njit(fastmath=True)
+@njit(fastmath=_FAST)
 def corner_determinants(u, least, most):
     """Least and greatest det(I + grad u) over the corners of all cells, by the cells' edge differences.
 
@@ -396,7 +399,7 @@ def corner_determinants(u, least, most):
     return low, high
 
 
-@njit(fastmath=True)
+@njit(fastmath=_FAST)
 def sampled_determinants(lattice, source, mix, u, shape, first, last, extrema):
     """Least and greatest determinant of the sampled pull-back, central differences between output voxels.
 
