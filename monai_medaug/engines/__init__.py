@@ -1,5 +1,8 @@
-"""Batch augmentation in MONAI's training engines, and the training of restoration networks."""
+"""Batch augmentation in MONAI's training engines, and the training of networks that restore or generate."""
 
+from monai_medaug.engines.gan import train_gan
+from monai_medaug.engines.gan_losses import NonSaturatingLosses, discriminator_augmentation
+from monai_medaug.engines.generated import generate_samples
 from monai_medaug.engines.handlers import SampleEpochHandler
 from monai_medaug.engines.inferer import RestorationInferer
 from monai_medaug.engines.prepare_batch import (
@@ -19,9 +22,13 @@ __all__ = [
     "BlindSpotPrepareBatch",
     "MixingPrepareBatch",
     "NeighbourSlicePrepareBatch",
+    "NonSaturatingLosses",
     "ReducingPrepareBatch",
     "RestorationInferer",
     "RestorationLoss",
     "SampleEpochHandler",
+    "discriminator_augmentation",
+    "generate_samples",
     "restoration_trainer",
+    "train_gan",
 ]

@@ -85,7 +85,7 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANDiscriminator(nn.Module):
-    """How real an image looks, as a logit: strided convolutions with LeakyReLU(0.2) and dropout, the generator's mirror.
+    """How real an image looks, as a logit: strided convolutions with LeakyReLU(0.2) and dropout, the stack in reverse.
 
     There is no sigmoid: its loss takes logits (``BCEWithLogitsLoss``, softplus). With classes the logit grows by the
     product of the image's features and the class's vector (projection).

@@ -1,0 +1,1 @@
+"""Generated images: copies of training images, distances of sets, and grids of samples."""
