@@ -1,8 +1,10 @@
 """Batch augmentation in MONAI's training engines, and the training of networks that restore or generate."""
 
+from monai_medaug.engines.feature_training import train_feature_network
 from monai_medaug.engines.gan import train_gan
 from monai_medaug.engines.gan_losses import NonSaturatingLosses, discriminator_augmentation
 from monai_medaug.engines.generated import generate_samples
+from monai_medaug.engines.generation_monitor import GenerationMonitor
 from monai_medaug.engines.handlers import SampleEpochHandler
 from monai_medaug.engines.inferer import RestorationInferer
 from monai_medaug.engines.prepare_batch import (
@@ -20,6 +22,7 @@ __all__ = [
     "AugmentingPrepareBatch",
     "BatchTransforming",
     "BlindSpotPrepareBatch",
+    "GenerationMonitor",
     "MixingPrepareBatch",
     "NeighbourSlicePrepareBatch",
     "NonSaturatingLosses",
@@ -30,5 +33,6 @@ __all__ = [
     "discriminator_augmentation",
     "generate_samples",
     "restoration_trainer",
+    "train_feature_network",
     "train_gan",
 ]

@@ -2,6 +2,8 @@
 
 from monai_medaug.experiments.case_study import CaseStudy, super_resolution_case_study
 from monai_medaug.experiments.comparison import compare_strategies
+from monai_medaug.experiments.generation_report import GenerationReport, generation_report
+from monai_medaug.experiments.generation_task import train_on_synthetic
 from monai_medaug.experiments.reader_study import (
     ReaderQuestion,
     ReaderStudyScore,
@@ -16,13 +18,16 @@ __all__ = [
     "STRATEGY_NAMES",
     "AugmentationStrategy",
     "CaseStudy",
+    "GenerationReport",
     "ReaderQuestion",
     "ReaderStudyScore",
     "StrategyComparison",
     "compare_strategies",
+    "generation_report",
     "make_reader_study",
     "named_strategy",
     "plot_strategies",
     "score_reader_study",
     "super_resolution_case_study",
+    "train_on_synthetic",
 ]

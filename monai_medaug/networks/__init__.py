@@ -3,6 +3,7 @@
 from monai_medaug.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from monai_medaug.networks.dncnn import DnCNN
 from monai_medaug.networks.edsr import EDSR
+from monai_medaug.networks.image_features import ImageFeatureNet
 from monai_medaug.networks.multi_scale import MultiScaleSR
 from monai_medaug.networks.srcnn import SRCNN
 from monai_medaug.networks.weights import inflate_weights, load_weights, save_weights
@@ -13,6 +14,7 @@ __all__ = [
     "DCGANDiscriminator",
     "DCGANGenerator",
     "DnCNN",
+    "ImageFeatureNet",
     "MultiScaleSR",
     "inflate_weights",
     "load_weights",

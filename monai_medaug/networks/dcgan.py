@@ -114,6 +114,7 @@ class DCGANDiscriminator(nn.Module):
         features: int = 512,
         num_classes: int = 0,
         dropout: float = 0.3,
+        norm: str | None = None,
     ) -> None:
         super().__init__()
         self.image_size = choice("image_size", image_size, IMAGE_SIZES)
@@ -124,7 +125,12 @@ class DCGANDiscriminator(nn.Module):
         before = self.in_channels
         widths = stage_widths(self.image_size, features)[::-1]
         for width in widths:
-            layers += [nn.Conv2d(before, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True), nn.Dropout2d(share)]
+            layers.append(nn.Conv2d(before, width, 4, 2, 1))
+            if norm == "batch" and before != self.in_channels:
+                layers.append(nn.BatchNorm2d(width))
+            if norm == "instance" and before != self.in_channels:
+                layers.append(nn.InstanceNorm2d(width, affine=True))
+            layers += [nn.LeakyReLU(0.2, inplace=True), nn.Dropout(share)]
             before = width
         self.stages = nn.Sequential(*layers)
         self.judge = nn.Conv2d(before, 1, _BASE)
