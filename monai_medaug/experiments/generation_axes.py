@@ -83,12 +83,14 @@ def memorising_axis(samples: torch.Tensor, real: RealSplit, test: CopyTest, seed
     chosen = np.random.default_rng(seed).permutation(len(real.training))[:_PLANTED]
     copied = real.training[torch.from_numpy(np.sort(chosen))]
     control = {change: flagged_share(test.judge(planted_copies(copied, change, seed))) for change in CHANGES}
-    size = min(len(real.threshold), len(real.training) // 2)
-    others = NeighbourSearch(real.threshold[:size], shift=test.search.shift)
     shares = {}
-    for name, images, found in (("samples", samples, verdict), ("floor", real.test, floor)):
-        near = found.neighbours.similarity, others.nearest(images).similarity
-        shares[name] = training_share(*near, groups=real.groups, seed=seed)
+    most = len(real.training) // 2
+    for name, images, found, others in (
+        ("samples", samples, verdict, real.held_out[whole_groups(np.random.default_rng(seed), len(real.held_out))]),
+        ("floor", real.test, floor, real.threshold),
+    ):
+        near = NeighbourSearch(others[:most], shift=test.search.shift).nearest(images).similarity
+        shares[name] = training_share(found.neighbours.similarity, near, groups=real.groups, seed=seed)
     flagged = int(verdict.flagged.sum())
     p = float(binomtest(flagged, len(samples), test.level, alternative="greater").pvalue)
     alarms = flagged_share(floor)

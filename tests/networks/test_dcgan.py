@@ -23,7 +23,7 @@ def test_the_stack_is_the_sources():
     downs = convolutions(discriminator, nn.Conv2d)
     assert [m.out_channels for m in downs] == [16, 32, 64, 128, 256, 512, 1]
     assert {m.negative_slope for m in convolutions(discriminator, nn.LeakyReLU)} == {0.2}
-    assert {m.p for m in convolutions(discriminator, nn.Dropout2d)} == {0.3}
+    assert {m.p for m in convolutions(discriminator, nn.Dropout)} == {0.3}
     assert not convolutions(discriminator, nn.Sigmoid)
 
 

@@ -161,7 +161,8 @@ def training_share(
     """How often images lie nearer to a training image than to a held-out one, of equally many, and its p.
 
     Half, if the generator learned the population; more, if it learned its training images. The figure doesn't depend
-    on how smooth or typical the images are, which draws distances to training images alone.
+    on how smooth or typical the images are, which draws distances to training images alone. Training and held-out
+    images must be of one population, split at random by patient: with other shares of the sick it would show these.
 
     Args:
         similarity_training: (Q, N), greater for nearer.

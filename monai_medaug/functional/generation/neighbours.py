@@ -13,7 +13,7 @@ Features = Callable[[torch.Tensor], torch.Tensor]
 
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 _COARSE = 32  # pixels a side at which all references are compared
-_QUERIES, _REFERENCES = 256, 128  # at a time, so that the tables stay small
+_QUERIES, _REFERENCES = 64, 1024  # at a time, so that the tables stay small
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class NeighbourSearch:
 
     Pixels: the greatest Pearson correlation of an image's inner part, in four mirror images, with any part of a
     reference that lies up to ``shift`` pixels beside it. Correlation doesn't see gain and offset. All references are
-    compared on a coarse grid of at most 32 pixels a side (half of a smaller image), the ``candidates`` likest
-    then on the images' own.
+    compared on a coarse grid of at most 32 pixels a side (half of a smaller image), to which the shifted images are
+    reduced, the ``candidates`` likest then on the images' own.
 
     Features: the least distance between standardised feature vectors, of the same mirror images and nine shifts, with
     images scaled to mean 0 and standard deviation 1. Features see likeness that pixels don't, such as a small rotation.
@@ -75,8 +75,7 @@ class NeighbourSearch:
         self.shift, self.candidates = shift, min(candidates, len(references))
         side = max(references.shape[2:])
         self.factor = max(2, -(-side // _COARSE))
-        self.coarse_shift = max(1, round(shift / self.factor)) if shift else 0
-        self.coarse = reduced_by(self.references, self.factor)
+        self.coarse = unit_vectors(inner(self.references, shift, self.factor))
         self.lengths = window_lengths(self.references, self.shift)
         self.features = features
         if features is not None:
@@ -104,15 +103,9 @@ class NeighbourSearch:
 
     def _by_pixels(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         mirrored = torch.stack([images.flip(m) for m in MIRRORS], 1)  # (Q, 4, C, H, W)
-        small = unit_vectors(inner(reduced_by(mirrored.flatten(0, 1), self.factor), self.coarse_shift))
+        small = unit_vectors(windows(mirrored.flatten(0, 1), self.shift, self.factor))
         similarity = torch.cat(
-            [
-                (small @ unit_vectors(windows(part, self.coarse_shift)).T)
-                .reshape(len(images), len(MIRRORS), len(part), -1)
-                .amax((1, 3))
-                for part in self.coarse.split(_REFERENCES)
-            ],
-            1,
+            [(small @ part.T).reshape(len(images), -1, len(part)).amax(1) for part in self.coarse.split(_REFERENCES)], 1
         )
         candidates = similarity.topk(self.candidates, 1).indices
         query = unit_vectors(inner(mirrored.flatten(0, 1), self.shift)).reshape(len(images), len(MIRRORS), -1)
@@ -176,23 +169,19 @@ def moved_copies(images: torch.Tensor, shift: int) -> Iterator[torch.Tensor]:
                 yield wide[..., down : down + height, right : right + width]
 
 
-def reduced_by(images: torch.Tensor, factor: int) -> torch.Tensor:
-    """Means of ``factor`` × ``factor`` pixels; what is left over at the far ends is dropped."""
-    return F.avg_pool2d(images, factor)
-
-
-def inner(images: torch.Tensor, margin: int) -> torch.Tensor:
-    """The images without a margin, as vectors (B, D)."""
+def inner(images: torch.Tensor, margin: int, factor: int = 1) -> torch.Tensor:
+    """The images without a margin, as vectors (B, D), of means over ``factor`` × ``factor`` pixels."""
     height, width = images.shape[2:]
-    return images[..., margin : height - margin, margin : width - margin].flatten(1)
+    part = images[..., margin : height - margin, margin : width - margin]
+    return (part if factor == 1 else F.avg_pool2d(part, factor)).flatten(1)
 
 
-def windows(images: torch.Tensor, shift: int) -> torch.Tensor:
+def windows(images: torch.Tensor, shift: int, factor: int = 1) -> torch.Tensor:
     """All parts of the images of the size of `inner`, (B (2 shift + 1)², D)."""
     height, width = images.shape[2:]
-    size = 2 * shift + 1
     parts = images.unfold(2, height - 2 * shift, 1).unfold(3, width - 2 * shift, 1)  # (B, C, size, size, h, w)
-    return parts.movedim(1, 3).reshape(len(images) * size * size, -1)
+    parts = parts.movedim(1, 3).flatten(0, 2)
+    return (parts if factor == 1 else F.avg_pool2d(parts, factor)).flatten(1)
 
 
 def window_lengths(images: torch.Tensor, shift: int) -> torch.Tensor:
