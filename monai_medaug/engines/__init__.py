@@ -3,7 +3,6 @@
 from monai_medaug.engines.feature_training import train_feature_network
 from monai_medaug.engines.gan import train_gan
 from monai_medaug.engines.gan_losses import NonSaturatingLosses, discriminator_augmentation
-from monai_medaug.engines.generated import generate_samples
 from monai_medaug.engines.generation_monitor import GenerationMonitor
 from monai_medaug.engines.handlers import SampleEpochHandler
 from monai_medaug.engines.inferer import RestorationInferer
@@ -16,6 +15,7 @@ from monai_medaug.engines.prepare_batch import (
 from monai_medaug.engines.restoration import RestorationLoss, restoration_trainer
 from monai_medaug.engines.self_supervised import BlindSpotPrepareBatch, NeighbourSlicePrepareBatch
 from monai_medaug.engines.super_resolution import ReducingPrepareBatch
+from monai_medaug.networks.generated import generate_samples
 
 __all__ = [
     "AdversarialPrepareBatch",

@@ -17,7 +17,7 @@ from monai_medaug.core.seeded import seed_children
 from monai_medaug.core.tensors import plain_tensor, require_finite
 from monai_medaug.engines.gan_losses import NonSaturatingLosses, Sample
 from monai_medaug.engines.gan_run import GanRun
-from monai_medaug.engines.generated import in_output_range, sample_labels
+from monai_medaug.networks.generated import in_output_range, sample_labels
 from monai_medaug.networks.weights import UNITS
 
 _MEASURED = 8  # batches of latents by which the averaged weights' BatchNorm is measured

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from monai_medaug.engines.generated import generate_samples
 from monai_medaug.functional.generation.grid import image_grid
+from monai_medaug.networks.generated import generate_samples
 from monai_medaug.networks.weights import UNITS, load_weights, save_weights
 
 GAN_WEIGHTS, GAN_CHECKPOINT, HISTORY, GRIDS = "weights.safetensors", "checkpoint.pt", "history.json", "samples"

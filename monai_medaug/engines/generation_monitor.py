@@ -8,8 +8,8 @@ from monai.metrics.mmd import MMDMetric
 from torch import nn
 
 from monai_medaug.core.arguments import whole_number
-from monai_medaug.engines.generated import generate_samples
 from monai_medaug.functional.generation.neighbours import Features, comparable, standardised
+from monai_medaug.networks.generated import generate_samples
 
 
 class GenerationMonitor:

@@ -57,6 +57,7 @@ from monai_medaug.transforms.resolution import RandThickSlice as RandThickSlice
 from monai_medaug.transforms.safety.preserving import PreservingCompose as PreservingCompose
 from monai_medaug.transforms.spatial import RandAffineElastic as RandAffineElastic
 from monai_medaug.transforms.superresolution import Upscale as Upscale
+from monai_medaug.transforms.synthetic_sample import RandSyntheticSample as RandSyntheticSample
 from monai_medaug.transforms.xray.collimation import RandXRayCollimation as RandXRayCollimation
 from monai_medaug.transforms.xray.exposure import RandXRayExposure as RandXRayExposure
 from monai_medaug.transforms.xray.scatter import RandXRayScatter as RandXRayScatter
@@ -194,6 +195,10 @@ __all__ = [
     "RandMRIUndersamplingD",
     "RandMRIUndersamplingDict",
     "RandMRIUndersamplingd",
+    "RandSyntheticSample",
+    "RandSyntheticSampleD",
+    "RandSyntheticSampleDict",
+    "RandSyntheticSampled",
     "RandThickSlice",
     "RandThickSliceD",
     "RandThickSliceDict",
@@ -728,6 +733,20 @@ class RandMRIUndersamplingd(RandomDictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+class RandSyntheticSampled(RandomDictionaryOperation):
+    """Dictionary version of `RandSyntheticSample`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        generator: torch.nn.Module,
+        share: float = 0.5,
+        value_range: Sequence[float] | None = None,
+        prob: float = 1.0,
+        label_key: Any = None,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
 class RandThickSliced(RandomDictionaryOperation):
     """Dictionary version of `RandThickSlice`."""
 
@@ -896,6 +915,8 @@ RandMRISpikeD = RandMRISpiked
 RandMRISpikeDict = RandMRISpiked
 RandMRIUndersamplingD = RandMRIUndersamplingd
 RandMRIUndersamplingDict = RandMRIUndersamplingd
+RandSyntheticSampleD = RandSyntheticSampled
+RandSyntheticSampleDict = RandSyntheticSampled
 RandThickSliceD = RandThickSliced
 RandThickSliceDict = RandThickSliced
 RandXRayCollimationD = RandXRayCollimationd

@@ -65,7 +65,7 @@ def check_no_other_source(case: Case) -> None:
 
 def check_instances_are_independent(case: Case) -> None:
     """Unseeded instances share no state (MONAI's class-level R would be shared)."""
-    arguments = case.arguments | {"prob": 1.0}
+    arguments = case._always({})
     for make in (lambda: case.cls(**arguments), lambda: case.twin_class("image", **arguments)):
         one, other = make(), make()
         assert one.R is not other.R, "two instances share their random state"

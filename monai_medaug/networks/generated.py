@@ -54,18 +54,29 @@ def generate_samples(
     """
     count, size = whole_number("n", n, 1), whole_number("batch_size", batch_size, 1)
     latents = drawn_latents(generator, count, whole_number("seed", seed, 0))
-    ids = sample_labels(generator, count, labels)
+    images = images_of(generator, latents, sample_labels(generator, count, labels), size)
+    return in_units(images, getattr(generator, UNITS, None))
+
+
+def images_of(
+    generator: nn.Module, latents: torch.Tensor, labels: torch.Tensor | None, batch_size: int = 64
+) -> torch.Tensor:
+    """A generator's images of latents, within [-1, 1], on the CPU; the generator is left as it was.
+
+    Raises:
+        ValueError: an image is not finite.
+    """
     home = next(generator.parameters())
     made = []
     with torch.no_grad(), evaluating(generator):
-        for start in range(0, count, size):
-            part = slice(start, start + size)
-            of_class = () if ids is None else (ids[part].to(home.device),)
+        for start in range(0, len(latents), batch_size):
+            part = slice(start, start + batch_size)
+            of_class = () if labels is None else (labels[part].to(home.device),)
             made.append(generator(latents[part].to(home.device, home.dtype), *of_class).float().cpu())
     images = torch.cat(made)
     if not bool(torch.isfinite(images).all()):
         raise ValueError(f"generator must give finite images, {type(generator).__name__} gave NaN or infinite ones")
-    return in_units(images, getattr(generator, UNITS, None))
+    return images
 
 
 def sample_labels(generator: Any, n: int, labels: Any = None) -> torch.Tensor | None:
