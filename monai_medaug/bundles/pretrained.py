@@ -15,17 +15,20 @@ from monai_medaug.networks.weights import load_weights
 _FOLDER = Path(__file__).parent
 PRETRAINED = tuple(sorted(found.parent.name for found in _FOLDER.glob("*/configs")))
 """The bundles' names."""
+GENERATORS = ("xray_dcgan",)
+"""Those that make images instead of restoring them."""
 
 
 def load_pretrained(name: str) -> nn.Module:
     """A network of a bundle with its weights, in evaluation mode and in single precision.
 
-    Its ``value_range`` tells `NetworkRestore` the units that it was trained with. What it was trained on, what it
+    Its ``value_range`` tells `NetworkRestore`, or `generate_samples`, the units that it was trained with. What it was trained on, what it
     reaches on other patients and what it must not be used for stands in the bundle's ``docs/README.md``. Train on with
     `restoration_trainer` or the bundle's ``train`` config.
 
     Args:
-        name: ``"ct_denoise_dncnn"``, ``"mri_denoise_dncnn"``, ``"ct_sr"``, ``"mri_sr"`` or ``"mri_sr_srcnn"``.
+        name: ``"ct_denoise_dncnn"``, ``"mri_denoise_dncnn"``, ``"ct_sr"``, ``"mri_sr"`` or ``"mri_sr_srcnn"``, which restore,
+            or ``"xray_dcgan"``, which generates, see `generate_samples`.
 
     Raises:
         ValueError: there is no such bundle.

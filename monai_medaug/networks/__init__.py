@@ -1,6 +1,6 @@
 """Networks that restore and that generate, in MONAI's form, and their weights."""
 
-from monai_medaug.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from monai_medaug.networks.dcgan import DCGANDiscriminator, DCGANGenerator, load_generator
 from monai_medaug.networks.dncnn import DnCNN
 from monai_medaug.networks.edsr import EDSR
 from monai_medaug.networks.image_features import ImageFeatureNet
@@ -17,6 +17,7 @@ __all__ = [
     "ImageFeatureNet",
     "MultiScaleSR",
     "inflate_weights",
+    "load_generator",
     "load_weights",
     "save_weights",
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from monai_medaug.core.arguments import choice, number, whole_number
+from monai_medaug.networks.weights import load_weights
 
 IMAGE_SIZES = (32, 64, 128, 256, 512)
 _BASE = 4  # pixels a side of the smallest features
@@ -189,3 +192,41 @@ def start_as_dcgan(layer: nn.Module) -> None:
     elif isinstance(layer, nn.BatchNorm2d):
         nn.init.normal_(layer.weight, 1.0, 0.02)
         nn.init.zeros_(layer.bias)
+
+
+def load_generator(file: str | Path) -> DCGANGenerator:
+    """The generator whose weights a file holds, in evaluation mode; its structure is read from their shapes.
+
+    Args:
+        file: ``weights.safetensors`` of `train_gan`, or another of a `DCGANGenerator`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no weights of a `DCGANGenerator`.
+
+    Example:
+        >>> import tempfile
+        >>> from monai_medaug.networks import save_weights
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_weights(DCGANGenerator(8, 64, features=16, num_classes=2), f"{folder}/net.safetensors")
+        ...     net = load_generator(f"{folder}/net.safetensors")
+        >>> net.image_size, net.latent_dim, net.num_classes
+        (64, 8, 2)
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"file must be a file of weights, there is no {path.name}")
+    try:
+        with safe_open(path, "pt") as opened:
+            shapes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118 - no mapping
+    except SafetensorError:
+        raise ValueError(f"file must be a safetensors file, {path.name} is none") from None
+    kernels = [s for n, s in shapes.items() if n.startswith("stages.") and len(s) == 4]
+    classes = shapes.get("classes.weight", [0])[0]
+    size = _BASE << max(len(kernels) - 1, 0)
+    if size not in IMAGE_SIZES or kernels[0][0] <= classes or kernels[0][1] < 16:
+        raise ValueError(f"file must hold weights of a DCGANGenerator, {path.name} holds others")
+    network = DCGANGenerator(kernels[0][0] - classes, size, kernels[-1][1], kernels[0][1], classes)
+    return load_weights(network, path).eval()

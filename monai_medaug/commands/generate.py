@@ -1,0 +1,114 @@
+"""``monai-medaug generate``: images of a trained generator, and whether they copy those that it learned from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai_medaug.commands.command import Command
+from monai_medaug.commands.reading import whole_number_from
+
+if TYPE_CHECKING:
+    import torch
+
+_IMAGES = "a folder of greyscale images (PNG, JPEG, TIFF or BMP)"
+
+
+def _add_generate_arguments(parser: argparse.ArgumentParser) -> None:
+    from monai_medaug.bundles.pretrained import GENERATORS
+
+    parser.add_argument(
+        "--model", default=GENERATORS[0], choices=GENERATORS, metavar="NAME", help=f"of {', '.join(GENERATORS)}"
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="weights.safetensors of a DCGANGenerator that train_gan wrote"
+    )
+    parser.add_argument("--count", type=whole_number_from(1), default=16, metavar="N", help="images (default: 16)")
+    parser.add_argument("--seed", type=whole_number_from(0), default=0, metavar="N", help="of the images (default: 0)")
+    parser.add_argument(
+        "--class", type=whole_number_from(0), dest="of_class", metavar="ID", help="only this class, else all in turn"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the images")
+    parser.add_argument(
+        "--training", type=Path, metavar="DIR", help=f"what it learned from, {_IMAGES}, to look for copies"
+    )
+    parser.add_argument("--held-out", type=Path, metavar="DIR", help="images of other patients, with --training")
+
+
+def _run_generate(arguments: argparse.Namespace) -> None:
+    from monai_medaug.bundles.pretrained import load_pretrained
+    from monai_medaug.functional.generation.grid import image_grid
+    from monai_medaug.networks.dcgan import load_generator
+    from monai_medaug.networks.generated import generate_samples, sample_labels
+
+    if (arguments.training is None) != (arguments.held_out is None):
+        raise ValueError("--training and --held-out must be given together: one sets the threshold of the other")
+    try:
+        generator = load_pretrained(arguments.model) if arguments.weights is None else load_generator(arguments.weights)
+    except OSError:
+        raise ValueError("--weights must be a file that can be read") from None
+    images = generate_samples(generator, arguments.count, arguments.seed, arguments.of_class)
+    labels = sample_labels(generator, arguments.count, arguments.of_class)
+    ends = getattr(generator, "value_range", (-1.0, 1.0))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    digits = len(str(arguments.count))
+    listed = []
+    for place, image in enumerate(images):
+        entry: dict[str, Any] = {"image": f"image_{place + 1:0{digits}d}.png"}
+        if labels is not None:
+            entry["label"] = int(labels[place])
+        image_grid(image[None], ends, gap=0).save(arguments.out / entry["image"], "PNG")
+        listed.append(entry)
+    image_grid(images, ends).save(arguments.out / "grid.png", "PNG")
+    about = {"model": arguments.model if arguments.weights is None else "weights", "seed": arguments.seed}
+    text = json.dumps({**about, "generated": True, "training": listed}, indent=1)
+    (arguments.out / "datalist.json").write_text(text + "\n", encoding="utf-8")
+    print(
+        f"{len(listed)} generated images of {images.shape[-2]}×{images.shape[-1]}, datalist.json and grid.png written"
+    )
+    if arguments.training is None:
+        print("not checked for copies of training images: --training and --held-out do that")
+        return
+    _report(images, arguments)
+
+
+def _report(images: torch.Tensor, arguments: argparse.Namespace) -> None:
+    """The report on the images, beside those of two folders."""
+    from monai_medaug.experiments.generation_report import generation_report
+
+    size = tuple(images.shape[-2:])
+    training = _folder_images(arguments.training, "--training", size)
+    held_out = _folder_images(arguments.held_out, "--held-out", size)
+    report = generation_report(images, training, held_out, out_dir=arguments.out, seed=arguments.seed)
+    print(f"\n{report}")
+
+
+def _folder_images(folder: Path, name: str, size: tuple[int, ...]) -> torch.Tensor:
+    """All images of a folder at the size of the generated ones."""
+    import torch
+
+    from monai_medaug.functional.geometry.upscale import cubic_resized
+    from monai_medaug.scans.files import ScanError, read_scan
+
+    files = sorted(
+        f for f in folder.rglob("*") if f.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+    )
+    if not files:
+        raise ValueError(f"{name} must be {_IMAGES}, there is none")
+    found = []
+    for number, file in enumerate(files, 1):
+        try:
+            image = torch.as_tensor(read_scan(file, what=f"image {number} of {name}").image).float()
+        except ScanError as error:
+            raise ValueError(str(error)) from None
+        found.append(image[None] if image.shape[1:] == size else cubic_resized(image[None], list(size), True))
+    return torch.cat(found)
+
+
+COMMAND = Command(
+    "make images by a trained generator, and look for copies of its training images",
+    _add_generate_arguments,
+    _run_generate,
+)
