@@ -22,13 +22,13 @@ GENERATORS = ("xray_dcgan",)
 def load_pretrained(name: str) -> nn.Module:
     """A network of a bundle with its weights, in evaluation mode and in single precision.
 
-    Its ``value_range`` tells `NetworkRestore`, or `generate_samples`, the units that it was trained with. What it was trained on, what it
-    reaches on other patients and what it must not be used for stands in the bundle's ``docs/README.md``. Train on with
-    `restoration_trainer` or the bundle's ``train`` config.
+    Its ``value_range`` tells `NetworkRestore`, or `generate_samples`, the units that it was trained with. What it was
+    trained on, what it reaches on other patients and what it must not be used for stands in the bundle's
+    ``docs/README.md``. Train on with `restoration_trainer`, `train_gan` or the bundle's ``train`` config.
 
     Args:
-        name: ``"ct_denoise_dncnn"``, ``"mri_denoise_dncnn"``, ``"ct_sr"``, ``"mri_sr"`` or ``"mri_sr_srcnn"``, which restore,
-            or ``"xray_dcgan"``, which generates, see `generate_samples`.
+        name: ``"ct_denoise_dncnn"``, ``"mri_denoise_dncnn"``, ``"ct_sr"``, ``"mri_sr"`` or ``"mri_sr_srcnn"``, which
+            restore; ``"xray_dcgan"``, which generates, see `generate_samples`.
 
     Raises:
         ValueError: there is no such bundle.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from monai_medaug.commands.command import Command
 from monai_medaug.commands.reading import whole_number_from
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
     import torch
 
 _IMAGES = "a folder of greyscale images (PNG, JPEG, TIFF or BMP)"
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 def _add_generate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +40,8 @@ def _add_generate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run_generate(arguments: argparse.Namespace) -> None:
     from monai_medaug.bundles.pretrained import load_pretrained
-    from monai_medaug.functional.generation.grid import image_grid
+    from monai_medaug.engines.sample_files import write_samples
     from monai_medaug.networks.dcgan import load_generator
-    from monai_medaug.networks.generated import generate_samples, sample_labels
 
     if (arguments.training is None) != (arguments.held_out is None):
         raise ValueError("--training and --held-out must be given together: one sets the threshold of the other")
@@ -49,25 +49,9 @@ def _run_generate(arguments: argparse.Namespace) -> None:
         generator = load_pretrained(arguments.model) if arguments.weights is None else load_generator(arguments.weights)
     except OSError:
         raise ValueError("--weights must be a file that can be read") from None
-    images = generate_samples(generator, arguments.count, arguments.seed, arguments.of_class)
-    labels = sample_labels(generator, arguments.count, arguments.of_class)
-    ends = getattr(generator, "value_range", (-1.0, 1.0))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    digits = len(str(arguments.count))
-    listed = []
-    for place, image in enumerate(images):
-        entry: dict[str, Any] = {"image": f"image_{place + 1:0{digits}d}.png"}
-        if labels is not None:
-            entry["label"] = int(labels[place])
-        image_grid(image[None], ends, gap=0).save(arguments.out / entry["image"], "PNG")
-        listed.append(entry)
-    image_grid(images, ends).save(arguments.out / "grid.png", "PNG")
-    about = {"model": arguments.model if arguments.weights is None else "weights", "seed": arguments.seed}
-    text = json.dumps({**about, "generated": True, "training": listed}, indent=1)
-    (arguments.out / "datalist.json").write_text(text + "\n", encoding="utf-8")
-    print(
-        f"{len(listed)} generated images of {images.shape[-2]}×{images.shape[-1]}, datalist.json and grid.png written"
-    )
+    images = write_samples(generator, arguments.out, arguments.count, arguments.seed, arguments.of_class)
+    size = "×".join(str(n) for n in images.shape[2:])
+    print(f"{len(images)} generated images of {size}, datalist.json and grid.png written")
     if arguments.training is None:
         print("not checked for copies of training images: --training and --held-out do that")
         return

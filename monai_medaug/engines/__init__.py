@@ -13,6 +13,7 @@ from monai_medaug.engines.prepare_batch import (
     MixingPrepareBatch,
 )
 from monai_medaug.engines.restoration import RestorationLoss, restoration_trainer
+from monai_medaug.engines.sample_files import write_samples
 from monai_medaug.engines.self_supervised import BlindSpotPrepareBatch, NeighbourSlicePrepareBatch
 from monai_medaug.engines.super_resolution import ReducingPrepareBatch
 from monai_medaug.networks.generated import generate_samples
@@ -35,4 +36,5 @@ __all__ = [
     "restoration_trainer",
     "train_feature_network",
     "train_gan",
+    "write_samples",
 ]

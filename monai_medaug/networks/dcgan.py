@@ -223,7 +223,8 @@ def load_generator(file: str | Path) -> DCGANGenerator:
             shapes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118 - no mapping
     except SafetensorError:
         raise ValueError(f"file must be a safetensors file, {path.name} is none") from None
-    kernels = [s for n, s in shapes.items() if n.startswith("stages.") and len(s) == 4]
+    placed = {n.split(".")[1]: s for n, s in shapes.items() if n.startswith("stages.") and len(s) == 4}
+    kernels = [placed[place] for place in sorted(placed, key=lambda p: (len(p), p))]
     classes = shapes.get("classes.weight", [0])[0]
     size = _BASE << max(len(kernels) - 1, 0)
     if size not in IMAGE_SIZES or kernels[0][0] <= classes or kernels[0][1] < 16:
