@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from monai_medaug.core.arguments import number, whole_number
@@ -16,9 +17,10 @@ from monai_medaug.experiments.generation_axes import fidelity_and_diversity, mem
 from monai_medaug.experiments.generation_task import train_on_synthetic
 from monai_medaug.figures.generation import GenerationPictures, generation_figure
 from monai_medaug.functional.generation.copies import CopyTest
-from monai_medaug.functional.generation.neighbours import Features, comparable
+from monai_medaug.functional.generation.neighbours import Features, NeighbourSearch, comparable
 
 _LEAST_SAMPLES = 20
+_COPY = 0.02  # pixel distance: a correlation of 0.9998
 
 
 class GenerationReport(dict):
@@ -45,6 +47,8 @@ class GenerationReport(dict):
             f"held-out images, {patients}",
             f"  {'':34s} {'samples':>9s} {'real images':>12s}",
         ]
+        if size["held_out_copies"]:
+            lines.append(f"  {size['held_out_copies']} further held-out images are copies of training images: left out")
         rows = [
             ("fidelity", "FID, less is better", own["fid"], own["fid_floor"]),
             ("", "MMD, less is better", own["mmd"], own["mmd_floor"]),
@@ -93,8 +97,9 @@ def generation_report(
       chance explains (p < 0.01).
     - *Task*, with all labels: a classifier trained on samples and one trained on as many real images, on held-out ones.
 
-    The held-out images are split in halves by patient; one sets the threshold. Without groups the report says that
-    patients may be in both sets, which hides copies. All sets are scaled alike; features are trained on the training
+    The held-out images are split in halves by patient; one sets the threshold. Those that are copies of training images
+    themselves, which public sets do hold, are left out and counted. Without groups the report says that patients may be
+    in both sets, which hides copies. All sets are scaled alike; features are trained on the training
     images unless given. It takes about a minute for a thousand images of 64².
 
     Args:
@@ -131,7 +136,14 @@ def generation_report(
     for name, own in (("training", known), ("held_out", others)):
         if own.shape[1:] != made.shape[1:]:
             raise ValueError(f"{name} must have the samples' shape {tuple(made.shape[1:])}, got {tuple(own.shape[1:])}")
-    real = split_real(known, others, training_groups, held_out_groups, seed)
+    new = ~(NeighbourSearch(known).nearest(others).pixel < _COPY)
+    groups, labels = (None if v is None else np.asarray(v).ravel() for v in (held_out_groups, held_out_labels))
+    for name, own in (("held_out_groups", groups), ("held_out_labels", labels)):
+        if own is not None and len(own) != len(others):
+            raise ValueError(f"{name} must be {len(others)}, one for each image, got {len(own)}")
+    others = others[new]
+    groups, labels = (None if v is None else v[new.numpy()] for v in (groups, labels))
+    real = split_real(known, others, training_groups, groups, seed)
     if features is None:
         features = train_feature_network(known, training_labels, epochs=max(10, 20_000 // len(known)), seed=seed)
     test = CopyTest(known, real.threshold, lambda x: image_features(features, x), level)
@@ -141,14 +153,15 @@ def generation_report(
             "samples": len(made),
             "training": len(known),
             "held_out": len(others),
+            "held_out_copies": int((~new).sum()),
             "a_set": axes.pop("images_a_set"),
             "by_patient": training_groups is not None and held_out_groups is not None,
         },
         **axes,
         memorising=memorising_axis(made, real, test, seed),
     )
-    if sample_labels is not None and training_labels is not None and held_out_labels is not None:
-        sets = [(made, sample_labels), (known, training_labels), (others, held_out_labels)]
+    if sample_labels is not None and training_labels is not None and labels is not None:
+        sets = [(made, sample_labels), (known, training_labels), (others, torch.from_numpy(labels))]
         report["task"] = train_on_synthetic(*sets, seed=seed)
     if out_dir is not None:
         folder = Path(out_dir)

@@ -70,7 +70,7 @@ def generation_figure(
     closest = np.argsort(copies["scores"], kind="stable")[:_PAIRS]
     nearest = [copies["nearest"][i] for i in closest]
     pairs = torch.stack([images.samples[closest], images.training[nearest]], 1).flatten(0, 1)
-    _show(panels[0, 2], "lowest scores, each beside its nearest training image", image_grid(pairs, (low, high), 4))
+    _show(panels[0, 2], "lowest scores: generated, nearest training", image_grid(pairs, (low, high), 4))
     _draw_scores(panels[1, 0], copies)
     _draw_control(panels[1, 1], copies)
     _write_axes(panels[1, 2], report)
@@ -105,7 +105,7 @@ def _draw_control(axes: Axes, copies: Mapping[str, Any]) -> None:
     colours = ["tab:green"] * len(copies["control"]) + ["tab:blue", "0.6"]
     axes.barh(range(len(shares)), list(shares.values()), color=colours)
     for place, share in enumerate(shares.values()):
-        axes.text(min(share + 0.02, 0.85), place, f"{share:.1%}", va="center", fontsize=9)
+        axes.text(min(share, 0.84) + 0.02, place, f"{share:.1%}", va="center", fontsize=9)
     axes.set_yticks(range(len(shares)), list(shares), fontsize=9)
     axes.set_xlim(0, 1)
     axes.invert_yaxis()

@@ -62,6 +62,19 @@ def test_real_images_of_new_patients_are_what_a_perfect_generator_makes(parts, t
         assert patient not in report.to_json()
 
 
+def test_held_out_images_that_are_copies_are_left_out_and_counted(parts):
+    """Public sets hold images twice: they would set the threshold so low that it finds nothing."""
+    leaked = torch.cat([planted_copies(parts["training"][:30], "gain"), parts["held_out"]])
+    patients = np.concatenate([[f"new {n}" for n in range(30)], parts["groups"]["held_out_groups"]])
+    groups = {"training_groups": parts["groups"]["training_groups"], "held_out_groups": patients}
+    given = {"features": coarse, "level": 0.05}
+    report = generation_report(parts["new"], parts["training"], leaked, **given, **groups)
+    assert report["images"]["held_out_copies"] == 30
+    assert report["images"]["held_out"] == len(parts["held_out"])
+    assert "30 further held-out images are copies of training images: left out" in str(report)
+    assert report["memorising"]["control_sound"]
+
+
 @pytest.mark.parametrize("change", ["mirrored", "shifted", "gain"])
 def test_a_generator_that_copies_some_patients_is_found_out(change, parts):
     """A quarter of the samples are changed copies: the rest, and the look of all, are those of real images."""
