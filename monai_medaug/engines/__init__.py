@@ -6,6 +6,7 @@ from monai_medaug.engines.gan_losses import NonSaturatingLosses, discriminator_a
 from monai_medaug.engines.generation_monitor import GenerationMonitor
 from monai_medaug.engines.handlers import SampleEpochHandler
 from monai_medaug.engines.inferer import RestorationInferer
+from monai_medaug.engines.noise_prediction import NoisePredictionPrepareBatch
 from monai_medaug.engines.prepare_batch import (
     AdversarialPrepareBatch,
     AugmentingPrepareBatch,
@@ -26,6 +27,7 @@ __all__ = [
     "GenerationMonitor",
     "MixingPrepareBatch",
     "NeighbourSlicePrepareBatch",
+    "NoisePredictionPrepareBatch",
     "NonSaturatingLosses",
     "ReducingPrepareBatch",
     "RestorationInferer",

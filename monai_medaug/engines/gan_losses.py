@@ -62,8 +62,8 @@ class NonSaturatingLosses:
 
     def of_discriminator(self, fakes: Sample, reals: Sample) -> torch.Tensor:
         """The discriminator's loss; no gradient reaches the generator."""
-        images, *labels = fakes if isinstance(fakes, tuple) else (fakes,)
-        loss = F.softplus(self.logits((images.detach(), *labels) if labels else images.detach())).mean()
+        still = (fakes[0].detach(), fakes[1]) if isinstance(fakes, tuple) else fakes.detach()
+        loss = F.softplus(self.logits(still)).mean()
         if not self.gradient_penalty:
             return loss + F.softplus(-self.logits(reals)).mean()
         images, *labels = reals if isinstance(reals, tuple) else (reals,)

@@ -138,9 +138,9 @@ def generation_report(
             raise ValueError(f"{name} must have the samples' shape {tuple(made.shape[1:])}, got {tuple(own.shape[1:])}")
     new = ~(NeighbourSearch(known).nearest(others).pixel < _COPY)
     groups, labels = (None if v is None else np.asarray(v).ravel() for v in (held_out_groups, held_out_labels))
-    for name, own in (("held_out_groups", groups), ("held_out_labels", labels)):
-        if own is not None and len(own) != len(others):
-            raise ValueError(f"{name} must be {len(others)}, one for each image, got {len(own)}")
+    for name, given in (("held_out_groups", groups), ("held_out_labels", labels)):
+        if given is not None and len(given) != len(others):
+            raise ValueError(f"{name} must be {len(others)}, one for each image, got {len(given)}")
     others = others[new]
     groups, labels = (None if v is None else v[new.numpy()] for v in (groups, labels))
     real = split_real(known, others, training_groups, groups, seed)
@@ -161,8 +161,8 @@ def generation_report(
         memorising=memorising_axis(made, real, test, seed),
     )
     if sample_labels is not None and training_labels is not None and labels is not None:
-        sets = [(made, sample_labels), (known, training_labels), (others, torch.from_numpy(labels))]
-        report["task"] = train_on_synthetic(*sets, seed=seed)
+        test_set = others, torch.from_numpy(labels)
+        report["task"] = train_on_synthetic((made, sample_labels), (known, training_labels), test_set, seed)
     if out_dir is not None:
         folder = Path(out_dir)
         folder.mkdir(parents=True, exist_ok=True)

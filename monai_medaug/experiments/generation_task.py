@@ -37,7 +37,7 @@ def train_on_synthetic(samples: Labelled, training: Labelled, held_out: Labelled
     size = min(len(samples[0]), len(training[0]))
     chosen = np.random.default_rng(seed)
     truth = torch.as_tensor(held_out[1]).flatten().numpy()
-    found = {}
+    found: dict[str, Any] = {}
     for name, (images, labels) in (("synthetic", samples), ("real", training)):
         ids = torch.as_tensor(labels).flatten()
         if len(ids) != len(images) or len(truth) != len(held_out[0]):

@@ -90,7 +90,7 @@ def _draw_scores(axes: Axes, copies: Mapping[str, Any]) -> None:
     edges = np.linspace(0, max(max(v) for v in sets.values()), 41)
     for (name, values), colour in zip(sets.items(), ("0.6", "tab:blue"), strict=True):
         weights = np.full(len(values), 1 / len(values))
-        axes.hist(values, edges, weights=weights, histtype="stepfilled", alpha=0.55, color=colour, label=name)
+        axes.hist(values, edges.tolist(), weights=weights, histtype="stepfilled", alpha=0.55, color=colour, label=name)
     axes.axvline(copies["threshold"], color="tab:red", label="threshold: a copy lies left")
     axes.set_title("score: distance to the nearest training image", fontsize=11)
     axes.set_xlabel("in medians of held-out images")

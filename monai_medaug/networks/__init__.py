@@ -1,6 +1,7 @@
 """Networks that restore and that generate, in MONAI's form, and their weights."""
 
 from monai_medaug.networks.dcgan import DCGANDiscriminator, DCGANGenerator, load_generator
+from monai_medaug.networks.diffusion import DiffusionGenerator
 from monai_medaug.networks.dncnn import DnCNN
 from monai_medaug.networks.edsr import EDSR
 from monai_medaug.networks.image_features import ImageFeatureNet
@@ -13,6 +14,7 @@ __all__ = [
     "SRCNN",
     "DCGANDiscriminator",
     "DCGANGenerator",
+    "DiffusionGenerator",
     "DnCNN",
     "ImageFeatureNet",
     "MultiScaleSR",

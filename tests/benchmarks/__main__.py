@@ -18,6 +18,7 @@ from tests.benchmarks import (
     denoise_quality,
     denoise_wavelet,
     dose,
+    generation,
     guard,
     image_quality,
     loader,
@@ -81,6 +82,7 @@ TABLES = {
         options.out,
         options.strategy,
     ),
+    "generation": lambda options: generation.generation_table(options.seeds or 5, options.out),
     "training_scans": lambda options: training_scans.write_scans(options.out),
 }
 
@@ -109,11 +111,11 @@ def main() -> None:
         type=Path,
         default=Path("contact_sheets"),
         metavar="FOLDER",
-        help="for contact sheets, training scans and trained strategies",
+        help="for contact sheets, training scans, trained strategies and the generation report",
     )
     parser.add_argument("--sheet", action="append", default=[], choices=contact_sheets.SHEETS, help="only these sheets")
     options = parser.parse_args()
-    long = ("training_scans", "self_supervised", "strategies")  # one writes files, two train for minutes
+    long = ("training_scans", "self_supervised", "strategies", "generation")  # one writes files, the others train
     every = [suite for suite in (*TIMED, *TABLES) if suite not in long]
     suites = every if "all" in options.suite else list(dict.fromkeys(options.suite))
     facts = environment()

@@ -154,7 +154,7 @@ def planted_copies(images: torch.Tensor, change: str, seed: int = 0) -> torch.Te
 def training_share(
     similarity_training: torch.Tensor,
     similarity_held_out: torch.Tensor,
-    groups: Sequence[object] | None = None,
+    groups: Sequence[object] | np.ndarray | None = None,
     draws: int = 200,
     seed: int = 0,
 ) -> tuple[float, float]:
