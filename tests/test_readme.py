@@ -57,6 +57,19 @@ def test_a_trained_network_enlarges():
     assert scope["finer"]({"image": torch.rand(1, 16, 14)})["image"].shape == (1, 32, 28)
 
 
+def test_generated_images_are_judged(monkeypatch):
+    """The block as it stands, but for the report, which has tests of its own."""
+    from monai_medaug import experiments
+
+    given = []
+    monkeypatch.setattr(experiments, "generation_report", lambda *sets, out_dir: given.append((sets, out_dir)))
+    scope = {name: name for name in ("training", "held_out", "training_patients", "held_out_patients")}
+    exec("from monai_medaug.bundles import load_pretrained\n" + block("generation_report"), scope)
+    ((samples, *others), out_dir) = given[0]
+    assert samples.shape == (600, 1, 32, 32)
+    assert (others, out_dir) == (["training", "held_out", "training_patients", "held_out_patients"], "report")
+
+
 def test_trainer():
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 2))
     items = [{"image": torch.rand(1, 16, 16) + i, "label": torch.tensor(i % 2), "id": i} for i in range(4)]

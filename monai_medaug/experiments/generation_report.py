@@ -145,7 +145,8 @@ def generation_report(
     groups, labels = (None if v is None else v[new.numpy()] for v in (groups, labels))
     real = split_real(known, others, training_groups, groups, seed)
     if features is None:
-        features = train_feature_network(known, training_labels, epochs=max(10, 20_000 // len(known)), seed=seed)
+        epochs = max(10, 150 // max(1, len(known) // 128))
+        features = train_feature_network(known, training_labels, epochs, seed=seed)
     test = CopyTest(known, real.threshold, lambda x: image_features(features, x), level)
     axes = fidelity_and_diversity(made, real, features, seed)
     report = GenerationReport(

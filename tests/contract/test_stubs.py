@@ -43,6 +43,10 @@ def test_every_public_name_is_in_the_stub_file():
     assert set(transforms.__all__) <= set(names)
 
 
+NETWORKS = {"network", "generator"}
+"""Arguments that a twin can't do without."""
+
+
 def snippet() -> tuple[str, set[int]]:
     """A module that uses every twin and alias, and the numbers of its lines that are wrong."""
     lines = ["from torch.nn import Conv2d", "from monai_medaug import transforms"]
@@ -56,8 +60,8 @@ def snippet() -> tuple[str, set[int]]:
     for case in CASES:
         plain = (str, int, float, bool, tuple)
         given = {k: repr(v) if isinstance(v, plain) else "Conv2d(1, 1, 3)" for k, v in case.arguments.items()}
-        literal = ", ".join(f"{k}={v}" for k, v in given.items() if v != "Conv2d(1, 1, 3)" or k == "network")
-        first = f"{literal}, " if "network" in given else ""
+        literal = ", ".join(f"{k}={v}" for k, v in given.items() if v != "Conv2d(1, 1, 3)" or k in NETWORKS)
+        first = f"{literal}, " if NETWORKS & given.keys() else ""
         for ending in ("d", "D", "Dict"):
             call = f"transforms.{case.cls.__name__}{ending}"
             add(f"{call}(['a', 'b'], {literal + ', ' * bool(literal)}allow_missing_keys=True)({{'a': 1}})['a']", False)
@@ -66,8 +70,8 @@ def snippet() -> tuple[str, set[int]]:
             add(f"{call}({literal})", True)
             add(f"{call}('a', {first}allow_missing_keys='maybe')", True)
             if case.random:
-                add(f"{call}('a', prob=0.5).set_random_state(0)({{'a': 1}})", False)
-                add(f"{call}('a', prob='often')", True)
+                add(f"{call}('a', {first}prob=0.5).set_random_state(0)({{'a': 1}})", False)
+                add(f"{call}('a', {first}prob='often')", True)
             if case.geometric:
                 several, one = (f", padding_mode={p}" if case.pads else "" for p in ("('zeros', -1000)", "0.5"))
                 add(f"{call}(('a', 'b'), {first}mode=('bilinear', 'nearest'){several})", False)

@@ -1,7 +1,10 @@
 """Training of a GAN: losses, resuming after a kill, what is kept, that it learns, generated samples, and bad data."""
 
 import json
+import os
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -274,3 +277,22 @@ def test_arguments_out_of_range_are_refused():
     weights.data[0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="generator must give finite images"):
         generate_samples(generator, 2)
+
+
+def test_the_whole_loop_runs_on_ct_slices_of_256(tmp_path):
+    """The source's size: real axial slices in HU, losses finite, samples in HU."""
+    folder = Path(os.environ.get("MONAI_MEDAUG_DATA", "absent"))
+    if not (folder / "lungdx_A0001_ct_kernelB.nii.gz").is_file():
+        pytest.skip("MONAI_MEDAUG_DATA is unset or holds no such images")
+    volume = nib.load(folder / "lungdx_A0001_ct_kernelB.nii.gz").get_fdata(dtype=np.float32)
+    slices = torch.from_numpy(volume[40:296, 90:346]).clamp(-1000, 1000).movedim(2, 0)[:, None]
+    loader = DataLoader(Dataset([{"image": x} for x in slices[::4]]), batch_size=2)
+    torch.manual_seed(0)
+    networks = DCGANGenerator(100, 256, features=32), DCGANDiscriminator(256, features=32)
+    given = {"value_range": (-1000, 1000), "grid_size": 2, "progress": False, "device": "cpu"}
+    generator = train_gan(*networks, loader, tmp_path, 1, **given)
+    (row,) = json.loads((tmp_path / "history.json").read_text())
+    assert np.isfinite([row["generator_loss"], row["discriminator_loss"]]).all()
+    images = generate_samples(generator, 2)
+    assert images.shape == (2, 1, 256, 256)
+    assert -1000 <= float(images.min()) < float(images.max()) <= 1000
