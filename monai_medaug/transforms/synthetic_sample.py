@@ -16,7 +16,7 @@ from monai_medaug.functional.geometry.upscale import cubic_resized
 from monai_medaug.networks.generated import drawn_latents, images_of, in_units, sample_labels
 from monai_medaug.networks.weights import UNITS
 
-_SHOWN = {"_target_": "monai_medaug.networks.DCGANGenerator", "latent_dim": 8, "image_size": 32, "features": 16}
+_SHOWN = {"_target_": "monai_medaug.networks.DiffusionGenerator", "channels": [8, 16], "steps": 2}
 
 
 class RandSyntheticSample(RandomOperation):
