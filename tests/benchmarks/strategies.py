@@ -21,7 +21,7 @@ from monai.transforms import NormalizeIntensityd, ScaleIntensityRanged
 from torch import nn
 
 from monai_medaug.experiments import compare_strategies, plot_strategies
-from monai_medaug.transforms import xray_augmentation
+from monai_medaug.transforms import ct_augmentation, mri_augmentation, xray_augmentation
 
 Sample = dict[str, Any]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -174,14 +174,16 @@ SHIFTS = {
     "nodules": Shift(
         nodules,
         "plane",
-        {n: n for n in ("none", "nnunet", "monai_brats", "ct_light", "ct_standard")},
+        {n: n for n in ("none", "nnunet", "monai_brats", "ct_light", "ct_standard")}
+        | {"ct_patches": ct_augmentation("image", "label", patches=True)},
         ScaleIntensityRanged("image", -1000, 400, -1.5, 1.5, clip=True),
         batch=8,
     ),
     "hippocampus": Shift(
         hippocampus,
         "volume",
-        {n: n for n in ("none", "nnunet", "monai_brats", "torchio", "mri_light", "mri_standard")},
+        {n: n for n in ("none", "nnunet", "monai_brats", "torchio", "mri_light", "mri_standard")}
+        | {"mri_mirrored": mri_augmentation("image", "label", mirror_axes=0)},
         NormalizeIntensityd("image"),
     ),
 }
