@@ -51,7 +51,7 @@ def test_a_mask_on_a_finer_grid_follows():
 
 
 def test_a_mask_whose_axes_lie_otherwise_follows_in_the_world():
-    turned = torch.tensor([[0.0, -1, 0, 5], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])  # the same voxels, axes exchanged
+    turned = torch.tensor([[0.0, -1, 0, 5], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])  # axes exchanged
     place = torch.zeros(1, 6, 6, 3, dtype=torch.int16)
     place[0, 1, 4, 0] = 2
     data = {"image": MetaTensor(torch.rand(1, 6, 6, 3)), "mask": MetaTensor(place, affine=turned)}
