@@ -56,7 +56,7 @@ def metal_trace(metal: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
         metal: bool (N, 1, rows, columns).
         beam: geometry.
     """
-    return _with_neighbours(_ways([metal], beam)[0] > 1e-3 * beam.pitch)
+    return _trace_of(_ways([metal], beam)[0], beam)
 
 
 def _ways(masks: list[torch.Tensor], beam: ParallelBeam) -> list[torch.Tensor]:
@@ -67,6 +67,11 @@ def _ways(masks: list[torch.Tensor], beam: ParallelBeam) -> list[torch.Tensor]:
         return [torch.zeros((len(m), 1, beam.views, beam.width), device=m.device) for m in masks]
     inside = torch.cat([m[..., box[0], box[1]] for m in masks]).float()
     return list(beam.part(*box).project(inside).chunk(len(masks)))
+
+
+def _trace_of(way: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
+    """The trace of what rays have a way through."""
+    return _with_neighbours(way > 1e-3 * beam.pitch)
 
 
 def _with_neighbours(rays: torch.Tensor) -> torch.Tensor:
@@ -156,13 +161,13 @@ def without_metal(
     padding = _padded(outside, body)
     masked = _padded(metal, body)
     wide = grown(masked if edges is None else masked | _padded(edges, body), beam.spacing, RIM_MM)
-    ways = _ways([masked, wide], beam)
-    trace = _with_neighbours(ways[1] > 1e-3 * beam.pitch)
+    metal_way, wide_way = _ways([masked, wide], beam)
+    trace = _trace_of(wide_way, beam)
     start = filled(torch.where(padding, AIR_HU, body), wide, beam.spacing)
     needed = _with_neighbours(trace).flatten(0, 1).any(0)
     rays = beam.project(hu_to_attenuation(start), needed)
 
-    scan = _Scan(start, wide, *ways, rays, trace, needed, beam, inner)
+    scan = _Scan(start, wide, metal_way, wide_way, rays, trace, needed, beam, inner)
     linear = scan.reconstructed(sinogram_without_metal(rays, trace))
     new, weight = _normalised(scan, linear) if method == "nmar" else _guarded(scan, linear)
     new = beside_metal(new, hu, scan.rim, beam.spacing)
@@ -234,8 +239,8 @@ class _Scan(NamedTuple):
         if len(rows) == len(self.rays):
             return self
         index = sent(rows, self.rays.device)
-        slices = [t.index_select(0, index) for t in self[:6]]
-        return _Scan(*slices, *self[6:])
+        names = ("start", "wide", "metal_way", "wide_way", "rays", "trace")
+        return self._replace(**{name: getattr(self, name).index_select(0, index) for name in names})
 
     @property
     def given(self) -> torch.Tensor:
