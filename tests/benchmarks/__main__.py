@@ -80,6 +80,7 @@ TABLES = {
         range(options.first_seed, options.first_seed + (options.seeds or 5)),
         options.out,
         options.strategy,
+        options.baseline,
     ),
     "training_scans": lambda options: training_scans.write_scans(options.out),
 }
@@ -94,6 +95,9 @@ def main() -> None:
     parser.add_argument("--shift", choices=strategies.SHIFTS, default="lungs", help="data on which strategies train")
     parser.add_argument("--fraction", type=float, default=0.1, help="of the patients that strategies train on")
     parser.add_argument("--strategy", action="append", default=[], metavar="NAME", help="only these strategies")
+    parser.add_argument(
+        "--baseline", metavar="NAME", help="strategy that the others are compared with; default: the first"
+    )
     parser.add_argument("--scan", metavar="NAME", help="of the verdict's scans those whose names hold this")
     parser.add_argument("--attack", metavar="NAME", help="the same of its attacks and harmless steps, each explained")
     parser.add_argument("--draws", type=int, default=30, help="draws of each preset that the verdict judges")
