@@ -35,6 +35,7 @@ from monai_medaug.transforms.denoise.smoothing import GaussianDenoise as Gaussia
 from monai_medaug.transforms.denoise.smoothing import LowPassDenoise as LowPassDenoise
 from monai_medaug.transforms.denoise.smoothing import MedianDenoise as MedianDenoise
 from monai_medaug.transforms.denoise.wavelet import WaveletDenoise as WaveletDenoise
+from monai_medaug.transforms.mirror import RandMirror as RandMirror
 from monai_medaug.transforms.mixing.items import MixedBatch as MixedBatch
 from monai_medaug.transforms.mixing.mix import BatchCutMix as BatchCutMix
 from monai_medaug.transforms.mixing.mix import BatchMix as BatchMix
@@ -195,6 +196,10 @@ __all__ = [
     "RandMRIUndersamplingD",
     "RandMRIUndersamplingDict",
     "RandMRIUndersamplingd",
+    "RandMirror",
+    "RandMirrorD",
+    "RandMirrorDict",
+    "RandMirrord",
     "RandSyntheticSample",
     "RandSyntheticSampleD",
     "RandSyntheticSampleDict",
@@ -733,6 +738,21 @@ class RandMRIUndersamplingd(RandomDictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+class RandMirrord(RandomDictionaryOperation):
+    """Dictionary version of `RandMirror`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        prob: float = 0.5,
+        axes: int | Sequence[int] | None = None,
+        mode: str | int | Sequence[str | int] = "bilinear",
+        point_keys: KeysCollection = (),
+        box_keys: KeysCollection = (),
+        point_space: str = "world",
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
 class RandSyntheticSampled(RandomDictionaryOperation):
     """Dictionary version of `RandSyntheticSample`."""
 
@@ -915,6 +935,8 @@ RandMRISpikeD = RandMRISpiked
 RandMRISpikeDict = RandMRISpiked
 RandMRIUndersamplingD = RandMRIUndersamplingd
 RandMRIUndersamplingDict = RandMRIUndersamplingd
+RandMirrorD = RandMirrord
+RandMirrorDict = RandMirrord
 RandSyntheticSampleD = RandSyntheticSampled
 RandSyntheticSampleDict = RandSyntheticSampled
 RandThickSliceD = RandThickSliced
