@@ -221,6 +221,17 @@ def test_samples_depend_on_seed_and_place_alone():
     assert generate_samples(nets()[0], 2).shape == (2, 1, 32, 32)
 
 
+def test_features_are_trained_alike_by_the_same_seed_and_leave_torchs_alone():
+    images, state = torch.stack([d["image"] for d in discs(12)]), torch.random.get_rng_state()
+    nets_of = [train_feature_network(images, torch.arange(12) % 2, epochs=2, batch_size=6, seed=s) for s in (1, 1, 2)]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    one, same, other = (net(images).detach() for net in nets_of)
+    assert torch.equal(one, same)
+    assert not torch.allclose(one, other)
+    assert torch.allclose(nets_of[0](3 * images + 7), one, atol=1e-4)  # gain and offset are not seen
+    assert nets_of[0].classified(images).shape == (12, 2)
+
+
 def loader_of(items: list[dict], size: int = 4, **changes) -> DataLoader:
     return DataLoader(Dataset(items), batch_size=size, **changes)
 

@@ -133,6 +133,7 @@ def test_the_same_seed_gives_the_same_report(parts):
     assert first == second
 
 
+@pytest.mark.slow
 def test_trained_features_see_what_pixels_miss(parts):
     """Turned copies lie out of the search by pixels; features that learned to know an image again find more of them."""
     training = parts["training"]
@@ -151,6 +152,7 @@ def test_trained_features_see_what_pixels_miss(parts):
     assert hits["features"] > hits["pixels"] + 0.1, hits
 
 
+@pytest.mark.slow
 def test_training_on_labels_that_mean_nothing_teaches_nothing(parts):
     sets = {n: (parts[n], parts["labels"][f"{n}_labels"]) for n in ("training", "held_out")}
     shuffled = parts["new_labels"][torch.randperm(len(parts["new"]), generator=torch.Generator().manual_seed(0))]
