@@ -12,6 +12,9 @@ from monai_medaug.policies.baselines import (
 )
 from monai_medaug.policies.operations import PolicyOperation, PolicyStep, SubPolicy, policy_operations
 from monai_medaug.policies.policy import AugmentationPolicy, PolicyAugmentation
+from monai_medaug.policies.result import PolicySearch
+from monai_medaug.policies.search import PolicyPruned, PolicyTrial, search_policy
+from monai_medaug.policies.space import PolicySpace
 
 __all__ = [
     "AugmentationPolicy",
@@ -25,7 +28,12 @@ __all__ = [
     "MedTrivialAugmentd",
     "PolicyAugmentation",
     "PolicyOperation",
+    "PolicyPruned",
+    "PolicySearch",
+    "PolicySpace",
     "PolicyStep",
+    "PolicyTrial",
     "SubPolicy",
     "policy_operations",
+    "search_policy",
 ]

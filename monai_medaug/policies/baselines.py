@@ -9,7 +9,7 @@ from monai.config import KeysCollection
 
 from monai_medaug.core.arguments import number, whole_number
 from monai_medaug.policies.operations import PolicyStep, SubPolicy, policy_operations
-from monai_medaug.policies.pipeline import BareImage, PolicyChain, chosen_operations, without_keys
+from monai_medaug.policies.pipeline import BareImageChain, PolicyChain, chosen_operations, without_keys
 
 
 class MedTrivialAugmentd(PolicyChain):
@@ -181,7 +181,7 @@ class MedRandAugmentd(PolicyChain):
         )
 
 
-class MedTrivialAugment(BareImage, MedTrivialAugmentd):
+class MedTrivialAugment(BareImageChain, MedTrivialAugmentd):
     """`MedTrivialAugmentd` for a bare image (C, *spatial), in chains of array transforms.
 
     Args:
@@ -219,7 +219,7 @@ class MedTrivialAugment(BareImage, MedTrivialAugmentd):
         super().__init__("image", modality, **own, **without_keys(settings))
 
 
-class MedRandAugment(BareImage, MedRandAugmentd):
+class MedRandAugment(BareImageChain, MedRandAugmentd):
     """`MedRandAugmentd` for a bare image (C, *spatial), in chains of array transforms.
 
     Args:

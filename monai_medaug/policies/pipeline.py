@@ -119,15 +119,17 @@ class PolicyChain(AugmentationPreset):
         return units_known() if self.modality == "ct" else nullcontext()
 
 
-class BareImage:
-    """Mixin of array classes: chains of one image without a key."""
+class BareImageChain(PolicyChain):
+    """Base of the array classes: a chain of one image without a key."""
 
-    def __call__(self, input_: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(
+        self, input_: Any, start: int = 0, end: int | None = None, threading: bool = False, lazy: bool | None = None
+    ) -> Any:
         """Apply to a bare image (C, *spatial)."""
         if isinstance(input_, Mapping):
             name = type(self).__name__
             raise TypeError(f"data must be an image, got a dictionary: {name}d takes one, by its keys")
-        return super().__call__(input_, *args, **kwargs)  # type: ignore[misc]
+        return super().__call__(input_, start, end, threading, lazy)
 
 
 def without_keys(settings: Mapping[str, Any]) -> Mapping[str, Any]:
