@@ -72,7 +72,7 @@ def trained_outcomes(
     samples: DrawnSamples,
     batch_step: Any,
     checkpoint: Path,
-    told: Callable[[int, float], None],
+    told: Callable[[int, Mapping[str, Any]], Any],
 ) -> dict[str, Any]:
     """Train, evaluate after every epoch, and return the history and the outcomes after the last.
 
@@ -81,7 +81,7 @@ def trained_outcomes(
         samples: of the run, which carry its seed.
         batch_step: transform of a collated batch, or None.
         checkpoint: file that holds the state after each epoch; removed by the caller.
-        told: is told each epoch's number and loss.
+        told: is told each epoch's number and the history so far; ends the training there if it returns True.
 
     Raises:
         ValueError: the loss is not finite.
@@ -93,9 +93,8 @@ def trained_outcomes(
     optimizer = torch.optim.Adam(network.parameters(), plan.learning_rate)
     history, done = _resumed(checkpoint, network, optimizer)
     last: dict[str, SetOutcomes] = {}
-    for epoch, loss in enumerate(history["loss"]):
-        told(epoch + 1, loss)
-    if done < plan.epochs:
+    stopped = any(told(epoch, _history_until(history, epoch)) is True for epoch in range(1, done + 1))
+    if done < plan.epochs and not stopped:
         loader = DataLoader(samples, plan.num_workers, batch_size=plan.batch_size, worker_init_fn=_keep_draws)
         trainer = SupervisedTrainer(
             device=plan.device,
@@ -135,7 +134,8 @@ def trained_outcomes(
                     ones = torch.ones(1, len(test)).numpy()
                     own.setdefault(measure, []).append(finite_or_none(figure(ones)[0, 0]))
             _save(checkpoint, network, optimizer, history)
-            told(engine.state.epoch, history["loss"][-1])
+            if told(engine.state.epoch, history) is True:
+                engine.terminate()
 
         trainer.run()
     for name in plan.tests.keys() - last.keys():  # it was killed after its last epoch
@@ -173,6 +173,12 @@ def evaluated(plan: TrainingPlan, network: nn.Module, test: Any) -> tuple[float,
 
     evaluator.run()
     return sum(losses) / len(values), SetOutcomes(np.array([values]), np.array(truth, dtype=int))
+
+
+def _history_until(history: Mapping[str, Any], epoch: int) -> dict[str, Any]:
+    """The history as it was after an epoch."""
+    tests = {name: {key: figures[:epoch] for key, figures in own.items()} for name, own in history["tests"].items()}
+    return {"loss": history["loss"][:epoch], "tests": tests}
 
 
 class _Prepared:

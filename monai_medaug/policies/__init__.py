@@ -1,5 +1,11 @@
 """Augmentation that is learned, or drawn without a search: policies as data, baselines, searches, adaptive choice."""
 
+from monai_medaug.policies.adaptive import (
+    AdaptiveAugment,
+    AdaptiveAugmentD,
+    AdaptiveAugmentd,
+    AdaptiveAugmentDict,
+)
 from monai_medaug.policies.baselines import (
     MedRandAugment,
     MedRandAugmentD,
@@ -10,6 +16,8 @@ from monai_medaug.policies.baselines import (
     MedTrivialAugmentd,
     MedTrivialAugmentDict,
 )
+from monai_medaug.policies.constraint import PreservationConstraint
+from monai_medaug.policies.measured import Burden, image_burdens
 from monai_medaug.policies.operations import PolicyOperation, PolicyStep, SubPolicy, policy_operations
 from monai_medaug.policies.policy import AugmentationPolicy, PolicyAugmentation
 from monai_medaug.policies.result import PolicySearch
@@ -17,7 +25,12 @@ from monai_medaug.policies.search import PolicyPruned, PolicyTrial, search_polic
 from monai_medaug.policies.space import PolicySpace
 
 __all__ = [
+    "AdaptiveAugment",
+    "AdaptiveAugmentD",
+    "AdaptiveAugmentDict",
+    "AdaptiveAugmentd",
     "AugmentationPolicy",
+    "Burden",
     "MedRandAugment",
     "MedRandAugmentD",
     "MedRandAugmentDict",
@@ -33,7 +46,9 @@ __all__ = [
     "PolicySpace",
     "PolicyStep",
     "PolicyTrial",
+    "PreservationConstraint",
     "SubPolicy",
+    "image_burdens",
     "policy_operations",
     "search_policy",
 ]

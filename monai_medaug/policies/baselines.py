@@ -79,7 +79,7 @@ class MedTrivialAugmentd(PolicyChain):
         super().__init__(
             "MedTrivialAugment",
             modality,
-            [_each_alone(names, share, magnitude)],
+            [each_alone(names, share, magnitude)],
             keys,
             mask_keys,
             lesion_key,
@@ -164,7 +164,7 @@ class MedRandAugmentd(PolicyChain):
         super().__init__(
             "MedRandAugment",
             modality,
-            [_each_alone(names, share, m, "m")] * count,
+            [each_alone(names, share, m, "m")] * count,
             keys,
             mask_keys,
             lesion_key,
@@ -258,7 +258,7 @@ MedTrivialAugmentD = MedTrivialAugmentDict = MedTrivialAugmentd
 MedRandAugmentD = MedRandAugmentDict = MedRandAugmentd
 
 
-def _each_alone(names: Sequence[str], prob: float, magnitude: float, name: str = "magnitude") -> list[SubPolicy]:
+def each_alone(names: Sequence[str], prob: float, magnitude: float, name: str = "magnitude") -> list[SubPolicy]:
     """A sub-policy of one step for each operation."""
     strength = number(name, magnitude, 0.001, 1)
     return [SubPolicy((PolicyStep(operation, prob, strength),)) for operation in names]

@@ -62,7 +62,7 @@ def radiograph(seed: int = 0, shape=(40, 36)) -> torch.Tensor:
     rng = np.random.default_rng(seed)
     x, y = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
     body = 3000 * np.clip(0.9 - x**2 - y**2, 0, None) ** 0.5 + 300 * (np.abs(x - 0.2) < 0.1)
-    return torch.from_numpy((body + rng.normal(0, 15, shape)).astype(np.float32))[None]
+    return torch.from_numpy((body + rng.normal(0, 15, shape)).clip(0).astype(np.float32))[None]
 
 
 def organ(shape=(40, 36), dtype=torch.uint8) -> torch.Tensor:
