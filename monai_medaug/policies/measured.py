@@ -62,7 +62,7 @@ class Burden:
         unit = f" {self.unit}" if self.unit else ""
         if self.level is None:
             return f"{self.name} could not be measured"
-        return f"{self.name} {self.level:.3g}{unit} of {self.most:.3g}{unit}"
+        return f"{self.name} {self.level:.3g} of {self.most:.3g}{unit}"
 
 
 def image_burdens(image: torch.Tensor, grid: VoxelGrid, modality: str) -> dict[str, Burden]:

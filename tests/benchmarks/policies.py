@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from monai_medaug.experiments import PolicyTraining, judge_policies, plot_strategies
+from monai_medaug.experiments import DensityMatching, PolicyTraining, judge_policies, plot_strategies
 from monai_medaug.policies import AdaptiveAugmentd, PreservationConstraint, search_policy
 from tests.benchmarks.strategies import NETWORKS, SHIFTS, Sample, split_by_patient
 
@@ -31,9 +31,15 @@ def first_images(samples: Sequence[Sample], count: int, seed: int) -> list[Sampl
 
 
 def policy_table(
-    name: str, seeds: Sequence[int], out: Path, minutes: float = 30, trials: int = 60, sampler: str = "tpe"
+    name: str,
+    seeds: Sequence[int],
+    out: Path,
+    minutes: float = 30,
+    trials: int = 60,
+    sampler: str = "tpe",
+    kind: str = "density",
 ) -> list[dict]:
-    """Search within the minutes, then compare; print and return the figures."""
+    """Search within the minutes, by density matching or full training, then compare; print and return the figures."""
     torch.set_num_threads(1)
     shift = SHIFTS[name]
     source, test, shifted = shift.samples()
@@ -44,8 +50,11 @@ def policy_table(
     scored = [s for s in scored if s["patient"] not in {t["patient"] for t in trained}]
     common: dict[str, Any] = {"task": shift.task, "batch_size": shift.batch, "normalize": shift.normalize}
     common |= {"epochs": 10, "epoch_length": shift.steps}
-    folder = out / f"policies_{name}_{sampler}"
-    objective = PolicyTraining(NETWORKS[shift.network], trained, scored, test_batch_size=32, **common)
+    folder = out / f"policies_{name}_{kind}_{sampler}"
+    given = (NETWORKS[shift.network], trained, scored)
+    objective: PolicyTraining = PolicyTraining(*given, test_batch_size=32, **common)
+    if kind == "density":
+        objective = DensityMatching(*given, folder / "network", test_batch_size=32, **common)
     limit = PreservationConstraint(trained, draws=16, most=0.2) if shift.task == "segmentation" else None
     began, before = time.monotonic(), time.process_time()
     found = search_policy(
