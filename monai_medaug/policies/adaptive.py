@@ -29,7 +29,7 @@ _ADDS = {
     "collimation": "shutters",
 }
 """What each operation adds to; the others, geometry among them, add to nothing that is measured."""
-_LEAST_ROOM = 0.1
+_LEAST_ROOM, _NEARLY_ALL = 0.1, 0.95
 
 
 class AdaptiveAugmentd(PolicyChain):
@@ -48,9 +48,9 @@ class AdaptiveAugmentd(PolicyChain):
     Args:
         keys: images, 2D or 3D: CT in HU, MR magnitudes, radiographs.
         modality: ``"ct"``, ``"mri"`` or ``"xray"``.
-        n: operations of a sample, 1 to 10.
         mask_keys: label maps that move along and must be preserved.
         lesion_key: lesion mask that moves along and must be preserved; of several channels their union.
+        n: operations of a sample, 1 to 10.
         operations: names to choose from; None for all.
         magnitude: greatest strength, 0.001 to 1, of an image that bears nothing.
         prob: probability of each of the n; None counts doing nothing as one more operation.
@@ -80,9 +80,9 @@ class AdaptiveAugmentd(PolicyChain):
         self,
         keys: KeysCollection,
         modality: str,
-        n: int = 2,
         mask_keys: KeysCollection | None = (),
         lesion_key: str | None = None,
+        n: int = 2,
         operations: Sequence[str] | None = None,
         magnitude: float = 0.7,
         prob: float | None = None,
@@ -160,7 +160,7 @@ class AdaptiveAugmentd(PolicyChain):
 
     def _reason(self, name: str) -> str:
         room, burden = self._room(name), self.burdens.get(_ADDS.get(name, ""))
-        if burden is None or room == 1:
+        if burden is None or room > _NEARLY_ALL:
             return ""
         return f"left out: {burden.text()}" if room == 0 else f"limited to {room:.0%}: {burden.text()}"
 
@@ -196,7 +196,7 @@ class AdaptiveAugment(BareImageChain, AdaptiveAugmentd):
         **settings: Any,
     ) -> None:
         own: dict[str, Any] = {"magnitude": magnitude, "prob": prob, "spatial_dims": spatial_dims}
-        super().__init__("image", modality, n, operations=operations, **own, **without_keys(settings))
+        super().__init__("image", modality, n=n, operations=operations, **own, **without_keys(settings))
 
 
 AdaptiveAugmentD = AdaptiveAugmentDict = AdaptiveAugmentd

@@ -82,7 +82,7 @@ def policy_table(
         schemes={
             "nnunet": "nnunet",
             "xray_standard": "xray_standard",
-            "adaptive": AdaptiveAugmentd("image", "xray", masks),
+            "adaptive": AdaptiveAugmentd("image", "xray", mask_keys=masks),
         },
         seeds=seeds,
         group_key="patient",

@@ -103,8 +103,8 @@ def test_a_search_by_density_matching_from_end_to_end(tmp_path):
     objective = DensityMatching(network, squares(16), squares(8, 1), tmp_path / "net", **{**SETTINGS, "epochs": 5})
     space = PolicySpace("xray", ("gamma", "blur", "translate"), sub_policies=2, steps=1)
     limit = PreservationConstraint(squares(4), draws=6, most=0.5)
-    found = search_policy(objective, space, tmp_path / "study", trials=5, constraint=limit, progress=False)
-    assert len([t for t in found["trials"] if t["state"] in ("complete", "pruned")]) == 5
+    found = search_policy(objective, space, tmp_path / "study", trials=3, constraint=limit, progress=False)
+    assert len([t for t in found["trials"] if t["state"] in ("complete", "pruned")]) == 3
     other = DensityMatching(network, squares(16, 9), squares(8, 1), tmp_path / "net", **{**SETTINGS, "epochs": 5})
     with pytest.raises(ValueError, match="another objective"):
         search_policy(other, space, tmp_path / "study", trials=5, progress=False)
@@ -128,9 +128,8 @@ def test_the_constraint_counts_what_the_guard_would_stop():
 
 def test_a_judgement_says_plainly_what_a_search_was_worth(tmp_path):
     sets = {"in domain": squares(8, 1), "shifted": squares(8, 2)}
-    judged = judge_policies(
-        [GENTLE], network, squares(8), sets, tmp_path, schemes=["monai_mednist"], seeds=2, progress=False, **SETTINGS
-    )
+    once = {**SETTINGS, "seeds": 2, "epochs": 1, "progress": False}
+    judged = judge_policies([GENTLE], network, squares(8), sets, tmp_path, schemes=["monai_mednist"], **once)
     assert judged["policies"] == ["policy 1"]
     for baseline in ("none", "trivial"):
         assert list(judged["against"][baseline]["strategies"]) == ["none", "trivial", "monai_mednist", "policy 1"]
