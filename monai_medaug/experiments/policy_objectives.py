@@ -15,7 +15,7 @@ from monai_medaug.core.arguments import choice, flag, number, whole_number
 from monai_medaug.experiments.outcomes import MEASURES_OF, TaskLoss
 from monai_medaug.experiments.samples import DrawnSamples, cached_items, data_digest, seeded_everywhere, training_chain
 from monai_medaug.experiments.strategy import AugmentationStrategy
-from monai_medaug.experiments.training import TrainingPlan, evaluated, initial_network, trained_outcomes
+from monai_medaug.experiments.training import InfiniteLoss, TrainingPlan, evaluated, initial_network, trained_outcomes
 from monai_medaug.policies import AugmentationPolicy, PolicyPruned, PolicyTrial
 
 _VALIDATION = "validation"
@@ -125,7 +125,10 @@ class PolicyTraining:
         """The score on the validation set after the last epoch."""
         with tempfile.TemporaryDirectory() as folder:
             strategy = AugmentationStrategy(self.augmentation(policy))
-            found = self.trained(strategy, trial.seed, Path(folder) / "state.pt", trial)
+            try:
+                found = self.trained(strategy, trial.seed, Path(folder) / "state.pt", trial)
+            except InfiniteLoss:  # a fault of this policy, not of the search
+                raise PolicyPruned from None
         return found["history"]["tests"][_VALIDATION][self.measure][-1]
 
     def augmentation(self, policy: AugmentationPolicy) -> Any:
@@ -216,11 +219,21 @@ class DensityMatching(PolicyTraining):
         _, outcomes = evaluated(self.plan, self._network(trial.seed), samples)
         return float(outcomes.measures()[self.measure](np.ones((1, len(samples))))[0, 0])
 
+    def _identity(self, seed: int) -> str:
+        """A digest of all that the trained network depends on, so that no other one is taken for it."""
+        first = training_chain(AugmentationStrategy(), self.normalize)(dict(self.loaded[0]))
+        weights = initial_network(self.plan.make_network, seed).state_dict().values()
+        told = [{"image": v.float().reshape(1, -1)} for v in weights if v.numel()]
+        settings = {
+            name: value for name, value in self.settings.items() if name not in ("validation", "draws", "guard")
+        }
+        return data_digest([*told, {"first": first[self.plan.image_key], "settings": str(settings)}])
+
     def _network(self, seed: int) -> nn.Module:
         """Trained, or read."""
         if seed not in self._networks:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = self.folder / f"network.{seed}.{self.settings['training']}.pt"
+            file = self.folder / f"network.{seed}.{self._identity(seed)}.pt"
             self.trained(AugmentationStrategy(), seed, file)
             network = initial_network(self.plan.make_network, seed)
             network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["network"])

@@ -19,6 +19,10 @@ from monai_medaug.experiments.outcomes import SetOutcomes, case_outcomes, finite
 from monai_medaug.experiments.samples import DrawnSamples, seeded_everywhere
 
 
+class InfiniteLoss(ValueError):
+    """A training whose loss is not finite."""
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """What all runs of a comparison have in common.
@@ -84,7 +88,7 @@ def trained_outcomes(
         told: is told each epoch's number and the history so far; ends the training there if it returns True.
 
     Raises:
-        ValueError: the loss is not finite.
+        InfiniteLoss: the loss is not finite.
     """
     from ignite.engine import Events
     from monai.engines.trainer import SupervisedTrainer
@@ -121,7 +125,7 @@ def trained_outcomes(
         def count(engine: Any) -> None:
             losses.append(float(engine.state.output["loss"].detach()))
             if not losses[-1] - losses[-1] == 0:
-                raise ValueError(f"loss must be finite, got {losses[-1]}: lower learning_rate, or look at the images")
+                raise InfiniteLoss(f"loss must be finite, got {losses[-1]}: lower learning_rate, or look at the images")
 
         @trainer.on(Events.EPOCH_COMPLETED)
         def judge(engine: Any) -> None:

@@ -59,12 +59,18 @@ class PreservationConstraint:
             raise ValueError("mask_key or lesion_key must be given, got neither: there is nothing to preserve")
         self.samples, self.image_key, self.mask_key, self.lesion_key = samples, image_key, mask_key, lesion_key
         self.most, self.draws = number("most", most, 0, 1), whole_number("draws", draws, 1)
-        self.seed, self.settings = whole_number("seed", seed, 0), dict(settings or {})
+        self.seed, self.compose = whole_number("seed", seed, 0), dict(settings or {})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """By which a search tells whether it goes on under the same limit."""
+        names = ("image_key", "mask_key", "lesion_key", "most", "draws", "seed")
+        return {"kind": type(self).__name__, **{name: getattr(self, name) for name in names}}
 
     def __call__(self, policy: AugmentationPolicy) -> dict[str, float]:
         """The constraint ``violations``: at most 0 if the policy keeps the limit."""
         masks = () if self.mask_key is None else self.mask_key
-        augment = policy.to_compose(self.image_key, masks, lesion_key=self.lesion_key, **self.settings)
+        augment = policy.to_compose(self.image_key, masks, lesion_key=self.lesion_key, **self.compose)
         harmed = 0
         for draw in range(self.draws):
             augment.set_random_state(self.seed + draw)

@@ -20,6 +20,7 @@ from monai_medaug.transforms.ct.units import units_known
 from monai_medaug.transforms.presets.base import AugmentationPreset, KeyedSteps
 from monai_medaug.transforms.presets.ct import CTAugmentationPreset
 from monai_medaug.transforms.presets.xray import XRayAugmentationPreset
+from monai_medaug.transforms.resolution import RandThickSlice
 from monai_medaug.transforms.xray import RandXRayCollimation
 from monai_medaug.transforms.xray.display import Radiograph
 
@@ -83,7 +84,7 @@ class PolicyChain(AugmentationPreset):
 
         def made(step: PolicyStep) -> Any:
             found = table[step.operation]
-            arguments = found.magnitude.arguments(step.magnitude) | _conventions(found, keyed, display)
+            arguments = found.magnitude.arguments(step.magnitude) | _conventions(found, keyed, display, modality)
             return keyed.made(found.twin, step.probability, arguments, allow_missing_keys)
 
         children = [_one_of([[made(step) for step in sub.steps] for sub in stage], stage) for stage in stages]
@@ -155,11 +156,15 @@ def _one_of(chains: Sequence[list[Any]], stage: Sequence[SubPolicy]) -> Any:
     return OneOf([chain[0] if len(chain) == 1 else Compose(chain) for chain in chains], [s.weight for s in stage])
 
 
-def _conventions(found: PolicyOperation, keyed: KeyedSteps, display: Mapping[str, Any]) -> dict[str, Any]:
+def _conventions(
+    found: PolicyOperation, keyed: KeyedSteps, display: Mapping[str, Any], modality: str
+) -> dict[str, Any]:
     """What the presets give an operation besides: the display scale, and the organ that shutters leave open."""
     own: dict[str, Any] = dict(display) if issubclass(found.operation, Radiograph) else {}
     if found.operation is RandXRayCollimation and len(keyed.moving) > len(keyed.images):
         own["organ_key"] = keyed.moving[len(keyed.images)]
+    if found.operation is RandThickSlice:
+        own["keep_zeros"] = False if modality == "ct" else None  # 0 HU is water
     return own
 
 

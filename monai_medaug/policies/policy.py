@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ class AugmentationPolicy:
     def write(self, file: str | Path) -> None:
         """Write the JSON, whole or not at all."""
         target = Path(file)
-        temporary = target.with_name(f"{target.name}.part")
+        temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
         try:
             temporary.write_text(self.to_json() + "\n", encoding="utf-8")
             temporary.replace(target)

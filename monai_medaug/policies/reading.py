@@ -47,7 +47,9 @@ def policy_json(text: str | Path) -> dict[str, Any]:
     try:
         content = json.loads(text, object_pairs_hook=_once_each, parse_constant=_refused, parse_int=_short_int)
     except json.JSONDecodeError as error:
-        raise ValueError(f"a policy must be JSON, got what can't be read: {error.msg}, line {error.lineno}") from None
+        hint = "" if "{" in text else "; a file is given as a pathlib.Path"
+        said = f"{error.msg}, line {error.lineno}{hint}"
+        raise ValueError(f"a policy must be JSON, got what can't be read: {said}") from None
     except RecursionError:
         raise ValueError("a policy must be JSON of few levels, got too many") from None
     if not isinstance(content, dict):

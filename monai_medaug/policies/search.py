@@ -148,6 +148,7 @@ def search_policy(
         "startup": whole_number("startup", startup, 1),
         "epochs": getattr(objective, "epochs", None) if epochs is None else whole_number("epochs", epochs, 1),
         "objective": dict(getattr(objective, "settings", {})),
+        "constraint": None if constraint is None else dict(getattr(constraint, "settings", {})),
     }
     if importlib.util.find_spec("optuna") is None:
         raise ImportError("search_policy needs Optuna: pip install monai-medaug[search]")

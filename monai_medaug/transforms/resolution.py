@@ -70,9 +70,7 @@ class RandThickSlice(RandomOperation):
     gallery = GalleryEntry(({"axis": 1},), "The thick axis is vertical, as in a reformatted slice.")
     phrases = {"thickness_mm": "slices of {:.1f} mm"}
     identity = {"thickness_mm": 0.0, "noise": 0.0}
-    magnitudes = (
-        Magnitude("thick_slice", {"thickness_mm": Reach(0, 6)}, {"keep_zeros": None}, "mm", spatial_dims=(3,)),
-    )
+    magnitudes = (Magnitude("thick_slice", {"thickness_mm": Reach(0, 6)}, unit="mm", spatial_dims=(3,)),)
     example_arguments = {"thickness_mm": (12.0, 20.0), "axis": "slice"}
 
     def __init__(

@@ -87,7 +87,17 @@ def test_density_matching_trains_once_and_prefers_what_looks_like_the_data(tmp_p
     assert fresh(GENTLE, trial) == gentle
     assert again(GENTLE, trial) == gentle
     assert objective.epochs is None
-    assert [file.name for file in tmp_path.iterdir()] == [f"network.0.{objective.settings['training']}.pt"]
+    assert len([*tmp_path.iterdir()]) == 1
+    monkeypatch.undo()
+    other = DensityMatching(network, squares(16), squares(8, 1), tmp_path, draws=2, **{**SETTINGS, "epochs": 1})
+    assert other(GENTLE, trial) != gentle, "a network of another training was taken"
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+def test_a_policy_under_which_training_diverges_ends_its_trial_alone():
+    objective = PolicyTraining(network, squares(4), squares(4, 1), **{**SETTINGS, "loss": lambda p, t: p.sum() / 0})
+    with pytest.raises(PolicyPruned):
+        objective(GENTLE, PolicyTrial(0, 0))
 
 
 def _picklable(value) -> bool:

@@ -186,6 +186,8 @@ def test_constraints_keep_policies_from_being_tried_and_from_the_ranking(tmp_pat
     assert all(gentle(policy)["magnitude"] <= 0 for policy in found.top(20))
     assert any(t["constraints"]["magnitude"] > 0 for t in found["trials"])
     assert "outside the constraints" in str(found)
+    with pytest.raises(ValueError, match="another constraint"):
+        searched(tmp_path / "study", 20, objective)
 
 
 def test_hyperband_prunes_by_epoch(tmp_path):
