@@ -148,6 +148,8 @@ class OperationContract:
 
     geometric: ClassVar[bool] = False
     """Whether voxels move: keys have a mode and a padding, points and boxes follow, and the inverse undoes it."""
+    permutes: ClassVar[bool] = False
+    """Whether voxels only change places: no value is new, the inverse is exact, and few results are possible."""
     modality: ClassVar[str] = ""
     """The modality it models, ``"ct"``, ``"mri"`` or ``"xray"``; empty if it suits any."""
     phrases: ClassVar[Mapping[str, str]] = {}

@@ -37,6 +37,7 @@ from monai_medaug.transforms.denoise.smoothing import MedianDenoise as MedianDen
 from monai_medaug.transforms.denoise.wavelet import WaveletDenoise as WaveletDenoise
 from monai_medaug.transforms.intensity import RandBlur as RandBlur
 from monai_medaug.transforms.intensity import RandIntensityCurve as RandIntensityCurve
+from monai_medaug.transforms.mirror import RandMirror as RandMirror
 from monai_medaug.transforms.mixing.items import MixedBatch as MixedBatch
 from monai_medaug.transforms.mixing.mix import BatchCutMix as BatchCutMix
 from monai_medaug.transforms.mixing.mix import BatchMix as BatchMix
@@ -204,6 +205,10 @@ __all__ = [
     "RandMRIUndersamplingD",
     "RandMRIUndersamplingDict",
     "RandMRIUndersamplingd",
+    "RandMirror",
+    "RandMirrorD",
+    "RandMirrorDict",
+    "RandMirrord",
     "RandThickSlice",
     "RandThickSliceD",
     "RandThickSliceDict",
@@ -763,6 +768,21 @@ class RandMRIUndersamplingd(RandomDictionaryOperation):
         allow_missing_keys: bool = False,
     ) -> None: ...
 
+class RandMirrord(RandomDictionaryOperation):
+    """Dictionary version of `RandMirror`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        prob: float = 0.5,
+        axes: int | Sequence[int] | None = None,
+        mode: str | int | Sequence[str | int] = "bilinear",
+        point_keys: KeysCollection = (),
+        box_keys: KeysCollection = (),
+        point_space: str = "world",
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
 class RandThickSliced(RandomDictionaryOperation):
     """Dictionary version of `RandThickSlice`."""
 
@@ -935,6 +955,8 @@ RandMRISpikeD = RandMRISpiked
 RandMRISpikeDict = RandMRISpiked
 RandMRIUndersamplingD = RandMRIUndersamplingd
 RandMRIUndersamplingDict = RandMRIUndersamplingd
+RandMirrorD = RandMirrord
+RandMirrorDict = RandMirrord
 RandThickSliceD = RandThickSliced
 RandThickSliceDict = RandThickSliced
 RandXRayCollimationD = RandXRayCollimationd

@@ -81,6 +81,7 @@ TABLES = {
         range(options.first_seed, options.first_seed + (options.seeds or 5)),
         options.out,
         options.strategy,
+        options.baseline,
     ),
     "policies": lambda options: policies.policy_table(
         options.shift,
@@ -108,6 +109,9 @@ def main() -> None:
     parser.add_argument("--sampler", choices=("tpe", "mutation", "random"), default="tpe", help="of the policy search")
     parser.add_argument("--trials", type=int, default=60, help="of the policy search")
     parser.add_argument("--minutes", type=float, default=30, help="of the policy search, at most")
+    parser.add_argument(
+        "--baseline", metavar="NAME", help="strategy that the others are compared with; default: the first"
+    )
     parser.add_argument("--scan", metavar="NAME", help="of the verdict's scans those whose names hold this")
     parser.add_argument("--attack", metavar="NAME", help="the same of its attacks and harmless steps, each explained")
     parser.add_argument("--draws", type=int, default=30, help="draws of each preset that the verdict judges")

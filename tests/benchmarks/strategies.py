@@ -7,6 +7,7 @@ on.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from monai.transforms import NormalizeIntensityd, ScaleIntensityRanged
 from torch import nn
 
 from monai_medaug.experiments import compare_strategies, plot_strategies
-from monai_medaug.transforms import xray_augmentation
+from monai_medaug.experiments.strategy_report import StrategyComparison, compared_outcomes
+from monai_medaug.transforms import ct_augmentation, mri_augmentation, xray_augmentation
 
 Sample = dict[str, Any]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -47,6 +49,7 @@ class Shift:
         task: of `compare_strategies`.
         batch: samples a step.
         steps: an epoch, of 10, for every training set.
+        chosen: the seed that split off the half of the shifted patients with whom a strategy was chosen.
     """
 
     samples: Callable[[], tuple[list[Sample], list[Sample], list[Sample]]]
@@ -56,6 +59,7 @@ class Shift:
     task: str = "segmentation"
     batch: int = 4
     steps: int = 40
+    chosen: int | None = None
 
 
 def _data(name: str) -> Any:
@@ -174,15 +178,18 @@ SHIFTS = {
     "nodules": Shift(
         nodules,
         "plane",
-        {n: n for n in ("none", "nnunet", "monai_brats", "ct_light", "ct_standard")},
+        {n: n for n in ("none", "nnunet", "monai_brats", "ct_light", "ct_standard")}
+        | {"ct_patches": ct_augmentation("image", "label", patches=True)},
         ScaleIntensityRanged("image", -1000, 400, -1.5, 1.5, clip=True),
         batch=8,
     ),
     "hippocampus": Shift(
         hippocampus,
         "volume",
-        {n: n for n in ("none", "nnunet", "monai_brats", "torchio", "mri_light", "mri_standard")},
+        {n: n for n in ("none", "nnunet", "monai_brats", "torchio", "mri_light", "mri_standard")}
+        | {"mri_mirrored": mri_augmentation("image", "label", mirror_axes=0)},
         NormalizeIntensityd("image"),
+        chosen=11,
     ),
 }
 
@@ -195,7 +202,47 @@ def split_by_patient(samples: list[Sample], share: float, seed: int) -> tuple[li
     return [s for s in samples if s["patient"] in chosen], [s for s in samples if s["patient"] not in chosen]
 
 
-def strategy_table(name: str, fraction: float, seeds: Sequence[int], out: Path, only: Sequence[str] = ()) -> list[dict]:
+def on_unseen_patients(
+    folder: Path, names: Sequence[str], seeds: Sequence[int], shifted: list[Sample], chosen: int, baseline: str | None
+) -> str:
+    """The table of the shifted patients with whom nothing was chosen, from the runs in a folder."""
+    kept = {s["patient"] for s in split_by_patient(shifted, 0.5, chosen)[1]}
+    seen = [i for i, s in enumerate(shifted) if s["patient"] in kept]
+    runs: dict[str, list[dict]] = {}
+    for name in names:
+        runs[name] = []
+        for seed in seeds:
+            run = json.loads((folder / "runs" / f"{name}.{seed}.json").read_text())
+            values = run["outcomes"]["shifted"]["values"]
+            run["outcomes"] = {"unseen": {"values": [values[i] for i in seen], "truth": []}}
+            runs[name].append(run)
+    groups = {"shifted, patients with whom nothing was chosen": np.array([shifted[i]["patient"] for i in seen])}
+    runs = {
+        n: [r | {"outcomes": dict.fromkeys(groups, r["outcomes"]["unseen"])} for r in own] for n, own in runs.items()
+    }
+    first = baseline or names[0]
+    figures, sizes = compared_outcomes(runs, groups, first, 0.95, 2000)
+    return str(
+        StrategyComparison(
+            task="segmentation",
+            baseline=first,
+            seeds=[*seeds],
+            level=0.95,
+            settings={},
+            tests=sizes,
+            strategies=figures,
+        )
+    )
+
+
+def strategy_table(
+    name: str,
+    fraction: float,
+    seeds: Sequence[int],
+    out: Path,
+    only: Sequence[str] = (),
+    baseline: str | None = None,
+) -> list[dict]:
     """Compare on one shift, print the table, draw it; returns the figures."""
     torch.set_num_threads(1)
     shift = SHIFTS[name]
@@ -207,8 +254,9 @@ def strategy_table(name: str, fraction: float, seeds: Sequence[int], out: Path, 
         return source if fraction >= 1 else split_by_patient(source, fraction, 1000 + seed)[0]
 
     folder = out / f"{name}_{round(100 * fraction)}"
+    strategies = {n: s for n, s in shift.strategies.items() if not only or n in only}
     found = compare_strategies(
-        {n: s for n, s in shift.strategies.items() if not only or n in only},
+        strategies,
         NETWORKS[shift.network],
         training,
         {"in domain": test, "shifted": shifted},
@@ -219,8 +267,11 @@ def strategy_table(name: str, fraction: float, seeds: Sequence[int], out: Path, 
         epoch_length=shift.steps,
         normalize=shift.normalize,
         group_key="patient",
+        baseline=baseline,
         test_batch_size=32,
     )
     print(f"{name}, {fraction:.0%} of the training set: {len(training(0))} samples\n\n{found}")
+    if shift.chosen is not None:
+        print(f"\n{on_unseen_patients(folder, [*strategies], seeds, shifted, shift.chosen, baseline)}")
     plot_strategies(found, folder / "comparison.png")
     return [{"shift": name, "fraction": fraction, **found}]

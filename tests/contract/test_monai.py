@@ -63,7 +63,7 @@ def check_compose(case: Case) -> None:
 
     first, again, other = run(3), run(3), run(4)
     assert all(same(a, b) for a, b in zip(first, again, strict=True))
-    if case.random:
+    if case.random and not case.cls.permutes:
         assert not same(first[0], first[1])
         assert not same(first[0], other[0])
     array = Compose([case.array(seed=5)])

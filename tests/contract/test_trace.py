@@ -228,7 +228,9 @@ def check_invertd(case: Case) -> None:
             assert back.applied_operations == []
             assert back.shape == image.shape
             new = set(back.unique().tolist()) - set(prediction.unique().tolist())
-            assert bool(new) == (case.geometric and not nearest), f"nearest_interp={nearest}: new values {new}"
+            assert bool(new) == (case.geometric and not case.cls.permutes and not nearest), (
+                f"nearest_interp={nearest}: new values {new}"
+            )
             if not case.geometric:
                 assert same(back.as_tensor(), prediction.flip(1))
 

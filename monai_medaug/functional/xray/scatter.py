@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import math
 
+import numpy as np
 import torch
+
+from monai_medaug.functional.acceleration import loops, over_rows
 
 THICKNESS_CLASSES = 4
 _OBJECT = 20
@@ -57,23 +60,18 @@ def scatter_share(
     """
     flat = [t.reshape(-1, 1, 1, 1) for t in (depth, ratio, fwhm)]
     p = attenuation if attenuation.ndim == 4 else attenuation.movedim(-1, 2).flatten(1, 2)
+    p = p.contiguous()  # the same order of summation for any memory layout
     sigma = flat[2] / math.sqrt(8 * math.log(2))
     modes = [_modes(n, sigma * WIDTH_GROWTH[0], spacing[:, a]) for a, n in enumerate(p.shape[2:])]
     bases = [_cosine_table(n)[:m].to(p) for m, n in zip(modes, p.shape[2:], strict=True)]
-    p = p.contiguous()  # the same order of summation for any memory layout
     primary = torch.exp(-p)
-    source = primary * p
-    place = p * ((THICKNESS_CLASSES - 1) / flat[0])
-    spectrum = None
-    for k in range(THICKNESS_CLASSES):
-        growth = WIDTH_GROWTH[0] + (WIDTH_GROWTH[1] - WIDTH_GROWTH[0]) * k / (THICKNESS_CLASSES - 1)
-        weighted = source * (1 - (place - k).abs()).clamp_min(0)
-        part = bases[0] @ weighted @ bases[1].T
-        for axis, n in enumerate(p.shape[2:]):
-            part = part * _gains(part.shape[2 + axis], n, sigma * growth, spacing[:, axis], axis)
-        spectrum = part if spectrum is None else spectrum + part
-    assert spectrum is not None
-    scatter = (bases[0].T @ spectrum @ bases[1]).clamp_min(0)
+    parts = _along_columns(p, primary, flat[0], bases[0]) @ bases[1].T
+    low, high = WIDTH_GROWTH
+    widths = [sigma * (low + (high - low) * k / (THICKNESS_CLASSES - 1)) for k in range(THICKNESS_CLASSES)]
+    for axis, n in enumerate(p.shape[2:]):
+        gains = [_gains(modes[axis], n, width, spacing[:, axis], axis) for width in widths]
+        parts = parts * torch.stack(gains, 2)
+    scatter = (bases[0].T @ parts.sum(2) @ bases[1]).clamp_min(0)
     counted = torch.ones_like(p) if whole else object_share(p, flat[0])
     total = (scatter * counted).sum((2, 3), keepdim=True)
     scale = (
@@ -83,6 +81,29 @@ def scatter_share(
     if attenuation.ndim == 5:
         scatter = scatter.unflatten(1, (attenuation.shape[1], -1)).movedim(2, -1)
     return scatter
+
+
+def _along_columns(p: torch.Tensor, primary: torch.Tensor, depth: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    """Cosine transforms along the columns of each class's source, (B, C, classes, modes, columns).
+
+    Cosines of even order are alike on both sides of the middle, those of odd order opposite: half the products suffice.
+    """
+    batch, channels, rows, columns = p.shape
+    per_class = (THICKNESS_CLASSES - 1) / depth
+    if (compiled := loops("xray._numba_scatter", p, primary, dtypes=[torch.float32])) is not None:
+        half = (rows + 1) // 2
+        sources = p.new_empty(batch, channels, THICKNESS_CLASSES, 2, half, columns)
+        for b, rate in enumerate(per_class.flatten().expand(batch).tolist()):
+            for c in range(channels):
+                given = (p[b, c].numpy(), primary[b, c].numpy(), np.float32(rate), sources[b, c].numpy())
+                over_rows(functools.partial(compiled.sources_by_thickness, *given), half, 128)
+        found = p.new_empty(batch, channels, THICKNESS_CLASSES, len(basis), columns)
+        for odd in (0, 1):
+            found[..., odd::2, :] = basis[odd::2, :half] @ sources[..., odd, :, :]
+        return found
+    source, place = primary * p, p * per_class
+    classes = range(THICKNESS_CLASSES)
+    return torch.stack([basis @ (source * (1 - (place - k).abs()).clamp_min(0)) for k in classes], 2)
 
 
 def _modes(n: int, sigma: torch.Tensor, spacing: torch.Tensor) -> int:

@@ -13,18 +13,21 @@ from monai.transforms.compose import Compose, execute_compose
 from monai.transforms.transform import MapTransform
 from monai.utils import ensure_tuple
 
-from monai_medaug.core.arguments import choice
+from monai_medaug.core.arguments import choice, flag
 from monai_medaug.core.call import ABSENT
 from monai_medaug.core.sample_seed import SampleSeeds
 from monai_medaug.core.seeded import SeededContainer, in_kinds_of, seed_children, untraced_steps
 from monai_medaug.core.tensors import plain_tensor
 from monai_medaug.core.trace import push_batch_records, with_new_trace
 from monai_medaug.functional.geometry.outside import BACKGROUNDS
+from monai_medaug.transforms.mirror import RandMirrord
 from monai_medaug.transforms.safety.preserving import PreservingCompose
 from monai_medaug.transforms.spatial import RandAffineElasticd
 
 STRENGTHS = ("light", "standard", "strong", "source")
 SMOOTH: dict[str, Any] = {"elastic_sigma": 20, "elastic_unit": "mm"}  # organs move, bones keep their shape
+
+_PATCH: dict[str, Any] = {"rotate_degrees": 180, "scale_fraction": 0.3, "elastic_mm": 0}
 
 # a step: its dictionary transform, its share of the preset's probability (None: always applied), its arguments
 Steps = Sequence[tuple[type, float | None, dict[str, Any]]]
@@ -211,6 +214,8 @@ def build_preset(
     padding_mode: str | float = "border",
     ignore: float | None = None,
     allow_missing_keys: bool = False,
+    mirror_axes: int | Sequence[int] | None = None,
+    patches: bool = False,
 ) -> AugmentationPreset:
     """Build a preset: geometry for all keys, other steps for the images, checked if there is a label or lesion.
 
@@ -227,7 +232,17 @@ def build_preset(
         padding_mode: what the geometry fills in from outside, in images and masks alike.
         ignore: value of the masks there instead; None for none.
         allow_missing_keys: skip missing keys instead of raising a KeyError.
+        mirror_axes: spatial axes along which half of the images are mirrored; None for none, or all of patches.
+        patches: images are patches that may lie in any way: turn by any angle, scale further.
     """
+    if flag("patches", patches):
+        if settings["strength"] == "source":
+            raise ValueError("patches must be False with strength 'source', got True")
+        steps = [(s, p, a | _PATCH if s is RandAffineElasticd else a) for s, p, a in steps]
+        settings = {**settings, "patches": True}
+    if mirror_axes is not None or patches:
+        steps = [(RandMirrord, None, {"axes": mirror_axes}), *steps]
+        settings = {**settings, **({} if mirror_axes is None else {"mirror_axes": [*ensure_tuple(mirror_axes)]})}
     keyed = KeyedSteps(ensure_tuple(keys), ensure_tuple(mask_keys or ()), lesion_key, padding_mode, ignore)
     built = [keyed.made(s, p and settings["prob"] * p, a, allow_missing_keys) for s, p, a in steps]
     seeds = None if sample_key is None else SampleSeeds(sample_key, seed)
@@ -271,13 +286,15 @@ class KeyedSteps:
     def made(self, step: type, prob: float | None, arguments: Mapping[str, Any], allow_missing_keys: bool) -> Any:
         """One step, a dictionary transform; with ``prob`` None without that argument."""
         given = {"allow_missing_keys": allow_missing_keys, **arguments, **({} if prob is None else {"prob": prob})}
-        if step is not RandAffineElasticd:
+        if step not in (RandMirrord, RandAffineElasticd):
             return step(self.images, **given)
+        images, flat = len(self.images), len(self.moving) - len(self.images)
+        own: dict[str, Any] = {"mode": ["bilinear"] * images + ["nearest"] * flat}
+        if step is RandMirrord:
+            return step(self.moving, **{**own, **given})
         repeated = ("border", "reflection", *BACKGROUNDS)  # the images' background decides for masks too
         outside = self.padding_mode if self.padding_mode in repeated else 0.0
-        images, flat = len(self.images), len(self.moving) - len(self.images)
-        own = {
-            "mode": ["bilinear"] * images + ["nearest"] * flat,
+        own |= {
             "padding_mode": [self.padding_mode] * images + [outside if self.ignore is None else self.ignore] * flat,
             "rotate_axis": "automatic",
         }

@@ -135,6 +135,8 @@ def ct_augmentation(
     window: Sequence[float] | None = None,
     allow_missing_keys: bool = False,
     low_dose_screening: bool = False,
+    mirror_axes: int | Sequence[int] | None = None,
+    patches: bool = False,
 ) -> AugmentationPreset:
     """Augmentation of CT images in HU, in physical order: patient, scan, slice, noise.
 
@@ -190,6 +192,11 @@ def ct_augmentation(
             20 to 40 HU beside what the scan has; half of them a slight change of contrast, a tenth motion, a twentieth
             rings, and neither metal, beam hardening nor thick slices. (Screening scans have noise indices of 15 to 40
             HU: J.-H. Chen et al., PLoS ONE 2014.)
+        mirror_axes: spatial axes along which half of the images are mirrored (`RandMirror`), such as that from left to
+            right where both sides are alike; None for none.
+        patches: the images are patches about a small structure, such as a nodule, whose lie and size say little: the
+            geometry mirrors along all axes (or those of ``mirror_axes``), turns by any angle (about the slices' normal
+            where they are thick), scales by 0.7 to 1.3 and leaves out the elastic part.
 
     Returns:
         A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
@@ -237,4 +244,6 @@ def ct_augmentation(
         padding_mode="air" if padding_mode == "automatic" else padding_mode,
         ignore=ignore,
         allow_missing_keys=allow_missing_keys,
+        mirror_axes=mirror_axes,
+        patches=patches,
     )

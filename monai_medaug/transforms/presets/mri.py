@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from monai.config import KeysCollection
@@ -79,6 +80,8 @@ def mri_augmentation(
     ignore: float | None = None,
     allow_missing_keys: bool = False,
     skull_stripped: bool = False,
+    mirror_axes: int | Sequence[int] | None = None,
+    patches: bool = False,
 ) -> AugmentationPreset:
     """Augmentation of MR magnitude images, in physical order: patient, coil, slice, k-space, receiver.
 
@@ -127,6 +130,11 @@ def mri_augmentation(
         skull_stripped: a brain whose background was set to 0, for ``"light"``, ``"standard"`` and ``"strong"``: their
             steps, but the 0 stay in each without a notice, and the elastic part is at most 2 mm RMS, as between brains
             in one space. Without it such a background is noticed and kept too.
+        mirror_axes: spatial axes along which half of the images are mirrored (`RandMirror`), such as that from left to
+            right where both sides are alike, as of a brain or a hippocampus; None for none.
+        patches: the images are patches about a small structure, such as a nodule, whose lie and size say little: the
+            geometry mirrors along all axes (or those of ``mirror_axes``), turns by any angle (about the slices' normal
+            where they are thick), scales by 0.7 to 1.3 and leaves out the elastic part.
 
     Returns:
         A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
@@ -163,4 +171,6 @@ def mri_augmentation(
         padding_mode="background" if padding_mode == "automatic" else padding_mode,
         ignore=ignore,
         allow_missing_keys=allow_missing_keys,
+        mirror_axes=mirror_axes,
+        patches=patches,
     )

@@ -84,6 +84,8 @@ def xray_augmentation(
     ignore: float | None = None,
     allow_missing_keys: bool = False,
     portable: bool = False,
+    mirror_axes: int | Sequence[int] | None = None,
+    patches: bool = False,
 ) -> AugmentationPreset:
     """Augmentation of radiographs, in physical order: patient, collimator, scatter, exposure.
 
@@ -126,6 +128,11 @@ def xray_augmentation(
         allow_missing_keys: skip missing keys instead of raising a KeyError.
         portable: a chest at the bedside, for ``"light"``, ``"standard"`` and ``"strong"``: their geometry, then always
             (each with ``prob``) a field set by hand, the scatter without a grid, and few photons.
+        mirror_axes: spatial axes along which half of the images are mirrored (`RandMirror`), such as that from left to
+            right where both sides are alike; None for none.
+        patches: the images are patches about a small structure, such as a nodule, whose lie and size say little: the
+            geometry mirrors along all axes (or those of ``mirror_axes``), turns by any angle (about the slices' normal
+            where they are thick), scales by 0.7 to 1.3 and leaves out the elastic part.
 
     Returns:
         A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
@@ -175,4 +182,6 @@ def xray_augmentation(
         padding_mode=("brightest" if inverted else "darkest") if padding_mode == "black" else padding_mode,
         ignore=ignore,
         allow_missing_keys=allow_missing_keys,
+        mirror_axes=mirror_axes,
+        patches=patches,
     )

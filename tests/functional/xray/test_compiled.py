@@ -10,6 +10,7 @@ from monai_medaug.functional.xray.collimation import Blades, behind_shutter, col
 from monai_medaug.functional.xray.detector import detector_noise
 from monai_medaug.functional.xray.display import DisplayScale, flat_black
 from monai_medaug.functional.xray.exposure import exposed, exposure_change
+from monai_medaug.functional.xray.scatter import scatter_share
 
 SHAPES = [(2, 1, 45, 67), (1, 2, 30, 41, 3), (1, 1, 1, 5), (1, 1, 4, 1, 2), (1, 1, 2, 6)]
 
@@ -114,3 +115,13 @@ def collimators(shape, angle, edge, leakage):
     """The same for all samples; no pixel lies on an edge, where rounding decides."""
     one = ([0.11, 0.2, 0.0, 0.3], angle, edge, leakage, [0.7, 1.1])
     return Blades(*([number] * shape[0] for number in one))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_scatter(shape):
+    batch, p = shape[0], attenuation(shape)
+    numbers = [torch.full((batch, 1), 4.0), torch.linspace(0.5, 2, batch)[:, None], torch.full((batch, 1), 30.0)]
+    given = (p, *numbers, torch.tensor([[1.0, 0.7]]).expand(batch, 2))
+    with torch_only():
+        wanted = scatter_share(*(t.double() for t in given))
+    assert (scatter_share(*given) - wanted).abs().max() < 1e-6 * wanted.max()
