@@ -35,7 +35,7 @@ class PolicyJudgement(dict):
             for test in comparison["tests"]:
                 for name in self["policies"]:
                     own = comparison["strategies"][name]["tests"][test][measure]
-                    said = _said(own["gain_interval"])
+                    said = _outcome_verb(own["gain_interval"])
                     found.append(f"{test}: {name} {said} {_TITLES.get(baseline, baseline)} in {measure}")
         return found
 
@@ -47,7 +47,7 @@ class PolicyJudgement(dict):
 _TITLES = {_NONE: "no augmentation", _TRIVIAL: "TrivialAugment"}
 
 
-def _said(interval: Sequence[float] | None) -> str:
+def _outcome_verb(interval: Sequence[float] | None) -> str:
     if interval is None:
         return "can't be told from"
     return "beats" if interval[0] > 0 else "loses to" if interval[1] < 0 else "is not told from"

@@ -92,7 +92,7 @@ def image_burdens(image: torch.Tensor, grid: VoxelGrid, modality: str) -> dict[s
         20
     """
     first = image[:1].float()
-    planes = _planes(first, grid)
+    planes = _middle_planes(first, grid)
     shown = first[~flat_darkest(first[None])[0]]
     low, high = robust_range(shown[None, None] if shown.numel() else first[None])[0].tolist()
     extent = high - low
@@ -123,7 +123,7 @@ def _contrast(values: torch.Tensor) -> Burden:
     return Burden("contrast", float(values.std()) / extent if extent > 0 else None, 0.12, "of the range")
 
 
-def _planes(image: torch.Tensor, grid: VoxelGrid) -> torch.Tensor:
+def _middle_planes(image: torch.Tensor, grid: VoxelGrid) -> torch.Tensor:
     """Some slices (N, 1, rows, columns) from the middle half of a volume, or the image."""
     axis = slice_axis(grid)
     if axis is None:

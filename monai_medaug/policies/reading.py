@@ -111,15 +111,15 @@ def _plain_value(name: str, value: Any, kind: type) -> Any:
 
 def _sub_policy(entry: Any) -> SubPolicy:
     if isinstance(entry, SubPolicy):
-        return SubPolicy(tuple(_step(s) for s in _listed("steps", entry.steps, _MOST_STEPS)), entry.weight)
+        return SubPolicy(tuple(_policy_step(s) for s in _listed("steps", entry.steps, _MOST_STEPS)), entry.weight)
     weight = 1.0
     if isinstance(entry, Mapping):
         _require_keys("a sub-policy", entry, ("steps", "weight"), ("steps",))
         weight, entry = entry.get("weight", 1.0), entry["steps"]
-    return SubPolicy(tuple(_step(s) for s in _listed("steps", entry, _MOST_STEPS)), weight)
+    return SubPolicy(tuple(_policy_step(s) for s in _listed("steps", entry, _MOST_STEPS)), weight)
 
 
-def _step(entry: Any) -> PolicyStep:
+def _policy_step(entry: Any) -> PolicyStep:
     if isinstance(entry, PolicyStep):
         return entry
     if isinstance(entry, Mapping):
