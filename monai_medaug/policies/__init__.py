@@ -21,6 +21,7 @@ from monai_medaug.policies.measured import Burden, image_burdens
 from monai_medaug.policies.operations import PolicyOperation, PolicyStep, SubPolicy, policy_operations
 from monai_medaug.policies.policy import AugmentationPolicy, PolicyAugmentation
 from monai_medaug.policies.result import PolicySearch
+from monai_medaug.policies.scale_out import search_on_ray
 from monai_medaug.policies.search import PolicyPruned, PolicyTrial, search_policy
 from monai_medaug.policies.space import PolicySpace
 
@@ -50,5 +51,6 @@ __all__ = [
     "SubPolicy",
     "image_burdens",
     "policy_operations",
+    "search_on_ray",
     "search_policy",
 ]

@@ -29,3 +29,8 @@ class Wished:
 def search_slowly(storage, trials: int, seconds: float) -> None:
     """In a process of its own."""
     search_policy(Wished(seconds), SPACE, storage, trials=trials, progress=False)
+
+
+def outcomes(found, state="complete"):
+    """Number, score and policy of the trials in a state."""
+    return [(t["number"], t["score"], t["policy"]["sub_policies"]) for t in found["trials"] if t["state"] == state]

@@ -14,7 +14,7 @@ from monai_medaug.policies._optuna_storage import MendingLock, mend_journal
 from monai_medaug.policies.workers import is_alive, named_worker
 from tests.workers import fresh_processes
 
-from .searching import SPACE, Wished, search_slowly
+from .searching import SPACE, Wished, outcomes, search_slowly
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +25,6 @@ def quick_disk(monkeypatch):
 
 def searched(file, trials=8, objective=None, **settings):
     return search_policy(objective or Wished(), SPACE, file, trials=trials, progress=False, **settings)
-
-
-def outcomes(found, state="complete"):
-    return [(t["number"], t["score"], t["policy"]["sub_policies"]) for t in found["trials"] if t["state"] == state]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "mutation", "random"])
