@@ -165,7 +165,7 @@ def _background_structure(planes: torch.Tensor) -> float | None:
     there is structure. None for a masked background, or one of too few blocks.
     """
     found = []
-    for plane in planes[:, 0]:
+    for plane in planes[:, 0] if min(planes.shape[2:]) >= _BLOCK else ():
         least = float(plane.amin())
         blocks = plane.unfold(0, _BLOCK, _BLOCK).unfold(1, _BLOCK, _BLOCK).flatten(2).flatten(0, 1)
         blocks = blocks[(blocks > least).any(1)]
