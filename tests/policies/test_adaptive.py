@@ -82,6 +82,18 @@ def test_between_the_limits_magnitudes_shrink_with_what_is_there():
         before = burden
 
 
+def test_a_draw_is_scaled_by_the_room_that_its_image_leaves():
+    augment = AdaptiveAugmentd("image", "ct", operations=["ct_noise"], n=1, prob=1.0)
+    quiet = RandBlur(fwhm_mm=3, prob=1.0)(ct_slice())
+    drawn = []
+    for image in (quiet, RandCTDose(noise_hu=(15, 15), prob=1.0).set_random_state(0)(quiet)):
+        out = augment.set_random_state(3)({"image": MetaTensor(image)})["image"]
+        record = next(r for r in out.applied_operations if r["class"] == "RandCTDosed")
+        drawn.append((record["extra_info"]["params"]["noise_hu"], augment.burdens["noise"].room))
+    assert drawn[1][1] < 0.9 < drawn[0][1] + 0.1
+    assert drawn[0][0] / drawn[0][1] == pytest.approx(drawn[1][0] / drawn[1][1], rel=1e-6)
+
+
 def test_a_thick_stack_is_not_made_thicker_and_a_blurred_image_not_blunter():
     volume = torch.nn.functional.interpolate(ct_slice()[None, :, :64, :64, None].repeat(1, 1, 1, 1, 2), (64, 64, 12))[0]
     for spacing, thick in ((1.0, True), (5.0, False)):
