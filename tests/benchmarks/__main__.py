@@ -73,7 +73,7 @@ TABLES = {
     "restore": lambda _: restore_memory.restore_table(),
     "readers": lambda _: readers.reader_table(),
     "verdict": lambda options: verdict.verdict_table(options.scan, options.attack, options.draws),
-    "metal": lambda options: metal.metal_table(options.cases, options.images, options.size),
+    "metal": lambda options: metal.metal_table(options.cases, options.images, options.size, options.repeats),
     "contact_sheets": lambda options: contact_sheets.contact_sheets(options.out, options.sheet),
     "strategies": lambda options: strategies.strategy_table(
         options.shift,
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--scan", metavar="NAME", help="of the verdict's scans those whose names hold this")
     parser.add_argument("--attack", metavar="NAME", help="the same of its attacks and harmless steps, each explained")
     parser.add_argument("--draws", type=int, default=30, help="draws of each preset that the verdict judges")
-    metals = ("generated", "choosing", "catsim", "real")
+    metals = ("generated", "choosing", "catsim", "real", "time")
     parser.add_argument("--cases", choices=metals, default=metals[0], help="slices with metal")
     parser.add_argument("--size", type=int, default=256, help="pixels a side of generated slices with metal")
     parser.add_argument("--images", type=Path, metavar="DIR", help="also draw the slices with metal")

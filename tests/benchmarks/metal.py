@@ -3,6 +3,7 @@
 ``--cases generated`` runs the judging half of `tests.metal.cases` with its controls and the detectability of a disc
 near metal, ``choosing`` the other half, ``catsim`` the slices of an independent simulator with the eight figures of the
 AAPM CT-MAR challenge, ``real`` scans without truth, of which only pictures and the size of the change are given.
+``time`` takes the seconds of slices of 512².
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from monai_medaug.functional.detectability import (
     laguerre_gauss_channels,
     npw_detectability,
 )
+from tests.benchmarks import volumes
 from tests.metal import reference
 from tests.metal.bodies import data_file, even_body
 from tests.metal.cases import MetalCase, Slice, disc, names, root_mean_square, scanned, simulated
@@ -240,6 +242,22 @@ def real_rows(folder: Path | None) -> list[dict[str, Any]]:
     return rows
 
 
+def time_rows(repeats: int) -> list[dict[str, Any]]:
+    """Print the seconds of a slice with two rods of titanium that are searched: alone, and in a stack."""
+    body = volumes.scan(4)[0][..., 1:2]  # a slice
+    body = body + 10 * torch.randn(body.shape, generator=torch.Generator().manual_seed(0))
+    rods = package.RandCTMetal("titanium", implant="rods", rods=2, prob=1.0).set_random_state(0)(body)
+    transform, rows = package.CTMetalArtifactReduction(), []
+    for count, wanted in ((1, 3.0), (8, 1.0)):
+        stack = MetaTensor(rods.repeat(1, 1, 1, count).as_tensor(), affine=body.affine)
+        transform(stack)  # compiled loops are loaded once
+        wall, cpu = (t / count for t in volumes.seconds(lambda stack=stack: transform(stack), repeats))
+        rows.append({"case": "time", "slices": count, "wall_s": wall, "cpu_s": cpu})
+        name = "a slice" if count == 1 else f"a slice of {count}"
+        print(f"{name:<14} {wall:5.2f} s, CPU {cpu:5.2f} s (at most {wanted:g} s)", flush=True)
+    return rows
+
+
 def picture(path: Path, images: dict[str, np.ndarray], truth: np.ndarray) -> None:
     """The images in a soft tissue window, and below them their differences to the truth."""
     import matplotlib.pyplot as plt
@@ -257,8 +275,10 @@ def picture(path: Path, images: dict[str, np.ndarray], truth: np.ndarray) -> Non
     plt.close(figure)
 
 
-def metal_table(cases: str, folder: Path | None, size: int = 256) -> list[dict[str, Any]]:
+def metal_table(cases: str, folder: Path | None, size: int = 256, repeats: int = 3) -> list[dict[str, Any]]:
     """Measure and print."""
+    if cases == "time":
+        return time_rows(repeats)
     if cases == "real":
         return real_rows(folder)
     if cases == "catsim":

@@ -25,12 +25,12 @@ def _span(start, step, n, detectors):
 
 
 @njit(fastmath=True)
-def project_lines(padded, out, starts, shifts, steps, weights, views, froms, tos, first, last):
+def project_lines(padded, out, starts, shifts, steps, weights, views, runs, first, last):
     """Joseph's method for the views listed: sum over lines of linear interpolation along each.
 
     padded: (images, lines, n + 3), a line with one zero before and two behind it; out: (images, all views, detectors).
-    View v meets line l for detector j at starts[v] + l shifts[v] + j steps[v]. Only the detectors froms[v]..tos[v] are
-    needed.
+    View v meets line l for detector j at starts[v] + l shifts[v] + j steps[v]. Only the detectors in one of the ranges
+    runs[v] (runs, 2) are needed.
     """
     images, lines, wide = padded.shape
     n = wide - 3
@@ -43,13 +43,13 @@ def project_lines(padded, out, starts, shifts, steps, weights, views, froms, tos
             for line in range(lines):
                 start = starts[v] + line * shifts[v]
                 a, b = _span(start, step, n, detectors)
-                a, b = max(a, froms[v]), min(b, tos[v])
                 row = padded[image, line]
-                for j in range(a, b):
-                    x = np.float32(start + j * step + 1.0)
-                    i = int(x)
-                    f = x - np.float32(i)
-                    total[j] += row[i] + f * (row[i + 1] - row[i])
+                for run in range(runs.shape[1]):
+                    for j in range(max(a, runs[v, run, 0]), min(b, runs[v, run, 1])):
+                        x = np.float32(start + j * step + 1.0)
+                        i = int(x)
+                        f = x - np.float32(i)
+                        total[j] += row[i] + f * (row[i + 1] - row[i])
             for j in range(detectors):
                 out[image, v, j] = total[j] * weights[v]
 
@@ -101,7 +101,7 @@ def back_project(filtered, out, origin, along_row, along_column, first, last):
 
 
 @njit(fastmath=True)
-def project_lanes(padded, out, starts, shifts, steps, weights, views, froms, tos, first, last):
+def project_lanes(padded, out, starts, shifts, steps, weights, views, runs, first, last):
     """As `project_lines` for padded (lines, n + 3, slices) and out (all views, detectors, slices)."""
     lines, wide, lanes = padded.shape
     detectors = out.shape[1]
@@ -112,15 +112,15 @@ def project_lanes(padded, out, starts, shifts, steps, weights, views, froms, tos
         for line in range(lines):
             start = starts[v] + line * shifts[v]
             a, b = _span(start, step, wide - 3, detectors)
-            a, b = max(a, froms[v]), min(b, tos[v])
             row = padded[line]
-            for j in range(a, b):
-                x = np.float32(start + j * step + 1.0)
-                i = np.uint32(x)  # unsigned, so that indexing needs no check for negatives
-                f = x - np.float32(i)
-                target, near, far = total[np.uint32(j)], row[i], row[i + np.uint32(1)]
-                for s in range(lanes):
-                    target[s] += near[s] + f * (far[s] - near[s])
+            for run in range(runs.shape[1]):
+                for j in range(max(a, runs[v, run, 0]), min(b, runs[v, run, 1])):
+                    x = np.float32(start + j * step + 1.0)
+                    i = np.uint32(x)  # unsigned, so that indexing needs no check for negatives
+                    f = x - np.float32(i)
+                    target, near, far = total[np.uint32(j)], row[i], row[i + np.uint32(1)]
+                    for s in range(lanes):
+                        target[s] += near[s] + f * (far[s] - near[s])
         out[v] = total * np.float32(weights[v])
 
 

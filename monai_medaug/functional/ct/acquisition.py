@@ -148,15 +148,15 @@ def beam_hardening(
 
 
 def tissue_lengths(
-    hu: torch.Tensor, beam: ParallelBeam, tissue: str, span: tuple[torch.Tensor, torch.Tensor] | None = None
+    hu: torch.Tensor, beam: ParallelBeam, tissue: str, needed: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Lengths in mm of water and of bone along each ray, from the HU of the slices and a model of `TISSUES`.
 
-    ``span`` is the detectors that matter, see `ParallelBeam.project`.
+    ``needed`` is the rays that matter, see `ParallelBeam.project`.
     """
     parts = TISSUES[tissue](torch.where(hu > PADDING_HU, hu, -1000.0))
     # one stack, so that all slices share the geometry
-    water, bone = beam.project(torch.cat(parts), span).chunk(2)
+    water, bone = beam.project(torch.cat(parts), needed).chunk(2)
     return water.clamp_min(0) / WATER[REFERENCE], bone / BONE[REFERENCE]
 
 

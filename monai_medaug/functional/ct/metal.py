@@ -81,7 +81,7 @@ def metal_artefact(
     changed = [b - a for a, b in zip(TISSUES[tissue](around), _displaced_tissue(around, share, tissue), strict=True)]
     changes = small.project(torch.cat(changed)).chunk(2)
     rays_hit = hit.nonzero(as_tuple=True)  # a GPU is awaited here alone
-    clean_water, clean_bone = (x[rays_hit] for x in tissue_lengths(body, beam, tissue, _hull(hit)))
+    clean_water, clean_bone = (x[rays_hit] for x in tissue_lengths(body, beam, tissue, hit.flatten(0, 1).any(0)))
     water = (clean_water + changes[0][rays_hit] / WATER[REFERENCE]).clamp_min(0)
     bone = clean_bone + changes[1][rays_hit] / BONE[REFERENCE]
     lengths = taps[rays_hit].unbind(1)  # of each material
@@ -113,11 +113,3 @@ def _neighbours(rays: torch.Tensor, count: int, step: int) -> torch.Tensor:
     """
     side = (count - step) // 2
     return torch.nn.functional.pad(rays, (0, 0, side, side)).unfold(-2, count, step)
-
-
-def _hull(hit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and last (exclusive) detector of each view of (N, 1, views, detectors) that is hit in any slice."""
-    seen = hit.flatten(0, 1).any(0)
-    some, width = seen.any(1), seen.shape[1]
-    first = torch.where(some, seen.int().argmax(1), 0)
-    return first, torch.where(some, width - seen.flip(1).int().argmax(1), 0)

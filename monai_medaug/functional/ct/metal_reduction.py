@@ -10,7 +10,7 @@ difference within the trace is reconstructed and added: what other rays say of t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -31,7 +31,7 @@ RIM_MM = 1.5
 _WINDOW = "ramp"  # an apodised one would leave the fine part of the streaks
 _GIVEN = 0.65  # share of the rays that follow the given slice's prior
 _FLOOR = 0.2  # added to line integrals before the division, so that noise of short rays is not blown up
-_BODY = 0.1  # line integral from which a ray passes the body
+_BODY, _SPARSE = 0.1, 4  # line integral from which a ray passes the body, as every so manieth says
 _SPLIT_MM, _SPLIT_REACH_MM = 1.2, 15.0
 
 
@@ -56,13 +56,28 @@ def metal_trace(metal: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
         metal: bool (N, 1, rows, columns).
         beam: geometry.
     """
-    everything = slice(0, metal.shape[2]), slice(0, metal.shape[3])
-    box = bounds(metal) if metal.device.type == "cpu" else everything  # a GPU is not awaited
+    return _trace_of(_ways([metal], beam)[0], beam)
+
+
+def _ways(masks: list[torch.Tensor], beam: ParallelBeam) -> list[torch.Tensor]:
+    """Ways of the rays in mm through masks (N, 1, rows, columns), of which the last holds the others."""
+    everything = slice(0, masks[0].shape[2]), slice(0, masks[0].shape[3])
+    box = bounds(masks[-1]) if masks[0].device.type == "cpu" else everything  # a GPU is not awaited
     if box is None:
-        return torch.zeros((len(metal), 1, beam.views, beam.width), dtype=torch.bool, device=metal.device)
-    lengths = beam.part(*box).project(metal[..., box[0], box[1]].float())
-    hit = (lengths > 1e-3 * beam.pitch).float()
-    return functional.max_pool2d(hit, (1, 3), 1, (0, 1)) > 0
+        return [torch.zeros((len(m), 1, beam.views, beam.width), device=m.device) for m in masks]
+    inside = torch.cat([m[..., box[0], box[1]] for m in masks]).float()
+    return list(beam.part(*box).project(inside).chunk(len(masks)))
+
+
+def _trace_of(way: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
+    """The trace of what rays have a way through."""
+    return _with_neighbours(way > 1e-3 * beam.pitch)
+
+
+def _with_neighbours(rays: torch.Tensor) -> torch.Tensor:
+    """Rays (N, 1, views, detectors) of bool and those next to one."""
+    wide = functional.pad(rays, (1, 1))
+    return wide[..., :-2] | rays | wide[..., 2:]
 
 
 def interpolated(sinogram: torch.Tensor, missing: torch.Tensor) -> torch.Tensor:
@@ -146,19 +161,27 @@ def without_metal(
     padding = _padded(outside, body)
     masked = _padded(metal, body)
     wide = grown(masked if edges is None else masked | _padded(edges, body), beam.spacing, RIM_MM)
-    trace = metal_trace(wide, beam)
+    metal_way, wide_way = _ways([masked, wide], beam)
+    trace = _trace_of(wide_way, beam)
     start = filled(torch.where(padding, AIR_HU, body), wide, beam.spacing)
-    rays = beam.project(hu_to_attenuation(start))
+    needed = _with_neighbours(trace).flatten(0, 1).any(0)
+    rays = beam.project(hu_to_attenuation(start), needed)
 
-    scan = _Scan(start, masked, wide, rays, trace, beam, inner)
+    scan = _Scan(start, wide, metal_way, wide_way, rays, trace, needed, beam, inner)
     linear = scan.reconstructed(sinogram_without_metal(rays, trace))
     new, weight = _normalised(scan, linear) if method == "nmar" else _guarded(scan, linear)
     new = beside_metal(new, hu, scan.rim, beam.spacing)
     if split:
         new = _split(new, hu, metal, beam.spacing)
-    through = trace | (rays > _BODY)
-    share = trace.sum((1, 2, 3)) / through.sum((1, 2, 3)).clamp_min(1)
-    return Reduction(torch.where(metal | outside, hu, new), share, weight)
+    share = trace.double().mean((1, 2, 3)) / _share_through(start, beam)
+    return Reduction(torch.where(metal | outside, hu, new), share.clamp_max(1), weight)
+
+
+def _share_through(body: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
+    """The share of all rays that pass the body, (N,), by every fourth in both directions."""
+    views, detectors = (-(-n // _SPARSE) for n in (beam.views, beam.width))
+    few = replace(beam, views=views, detectors=detectors, detector_spacing=_SPARSE * beam.pitch)
+    return (few.project(hu_to_attenuation(body)) > _BODY).double().mean((1, 2, 3)).clamp_min(1e-6)
 
 
 def is_padding(hu: torch.Tensor) -> torch.Tensor:
@@ -195,24 +218,29 @@ def _padded(mask: torch.Tensor, body: torch.Tensor) -> torch.Tensor:
 
 
 class _Scan(NamedTuple):
-    """Slices with metal filled, and the rays through them; ``inner`` is where the given slices lie."""
+    """Slices with metal filled, and the rays through them; ``inner`` is where the given slices lie.
+
+    Ways are those through the metal, and through it and its rim. Rays hold values where ``needed``, bool (views,
+    detectors): in the trace of any slice and next to it.
+    """
 
     start: torch.Tensor
-    metal: torch.Tensor
     wide: torch.Tensor
+    metal_way: torch.Tensor
+    wide_way: torch.Tensor
     rays: torch.Tensor
     trace: torch.Tensor
+    needed: torch.Tensor
     beam: ParallelBeam
     inner: tuple
 
     def only(self, rows: list[int]) -> _Scan:
         """Some of the slices."""
+        if len(rows) == len(self.rays):
+            return self
         index = sent(rows, self.rays.device)
-        return self._each(lambda t: t.index_select(0, index))
-
-    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> _Scan:
-        start, metal, wide = change(self.start), change(self.metal), change(self.wide)
-        return _Scan(start, metal, wide, change(self.rays), change(self.trace), self.beam, self.inner)
+        names = ("start", "wide", "metal_way", "wide_way", "rays", "trace")
+        return self._replace(**{name: getattr(self, name).index_select(0, index) for name in names})
 
     @property
     def given(self) -> torch.Tensor:
@@ -222,12 +250,15 @@ class _Scan(NamedTuple):
     def rim(self) -> torch.Tensor:
         return self.wide[self.inner]
 
-    def normalised(self, guess: torch.Tensor) -> torch.Tensor:
-        """The rays after NMAR with the prior of a guess of the slices."""
-        whole = self.start.clone()
-        whole[self.inner] = guess
-        prior = self.beam.project(hu_to_attenuation(tissue_prior(whole, self.wide, self.beam.spacing)))
-        return sinogram_without_metal(self.rays, self.trace, prior)
+    def normalised(self, *guesses: torch.Tensor) -> list[torch.Tensor]:
+        """The rays after NMAR with the prior of each guess of the slices."""
+        priors = []
+        for guess in guesses:
+            whole = self.start.clone()
+            whole[self.inner] = guess
+            priors.append(hu_to_attenuation(tissue_prior(whole, self.wide, self.beam.spacing)))
+        lines = self.beam.project(torch.cat(priors), self.needed).chunk(len(guesses))
+        return [sinogram_without_metal(self.rays, self.trace, prior) for prior in lines]
 
     def reconstructed(self, replaced: torch.Tensor) -> torch.Tensor:
         """The slices with the rays of the trace replaced."""
@@ -235,11 +266,9 @@ class _Scan(NamedTuple):
 
     def mild(self, replaced: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Slices after the correction of a mild artefact, and the share of it that is made."""
-        masks = torch.cat([self.metal, self.wide]).to(self.rays.dtype)
-        metal, rim = self.beam.project(masks).chunk(2)
-        softer = self.reconstructed(self.rays + hardening_fitted(replaced - self.rays, metal, rim, self.rays))
-        both = self._each(lambda t: torch.cat([t, t])).normalised(torch.cat([self.given, softer])).chunk(2)
-        new = self.reconstructed(_GIVEN * both[0] + (1 - _GIVEN) * both[1])
+        change = hardening_fitted(replaced - self.rays, self.metal_way, self.wide_way, self.rays)
+        own, softer = self.normalised(self.given, self.reconstructed(self.rays + change))
+        new = self.reconstructed(_GIVEN * own + (1 - _GIVEN) * softer)
         share = share_to_make(self.given, new, self.rim, self.beam.spacing)
         return torch.lerp(self.given, new, share), share.mean((1, 2, 3))
 
@@ -254,7 +283,7 @@ def _guarded(scan: _Scan, linear: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
 
 def _normalised(scan: _Scan, linear: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Slices after NMAR from those after LI, and the mean share of the change that is made."""
-    replaced = scan.normalised(linear)
+    (replaced,) = scan.normalised(linear)
     new = scan.reconstructed(replaced)
     strength = artefact_strength(scan.given, new, scan.rim, scan.beam.spacing)
     weight = torch.ones_like(strength)

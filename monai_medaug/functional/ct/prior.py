@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.nn import functional
 
-from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.acquisition import bounds
+from monai_medaug.functional.denoise.smoothing import gaussian_smooth
 from monai_medaug.functional.hounsfield import AIR_HU
 
 TISSUE_HU = 20.0
@@ -16,6 +15,7 @@ _LUNG_HU = -850.0
 _SMOOTH_MM, _BONE_MM, _FILL_MM = 2.0, 1.0, 4.0  # standard deviations
 _BONE_RAMP_HU, _LUNG_RAMP_HU, _AIR_RAMP_HU = (200.0, 400.0), (-500.0, -300.0), (-980.0, -920.0)
 _BONE_HU = (100.0, 2500.0)
+_ENDS = 3.0  # standard deviations, of a Gaussian
 
 
 def tissue_prior(hu: torch.Tensor, metal: torch.Tensor, spacing: tuple[float, float]) -> torch.Tensor:
@@ -62,7 +62,7 @@ def filled(hu: torch.Tensor, missing: torch.Tensor, spacing: tuple[float, float]
         return hu
     rows, columns = (
         slice(max(0, span.start - reach), span.stop + reach)
-        for span, reach in zip(box, (_reach(_FILL_MM / pixel) for pixel in spacing), strict=True)
+        for span, reach in zip(box, (math.ceil(_ENDS * _FILL_MM / pixel) for pixel in spacing), strict=True)
     )
     out = hu.clone()
     out[..., rows, columns] = _all_filled(hu[..., rows, columns], missing[..., rows, columns], spacing)
@@ -71,16 +71,11 @@ def filled(hu: torch.Tensor, missing: torch.Tensor, spacing: tuple[float, float]
 
 def _all_filled(hu: torch.Tensor, missing: torch.Tensor, spacing: tuple[float, float]) -> torch.Tensor:
     """The same, at the cost of a smoothing of everything."""
-    weight = (~missing).double()
+    weight = (~missing).to(hu.dtype)
     total = smoothed(weight, spacing, _FILL_MM)
     faint = 1e-3
-    mean = (smoothed((hu * weight).double(), spacing, _FILL_MM) + faint * TISSUE_HU) / (total + faint)
-    return torch.where(missing, mean.to(hu.dtype), hu)
-
-
-def _reach(sigma: float) -> int:
-    """Pixels to where a Gaussian ends."""
-    return max(1, math.ceil(3 * sigma))
+    mean = (smoothed(hu * weight, spacing, _FILL_MM) + faint * TISSUE_HU) / (total + faint)
+    return torch.where(missing, mean, hu)
 
 
 def smoothed(slices: torch.Tensor, spacing: tuple[float, float], mm: float) -> torch.Tensor:
@@ -90,16 +85,8 @@ def smoothed(slices: torch.Tensor, spacing: tuple[float, float], mm: float) -> t
         >>> round(float(smoothed(torch.ones(1, 1, 5, 5), (1.0, 0.5), 2.0).mean()), 4)
         1.0
     """
-    given, slices = slices.dtype, slices.double()  # small weights are divided by: `filled`
-    for axis, pixel in enumerate(spacing):
-        sigma = mm / pixel
-        half = _reach(sigma)
-        taps = torch.exp(-0.5 * (torch.arange(-half, half + 1, dtype=torch.float64) / sigma) ** 2)
-        kernel = sent(taps / taps.sum(), slices.device, slices.dtype).reshape(1, 1, -1, 1)
-        across = slices if axis == 0 else slices.transpose(2, 3)
-        out = functional.conv2d(functional.pad(across, (0, 0, half, half), mode="replicate"), kernel)
-        slices = out if axis == 0 else out.transpose(2, 3)
-    return slices.to(given)
+    widths = torch.tensor([[mm / pixel for pixel in spacing]], dtype=torch.float64)
+    return gaussian_smooth(slices.transpose(0, 1), widths, _ENDS).transpose(0, 1)  # as channels, which share a kernel
 
 
 def _share(values: torch.Tensor, low: float, high: float) -> torch.Tensor:

@@ -138,13 +138,13 @@ class ParallelBeam:
             )
         return flat, steep
 
-    def project(self, image: torch.Tensor, span: tuple[torch.Tensor, torch.Tensor] | None = None) -> torch.Tensor:
+    def project(self, image: torch.Tensor, needed: torch.Tensor | None = None) -> torch.Tensor:
         """Line integrals (B, C, views, detectors) of (B, C, rows, columns), in the image's unit times mm.
 
-        ``span`` is the first and the last (exclusive) detector that matters in each view: outside, values are undefined
-        and often left out to save time.
+        ``needed`` is True for the rays that matter, bool (views, detectors): the others are undefined, and often left
+        out to save time.
         """
-        return _Project.apply(image, self, span)
+        return _Project.apply(image, self, needed)
 
     def adjoint(self, sinogram: torch.Tensor) -> torch.Tensor:
         """The transpose of `project`: (B, C, views, detectors) to (B, C, rows, columns)."""
@@ -188,9 +188,9 @@ def _filter_response(size: int, pitch: float, window: str) -> np.ndarray:
 
 class _Project(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, image, beam, span=None):  # type: ignore[no-untyped-def]
+    def forward(ctx, image, beam, needed=None):  # type: ignore[no-untyped-def]
         ctx.beam = beam
-        return _in_blocks(partial(_projected, span=span), image.detach(), beam)
+        return _in_blocks(partial(_projected, needed=needed), image.detach(), beam)
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
@@ -219,29 +219,17 @@ def _in_blocks(
     return out.reshape(*stack.shape[:2], *out.shape[1:])
 
 
-def _projected(
-    slices: torch.Tensor, beam: ParallelBeam, span: tuple[torch.Tensor, torch.Tensor] | None = None
-) -> torch.Tensor:
+def _projected(slices: torch.Tensor, beam: ParallelBeam, needed: torch.Tensor | None = None) -> torch.Tensor:
     compiled = loops(_LOOPS, slices, dtypes=[torch.float32])
     lanes = compiled is not None and len(slices) >= _LANES
     out = _arranged(slices.new_zeros(len(slices), beam.views, beam.width), lanes)
-    whole = (torch.zeros(beam.views, dtype=torch.long), torch.full((beam.views,), beam.width))
-    ends = [end.cpu().numpy() for end in span or whole]
+    runs = None if compiled is None else _runs(needed, beam)
     for lines, source in zip(beam._rays, (slices, slices.transpose(1, 2)), strict=True):
         padded = _arranged(torch.nn.functional.pad(source, (1, 2)), lanes)
         if compiled is not None:
             kernel = compiled.project_lanes if lanes else compiled.project_lines
-            fixed = (
-                padded.numpy(),
-                out.numpy(),
-                lines.start,
-                lines.shift,
-                lines.step,
-                lines.weight,
-                lines.views,
-                *ends,
-            )
-            over_rows(partial(kernel, *fixed), len(lines.views), 8)
+            table = (lines.start, lines.shift, lines.step, lines.weight, lines.views)
+            over_rows(partial(kernel, padded.numpy(), out.numpy(), *table, runs), len(lines.views), 8)
             continue
         flat = padded.flatten(1)
         for crossings in crossings_of(lines, padded.shape, beam.width, padded):
@@ -249,6 +237,18 @@ def _projected(
             sums = torch.lerp(near, far, crossings.fraction).sum(2)
             out.index_copy_(1, crossings.views, sums * crossings.weight[:, None])
     return out.permute(2, 0, 1) if lanes else out
+
+
+def _runs(needed: torch.Tensor | None, beam: ParallelBeam) -> np.ndarray:
+    """First and last (exclusive) detector of each run of needed ones: (views, runs, 2), empty ones at the end."""
+    if needed is None:
+        return np.tile(np.array([0, beam.width]), (beam.views, 1, 1))
+    edges = np.diff(needed.cpu().numpy().astype(np.int8), axis=1, prepend=0, append=0)
+    (views, first), (_, last) = np.nonzero(edges > 0), np.nonzero(edges < 0)
+    count = np.bincount(views, minlength=beam.views)
+    runs = np.zeros((beam.views, max(1, count.max()), 2), np.int64)
+    runs[views, np.arange(len(views)) - np.repeat(count.cumsum() - count, count)] = np.stack([first, last], 1)
+    return runs
 
 
 def _spread(sinograms: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:

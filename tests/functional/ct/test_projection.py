@@ -76,6 +76,22 @@ def test_compiled_and_torch_agree(slices):
         assert float((plain - exact).abs().max()) < 1e-4 * scale
 
 
+@pytest.mark.parametrize("slices", [1, 3])
+def test_only_the_rays_that_are_needed(slices):
+    """Several runs in a view, one to either end, single rays and none."""
+    beam = ParallelBeam((40, 51), (1.0, 1.2), views=36)
+    image = torch.rand(slices, 1, 40, 51, generator=torch.Generator().manual_seed(0))
+    needed = torch.rand(beam.views, beam.width, generator=torch.Generator().manual_seed(1)) < 0.3
+    needed[:9], needed[9], needed[10, :40], needed[11, -40:] = False, True, True, True
+    whole, some = beam.project(image), beam.project(image, needed)
+    assert (some - whole)[..., needed].abs().max() < 1e-5 * whole.max()
+    assert some[..., ~needed].abs().max() == 0  # left out by the compiled loops
+    with torch_only():
+        assert (beam.project(image, needed) - whole)[..., needed].abs().max() < 1e-4 * whole.max()
+    none = torch.zeros_like(needed)
+    assert beam.project(image, none).abs().max() == 0
+
+
 def test_gradients_flow_both_ways():
     beam = ParallelBeam((12, 10), views=9)
     x = torch.randn(1, 1, 12, 10, dtype=torch.float64, requires_grad=True)
