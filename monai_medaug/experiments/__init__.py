@@ -2,6 +2,8 @@
 
 from monai_medaug.experiments.case_study import CaseStudy, super_resolution_case_study
 from monai_medaug.experiments.comparison import compare_strategies
+from monai_medaug.experiments.policy_judgement import PolicyJudgement, judge_policies
+from monai_medaug.experiments.policy_objectives import DensityMatching, PolicyTraining
 from monai_medaug.experiments.reader_study import (
     ReaderQuestion,
     ReaderStudyScore,
@@ -16,10 +18,14 @@ __all__ = [
     "STRATEGY_NAMES",
     "AugmentationStrategy",
     "CaseStudy",
+    "DensityMatching",
+    "PolicyJudgement",
+    "PolicyTraining",
     "ReaderQuestion",
     "ReaderStudyScore",
     "StrategyComparison",
     "compare_strategies",
+    "judge_policies",
     "make_reader_study",
     "named_strategy",
     "plot_strategies",

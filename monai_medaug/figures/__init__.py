@@ -5,6 +5,7 @@ from monai_medaug.figures.comparison import geometric_record
 from monai_medaug.figures.evaluation import evaluation_figure
 from monai_medaug.figures.planes import DisplayPlane
 from monai_medaug.figures.restoration import restoration_figure
+from monai_medaug.figures.search import plot_search
 from monai_medaug.figures.strategies import plot_strategies
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "augmentation_figure",
     "evaluation_figure",
     "geometric_record",
+    "plot_search",
     "plot_strategies",
     "restoration_figure",
 ]
