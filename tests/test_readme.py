@@ -70,6 +70,17 @@ def test_generated_images_are_judged(monkeypatch):
     assert (others, out_dir) == (["training", "held_out", "training_patients", "held_out_patients"], "report")
 
 
+def test_policies():
+    scope: dict = {}
+    exec(block("MedTrivialAugmentd"), scope)
+    data = body()
+    for name in ("trivial", "learned"):
+        out = scope[name]({"image": data["image"], "label": data["label"]})
+        assert out["image"].shape == data["image"].shape
+    for name in ("rand", "adaptive"):
+        assert scope[name]({"image": data["image"][..., 0]})["image"].shape == data["image"].shape[:-1]
+
+
 def test_trainer():
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 2))
     items = [{"image": torch.rand(1, 16, 16) + i, "label": torch.tensor(i % 2), "id": i} for i in range(4)]

@@ -85,6 +85,7 @@ def _folder_images(folder: Path, name: str, size: tuple[int, ...]) -> torch.Tens
     for number, file in enumerate(files, 1):
         try:
             image = torch.as_tensor(read_scan(file, what=f"image {number} of {name}").image).float()
+            image = image.mT.contiguous()  # pictures are read columns first, generated images have rows first
         except ScanError as error:
             raise ValueError(str(error)) from None
         found.append(image[None] if image.shape[1:] == size else cubic_resized(image[None], list(size), True))

@@ -36,6 +36,7 @@ import numpy as np
 import torch
 
 from monai_medaug.core.gallery_entry import GalleryEntry
+from monai_medaug.core.magnitude import Magnitude
 from monai_medaug.core.tensors import require_finite
 from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.geometry.grid import VoxelGrid
@@ -159,6 +160,8 @@ class OperationContract:
     """Its name on the command line, if ``restore`` runs it."""
     gallery: ClassVar[GalleryEntry] = GalleryEntry()
     """Its entry in the gallery."""
+    magnitudes: ClassVar[Sequence[Magnitude]] = ()
+    """What policies may do with it, each with a strength from 0 to 1; none keeps it out of them."""
     identity: ClassVar[Params] = {}
     """The neutral value of each drawn quantity that `toward_identity` scales; others are never scaled."""
     inputs: ClassVar[Mapping[str, Input]] = {}

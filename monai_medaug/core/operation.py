@@ -143,11 +143,15 @@ class RandomOperation(Operation, WatchedRandomState, RandomizableTransform):
     abstract = True
     drawn: Any
     """The draw of the last call; None if it was skipped."""
+    strength: float
+    """Share of each drawn magnitude that a guard leaves, see `toward_identity`."""
+    limit: float
+    """The same, as what an image bears already leaves room for."""
 
     def __init__(self, prob: float) -> None:
         Operation.__init__(self)
         RandomizableTransform.__init__(self, number("prob", prob, 0, 1))
-        self.strength = 1.0
+        self.strength = self.limit = 1.0
         self.set_random_state(get_seed())
 
     def __call__(self, img: Any, randomize: bool = True, **inputs: Any) -> Any:
@@ -171,7 +175,8 @@ class RandomOperation(Operation, WatchedRandomState, RandomizableTransform):
         """Decide whether to apply, and draw the parameters."""
         self.watch_state()
         super().randomize(None)
-        self.drawn = toward_identity(self.draw(), self.identity, self.strength) if self._do_transform else None
+        share = self.strength * self.limit
+        self.drawn = toward_identity(self.draw(), self.identity, share) if self._do_transform else None
 
 
 def without_pending(data: Any, name: str) -> Any:

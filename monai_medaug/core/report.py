@@ -53,6 +53,8 @@ class Report(dict):
             outcome = ", rejected: the input was returned" if self["rejected"] else ""
             eased = " and ".join(self["eased"])
             lines.append(f"  scaled back to       {self['strength']:.0%} of what was drawn in {eased}{outcome}")
+        for name, reason in self.get("choice", {}).items():
+            lines.append(f"  {name:16s} {reason}")
         if "seed" in self:
             lines.append(f"  seed             {self['seed']}")
         return "\n".join(lines)
@@ -70,8 +72,8 @@ def augmentation_report(data: Any) -> Any:
         ``range_check`` of the CT preset, ``untraced`` (MONAI's random steps that were applied without a record),
         ``anatomy_preserved`` (labels preserved) and ``pathology_preserved`` (lesion kept and visible): "yes", "no" or
         "not checked"; ``violations``, ``checked``, ``checks``, ``strength`` and ``eased`` (by kind of step) of
-        `PreservingCompose`, and the ``seed`` that repeats the call of a preset. A report never names a patient, a file
-        or a date.
+        `PreservingCompose`; ``choice``, the reasons of `AdaptiveAugment`, by operation; and the ``seed`` that repeats
+        the call of a preset. A report never names a patient, a file or a date.
 
     Raises:
         ValueError: the data hold no MetaTensor, or no record of ours; bare arrays carry no trace.
@@ -126,6 +128,9 @@ def _report_of(traces: Mapping[str, list[Record]], images: Mapping[str, MetaTens
     untraced = dict.fromkeys(name for c in containers for name in c["extra"].get("untraced", []))
     if untraced:
         report["untraced"] = list(untraced)
+    choices = {k: v for c in containers for e in c["by_key"].values() for k, v in e.get("choice", {}).items()}
+    if choices:
+        report["choice"] = choices
     if outer:
         report["settings"] = outer["extra"].get("settings", {})
         report["seed"] = outer["extra"]["seed"]

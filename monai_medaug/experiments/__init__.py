@@ -4,6 +4,8 @@ from monai_medaug.experiments.case_study import CaseStudy, super_resolution_case
 from monai_medaug.experiments.comparison import compare_strategies
 from monai_medaug.experiments.generation_report import GenerationReport, generation_report
 from monai_medaug.experiments.generation_task import train_on_synthetic
+from monai_medaug.experiments.policy_judgement import PolicyJudgement, judge_policies
+from monai_medaug.experiments.policy_objectives import DensityMatching, PolicyTraining
 from monai_medaug.experiments.reader_study import (
     ReaderQuestion,
     ReaderStudyScore,
@@ -18,12 +20,16 @@ __all__ = [
     "STRATEGY_NAMES",
     "AugmentationStrategy",
     "CaseStudy",
+    "DensityMatching",
     "GenerationReport",
+    "PolicyJudgement",
+    "PolicyTraining",
     "ReaderQuestion",
     "ReaderStudyScore",
     "StrategyComparison",
     "compare_strategies",
     "generation_report",
+    "judge_policies",
     "make_reader_study",
     "named_strategy",
     "plot_strategies",

@@ -269,9 +269,9 @@ def _one_run(
         bar.update(plan.epochs)
         return json.loads(file.read_text(encoding="utf-8"))
 
-    def tell(epoch: int, loss: float) -> None:
+    def tell(epoch: int, history: Mapping[str, Any]) -> None:
         bar.update(1)
-        bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+        bar.set_postfix_str(f"loss {history['loss'][-1]:.3f}", refresh=False)
 
     checkpoint = file.with_suffix(".pt")
     with seeded_everywhere(samples.seed):

@@ -19,6 +19,10 @@ from monai_medaug.experiments.outcomes import SetOutcomes, case_outcomes, finite
 from monai_medaug.experiments.samples import DrawnSamples, seeded_everywhere
 
 
+class InfiniteLoss(ValueError):
+    """A training whose loss is not finite."""
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """What all runs of a comparison have in common.
@@ -72,7 +76,7 @@ def trained_outcomes(
     samples: DrawnSamples,
     batch_step: Any,
     checkpoint: Path,
-    told: Callable[[int, float], None],
+    told: Callable[[int, Mapping[str, Any]], Any],
 ) -> dict[str, Any]:
     """Train, evaluate after every epoch, and return the history and the outcomes after the last.
 
@@ -81,10 +85,10 @@ def trained_outcomes(
         samples: of the run, which carry its seed.
         batch_step: transform of a collated batch, or None.
         checkpoint: file that holds the state after each epoch; removed by the caller.
-        told: is told each epoch's number and loss.
+        told: is told each epoch's number and the history so far; ends the training there if it returns True.
 
     Raises:
-        ValueError: the loss is not finite.
+        InfiniteLoss: the loss is not finite.
     """
     from ignite.engine import Events
     from monai.engines.trainer import SupervisedTrainer
@@ -93,9 +97,8 @@ def trained_outcomes(
     optimizer = torch.optim.Adam(network.parameters(), plan.learning_rate)
     history, done = _resumed(checkpoint, network, optimizer)
     last: dict[str, SetOutcomes] = {}
-    for epoch, loss in enumerate(history["loss"]):
-        told(epoch + 1, loss)
-    if done < plan.epochs:
+    stopped = any(told(epoch, _history_until(history, epoch)) is True for epoch in range(1, done + 1))
+    if done < plan.epochs and not stopped:
         loader = DataLoader(samples, plan.num_workers, batch_size=plan.batch_size, worker_init_fn=_keep_draws)
         trainer = SupervisedTrainer(
             device=plan.device,
@@ -122,7 +125,7 @@ def trained_outcomes(
         def count(engine: Any) -> None:
             losses.append(float(engine.state.output["loss"].detach()))
             if not losses[-1] - losses[-1] == 0:
-                raise ValueError(f"loss must be finite, got {losses[-1]}: lower learning_rate, or look at the images")
+                raise InfiniteLoss(f"loss must be finite, got {losses[-1]}: lower learning_rate, or look at the images")
 
         @trainer.on(Events.EPOCH_COMPLETED)
         def judge(engine: Any) -> None:
@@ -135,7 +138,8 @@ def trained_outcomes(
                     ones = torch.ones(1, len(test)).numpy()
                     own.setdefault(measure, []).append(finite_or_none(figure(ones)[0, 0]))
             _save(checkpoint, network, optimizer, history)
-            told(engine.state.epoch, history["loss"][-1])
+            if told(engine.state.epoch, history) is True:
+                engine.terminate()
 
         trainer.run()
     for name in plan.tests.keys() - last.keys():  # it was killed after its last epoch
@@ -173,6 +177,12 @@ def evaluated(plan: TrainingPlan, network: nn.Module, test: Any) -> tuple[float,
 
     evaluator.run()
     return sum(losses) / len(values), SetOutcomes(np.array([values]), np.array(truth, dtype=int))
+
+
+def _history_until(history: Mapping[str, Any], epoch: int) -> dict[str, Any]:
+    """The history as it was after an epoch."""
+    tests = {name: {key: figures[:epoch] for key, figures in own.items()} for name, own in history["tests"].items()}
+    return {"loss": history["loss"][:epoch], "tests": tests}
 
 
 class _Prepared:

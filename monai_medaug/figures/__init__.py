@@ -6,6 +6,7 @@ from monai_medaug.figures.evaluation import evaluation_figure
 from monai_medaug.figures.generation import GenerationPictures, generation_figure
 from monai_medaug.figures.planes import DisplayPlane
 from monai_medaug.figures.restoration import restoration_figure
+from monai_medaug.figures.search import plot_search
 from monai_medaug.figures.strategies import plot_strategies
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "evaluation_figure",
     "generation_figure",
     "geometric_record",
+    "plot_search",
     "plot_strategies",
     "restoration_figure",
 ]

@@ -35,6 +35,8 @@ from monai_medaug.transforms.denoise.smoothing import GaussianDenoise as Gaussia
 from monai_medaug.transforms.denoise.smoothing import LowPassDenoise as LowPassDenoise
 from monai_medaug.transforms.denoise.smoothing import MedianDenoise as MedianDenoise
 from monai_medaug.transforms.denoise.wavelet import WaveletDenoise as WaveletDenoise
+from monai_medaug.transforms.intensity import RandBlur as RandBlur
+from monai_medaug.transforms.intensity import RandIntensityCurve as RandIntensityCurve
 from monai_medaug.transforms.mirror import RandMirror as RandMirror
 from monai_medaug.transforms.mixing.items import MixedBatch as MixedBatch
 from monai_medaug.transforms.mixing.mix import BatchCutMix as BatchCutMix
@@ -140,6 +142,10 @@ __all__ = [
     "RandAffineElasticD",
     "RandAffineElasticDict",
     "RandAffineElasticd",
+    "RandBlur",
+    "RandBlurD",
+    "RandBlurDict",
+    "RandBlurd",
     "RandCTBeamHardening",
     "RandCTBeamHardeningD",
     "RandCTBeamHardeningDict",
@@ -168,6 +174,10 @@ __all__ = [
     "RandHUWindowD",
     "RandHUWindowDict",
     "RandHUWindowd",
+    "RandIntensityCurve",
+    "RandIntensityCurveD",
+    "RandIntensityCurveDict",
+    "RandIntensityCurved",
     "RandMRIBiasField",
     "RandMRIBiasFieldD",
     "RandMRIBiasFieldDict",
@@ -529,9 +539,21 @@ class RandAffineElasticd(RandomDictionaryOperation):
         elastic_unit: str = "voxel",
         elastic_mm: float | Sequence[float] | None = None,
         rotate_axis: str | None = None,
+        shear_degrees: float | Sequence[float] = 0,
         point_keys: KeysCollection = (),
         box_keys: KeysCollection = (),
         point_space: str = "world",
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandBlurd(RandomDictionaryOperation):
+    """Dictionary version of `RandBlur`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        fwhm_mm: float | Sequence[float] = (0.5, 3),
+        prob: float = 0.3,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -637,6 +659,19 @@ class RandHUWindowd(RandomDictionaryOperation):
         width: float | Sequence[float] = (200, 400),
         out_range: Sequence[float] = (0, 1),
         prob: float = 1.0,
+        allow_missing_keys: bool = False,
+    ) -> None: ...
+
+class RandIntensityCurved(RandomDictionaryOperation):
+    """Dictionary version of `RandIntensityCurve`."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        gamma: float | Sequence[float] = (0.7, 1.5),
+        contrast: float | Sequence[float] = (0.75, 1.25),
+        brightness: float | Sequence[float] = 0.1,
+        prob: float = 0.3,
         allow_missing_keys: bool = False,
     ) -> None: ...
 
@@ -907,6 +942,8 @@ PGDAttackD = PGDAttackd
 PGDAttackDict = PGDAttackd
 RandAffineElasticD = RandAffineElasticd
 RandAffineElasticDict = RandAffineElasticd
+RandBlurD = RandBlurd
+RandBlurDict = RandBlurd
 RandCTBeamHardeningD = RandCTBeamHardeningd
 RandCTBeamHardeningDict = RandCTBeamHardeningd
 RandCTDoseD = RandCTDosed
@@ -921,6 +958,8 @@ RandHUContrastD = RandHUContrastd
 RandHUContrastDict = RandHUContrastd
 RandHUWindowD = RandHUWindowd
 RandHUWindowDict = RandHUWindowd
+RandIntensityCurveD = RandIntensityCurved
+RandIntensityCurveDict = RandIntensityCurved
 RandMRIBiasFieldD = RandMRIBiasFieldd
 RandMRIBiasFieldDict = RandMRIBiasFieldd
 RandMRIGhostingD = RandMRIGhostingd

@@ -10,6 +10,7 @@ import torch
 from monai_medaug.core.arguments import choice, span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import say_once
 from monai_medaug.core.twin import dictionary_twin
@@ -69,6 +70,7 @@ class RandThickSlice(RandomOperation):
     gallery = GalleryEntry(({"axis": 1},), "The thick axis is vertical, as in a reformatted slice.")
     phrases = {"thickness_mm": "slices of {:.1f} mm"}
     identity = {"thickness_mm": 0.0, "noise": 0.0}
+    magnitudes = (Magnitude("thick_slice", {"thickness_mm": Reach(0, 6)}, unit="mm", spatial_dims=(3,)),)
     example_arguments = {"thickness_mm": (12.0, 20.0), "axis": "slice"}
 
     def __init__(

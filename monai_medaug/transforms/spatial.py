@@ -11,24 +11,34 @@ import torch
 from monai_medaug.core.arguments import choice, interpolation, number, padding, span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
-from monai_medaug.functional.geometry.lattice import ROTATIONS, rotation_axis
+from monai_medaug.functional.geometry.lattice import ROTATIONS, rotation_axis, shear_axes
 from monai_medaug.functional.geometry.maps import AnatomyMaps, PointMap, anatomy_maps, point_map
+
+
+def _only(part: str) -> dict[str, Any]:
+    """Arguments that switch off all parts but one; the elastic one is as smooth as in the presets."""
+    parts = ("rotate_degrees", "translate_fraction", "shear_degrees", "scale_fraction", "elastic_mm")
+    others: dict[str, Any] = {name: 0 for name in parts if name != part}
+    smooth = {"elastic_sigma": 25, "elastic_unit": "mm"} if part == "elastic_mm" else {}
+    return {**others, "rotate_axis": "automatic", **smooth}
 
 
 class RandAffineElastic(RandomOperation):
     """Rotation, scaling, translation and elastic deformation in one resampling, without folds.
 
-    A voxel at world position w takes the value at ``A(phi(w))``. ``A`` undoes a similarity: scaling and rotation about
-    the centre of the reference grid, then a translation. ``phi = exp(s v)`` is the flow of a smooth random velocity
-    field ``v = alpha * gaussian_filter(uniform(-1, 1), sigma)``, integrated by scaling and squaring (Arsigny et al.
-    2006). At every voxel of the reference grid the Jacobian determinant of the whole map is at least ``min_jacobian``:
-    the field is reduced where it would fall below, and the record holds the share kept. The inverse is the flow along
-    -v, refined by Newton's method on a lattice twice as dense to about 0.1 voxel; points move exactly. All geometry is
-    in mm through the affine. The output keeps the input's grid and affine; the anatomy moves in it. Nothing is
-    interpolated between the padding of a CT (coherent values up to -1400 HU) and tissue: the nearest value is taken.
+    A voxel at world position w takes the value at ``A(phi(w))``. ``A`` undoes scaling and rotation, and a shear if
+    wanted, about the centre of the reference grid, then a translation. ``phi = exp(s v)`` is the flow of a smooth
+    random velocity field ``v = alpha * gaussian_filter(uniform(-1, 1), sigma)``, integrated by scaling and squaring
+    (Arsigny et al. 2006). At every voxel of the reference grid the Jacobian determinant of the whole map is at least
+    ``min_jacobian``: the field is reduced where it would fall below, and the record holds the share kept. The inverse
+    is the flow along -v, refined by Newton's method on a lattice twice as dense to about 0.1 voxel; points move
+    exactly. All geometry is in mm through the affine. The output keeps the input's grid and affine; the anatomy moves
+    in it. Nothing is interpolated between the padding of a CT (coherent values up to -1400 HU) and tissue: the nearest
+    value is taken.
 
     Args:
         prob: probability of applying it.
@@ -55,6 +65,8 @@ class RandAffineElastic(RandomOperation):
         rotate_axis: None: a random axis. ``"slice"``: the normal of the slices, which lie across the axis of the widest
             spacing. ``"automatic"``: the same where they lie at least three times as far apart as the voxels within
             them, since a tilt interpolates between such slices, else a random axis.
+        shear_degrees: angle by which lines along one grid axis, drawn, tilt toward another; volumes stay. 5 means
+            (-5, 5), 0 is none. Tissue does not shear: this is for policies, and for gantry tilt.
 
     Raises:
         ValueError: an argument is out of its range, or the image is not finite.
@@ -76,6 +88,7 @@ class RandAffineElastic(RandomOperation):
     )
     phrases = {
         "rotate_degrees": "rotated by {:.1f}°",
+        "shear_degrees": "sheared by {:.1f}°",
         "scale": "scaled by {:.3f}",
         "translate_fraction": "translated by {:.1%} and {:.1%} of the field",
         "displacement_rms_mm": "moved by {:.1f} mm RMS",
@@ -90,7 +103,20 @@ class RandAffineElastic(RandomOperation):
         *("elastic_rms_mm", "min_det_j"),
     )
     geometric = True
-    identity = {"rotate_degrees": 0.0, "translate_fraction": [0.0] * 3, "scale": 1.0, "elastic_strength": 0.0}
+    identity = {
+        "rotate_degrees": 0.0,
+        "shear_degrees": 0.0,
+        "translate_fraction": [0.0] * 3,
+        "scale": 1.0,
+        "elastic_strength": 0.0,
+    }
+    magnitudes = (
+        Magnitude("rotate", {"rotate_degrees": Reach(0, 30, "signed")}, _only("rotate_degrees"), "°"),
+        Magnitude("translate", {"translate_fraction": Reach(0, 0.1, "signed")}, _only("translate_fraction")),
+        Magnitude("shear", {"shear_degrees": Reach(0, 15, "signed")}, _only("shear_degrees"), "°"),
+        Magnitude("scale", {"scale_fraction": Reach(0, 0.2, "signed")}, _only("scale_fraction")),
+        Magnitude("elastic", {"elastic_mm": Reach(0, 5)}, _only("elastic_mm"), "mm"),
+    )
 
     def __init__(
         self,
@@ -106,6 +132,7 @@ class RandAffineElastic(RandomOperation):
         elastic_unit: str = "voxel",
         elastic_mm: float | Sequence[float] | None = None,
         rotate_axis: str | None = None,
+        shear_degrees: float | Sequence[float] = 0,
     ) -> None:
         super().__init__(prob)
         self.rotate_degrees = span("rotate_degrees", rotate_degrees, -180, 180, signed=True)
@@ -122,6 +149,7 @@ class RandAffineElastic(RandomOperation):
             )
         self.elastic_unit = choice("elastic_unit", elastic_unit, ("voxel", "mm"))
         self.rotate_axis = choice("rotate_axis", "random" if rotate_axis is None else rotate_axis, ROTATIONS)
+        self.shear_degrees = span("shear_degrees", shear_degrees, -60, 60, signed=True)
         self.mode = interpolation("mode", mode)
         self.padding_mode = padding("padding_mode", padding_mode)
 
@@ -154,11 +182,16 @@ class RandAffineElastic(RandomOperation):
             amplitude = {"elastic_alpha": self.R.uniform(*self.elastic_alpha)}
         else:
             amplitude = {"elastic_mm": self.R.uniform(*self.elastic_mm)}
+        shear: Params = {}
+        if any(self.shear_degrees):  # else the draws stay those of versions without it
+            first, second = self.R.permutation(3)[:2].tolist()
+            shear = {"shear_degrees": self.R.uniform(*self.shear_degrees), "shear_axes": [first, second]}
         return {
             "rotate_degrees": self.R.uniform(*self.rotate_degrees),
             "rotate_axis": (axis / np.linalg.norm(axis)).tolist(),
             "translate_fraction": self.R.uniform(*self.translate_fraction, size=3).tolist(),
             "scale": 1 + self.R.uniform(*self.scale_fraction),
+            **shear,
             **amplitude,
             "elastic_strength": 1.0,
             "seed": int(self.R.randint(2**31 - 1)),
@@ -177,7 +210,12 @@ class RandAffineElastic(RandomOperation):
     def recorded(cls, call: Call, plan: AnatomyMaps | None) -> list[Params]:
         about = call.settings.get("rotate_about", "random")  # records of the first version lack it
         return [
-            {**draw, **call.settings, "rotate_axis": rotation_axis(grid, about, draw["rotate_axis"])}
+            {
+                **draw,
+                **call.settings,
+                "rotate_axis": rotation_axis(grid, about, draw["rotate_axis"]),
+                **({"shear_axes": shear_axes(grid, about, draw["shear_axes"])} if "shear_axes" in draw else {}),
+            }
             for draw, grid in zip(call.draws, call.grids, strict=True)
         ]
 

@@ -27,6 +27,7 @@ from tests.benchmarks import (
     motion,
     mri,
     overhead,
+    policies,
     projection,
     quality,
     readers,
@@ -84,6 +85,15 @@ TABLES = {
         options.baseline,
     ),
     "generation": lambda options: generation.generation_table(options.seeds or 5, options.out),
+    "policies": lambda options: policies.policy_table(
+        options.shift,
+        range(options.first_seed, options.first_seed + (options.seeds or 5)),
+        options.out,
+        options.minutes,
+        options.trials,
+        options.sampler,
+        options.objective,
+    ),
     "training_scans": lambda options: training_scans.write_scans(options.out),
 }
 
@@ -97,6 +107,10 @@ def main() -> None:
     parser.add_argument("--shift", choices=strategies.SHIFTS, default="lungs", help="data on which strategies train")
     parser.add_argument("--fraction", type=float, default=0.1, help="of the patients that strategies train on")
     parser.add_argument("--strategy", action="append", default=[], metavar="NAME", help="only these strategies")
+    parser.add_argument("--objective", choices=("density", "training"), default="density", help="of the policy search")
+    parser.add_argument("--sampler", choices=("tpe", "mutation", "random"), default="tpe", help="of the policy search")
+    parser.add_argument("--trials", type=int, default=60, help="of the policy search")
+    parser.add_argument("--minutes", type=float, default=30, help="of the policy search, at most")
     parser.add_argument(
         "--baseline", metavar="NAME", help="strategy that the others are compared with; default: the first"
     )
@@ -119,7 +133,7 @@ def main() -> None:
     )
     parser.add_argument("--sheet", action="append", default=[], choices=contact_sheets.SHEETS, help="only these sheets")
     options = parser.parse_args()
-    long = ("training_scans", "self_supervised", "strategies", "generation")  # one writes files, the others train
+    long = ("training_scans", "self_supervised", "strategies", "policies", "generation")  # all but the first train
     every = [suite for suite in (*TIMED, *TABLES) if suite not in long]
     suites = every if "all" in options.suite else list(dict.fromkeys(options.suite))
     facts = environment()

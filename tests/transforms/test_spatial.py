@@ -489,3 +489,51 @@ def test_rotation_in_the_plane_replays_and_inverts():
     del first["rotate_about"]  # as a record of the first version
     older = {**record, "extra_info": {**record["extra_info"], "params": first}}
     assert torch.equal(apply_record(older, image.as_tensor(), grid), out.as_tensor())
+
+
+# ---- shear -------------------------------------------------------------------------------------------------------
+
+
+def sheared(image, axes, degrees=10.0):
+    shear = {"rotate_degrees": 0, "translate_fraction": 0, "scale_fraction": 0, "elastic_mm": 0}
+    operation = RandAffineElastic(**shear, shear_degrees=(degrees, degrees), prob=1.0)
+    for seed in range(40):  # one that draws these axes
+        out = operation.set_random_state(seed)(image)
+        if out.applied_operations[-1]["extra_info"]["params"]["shear_axes"] == axes:
+            return operation, out
+    raise AssertionError(axes)
+
+
+@pytest.mark.parametrize(("axes", "moved"), [([1, 2], 0), ([2, 1], 1)])
+def test_shear_moves_lines_by_the_tangent_in_mm(axes, moved):
+    """A ramp across the plane, whose shear is known, on pixels of 2 × 0.5 mm."""
+    spacing = torch.tensor([2.0, 0.5])
+    place = torch.stack(torch.meshgrid(torch.arange(30) * 2.0, torch.arange(80) * 0.5, indexing="ij"))
+    affine = torch.diag(torch.tensor([2.0, 0.5, 1.0, 1.0], dtype=torch.float64))
+    operation, out = sheared(MetaTensor(place[moved][None].clone(), affine=affine), axes)
+    across = place[1 - moved] - spacing[1 - moved] * (place.shape[2 - moved] - 1) / 2
+    expected = place[moved] - np.tan(np.radians(10)) * across
+    middle = (slice(8, 22), slice(20, 60))
+    assert float((out[0] - expected)[middle].abs().max()) < 1e-3
+    back = operation.inverse(out)
+    assert float((back[0] - place[moved])[middle].abs().max()) < 0.05
+
+
+def test_without_shear_the_draws_are_those_of_before():
+    """Seeds of users who don't know of it keep their images."""
+    drawn = RandAffineElastic().set_random_state(5).draw()
+    assert "shear_degrees" not in drawn
+    assert drawn["rotate_degrees"] == pytest.approx(0.184180, abs=1e-5)
+
+
+def test_shear_stays_within_thick_slices_and_keeps_volumes():
+    label = torch.zeros(1, 40, 40, 6)
+    label[:, 12:28, 12:28, 1:5] = 1
+    image = MetaTensor(label, affine=torch.diag(torch.tensor([1.0, 1, 6, 1], dtype=torch.float64)))
+    arguments = {"rotate_degrees": 0, "translate_fraction": 0, "scale_fraction": 0, "elastic_mm": 0, "prob": 1.0}
+    operation = RandAffineElastic(**arguments, shear_degrees=(12, 12), rotate_axis="automatic", mode="nearest")
+    for seed in range(6):
+        out = operation.set_random_state(seed)(image)
+        assert set(out.applied_operations[-1]["extra_info"]["params"]["shear_axes"]) == {0, 1}
+        assert float(out[..., 0].sum()) == float(out[..., 5].sum()) == 0, "a slice leaned over"
+        assert float(out.sum()) == pytest.approx(float(label.sum()), rel=0.05)

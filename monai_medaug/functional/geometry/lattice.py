@@ -42,9 +42,15 @@ def rotation_matrix(axis: Sequence[float], degrees: float) -> np.ndarray:
 
 
 def similarity(
-    grid: VoxelGrid, degrees: float, axis: Sequence[float], scale: float, shift_fraction: Sequence[float]
+    grid: VoxelGrid,
+    degrees: float,
+    axis: Sequence[float],
+    scale: float,
+    shift_fraction: Sequence[float],
+    shear: float = 0.0,
+    axes: Sequence[int] = (0, 1),
 ) -> np.ndarray:
-    """World matrix (4, 4) that moves the anatomy: scale and rotation about the grid's centre, then translation.
+    """World matrix (4, 4) that moves the anatomy: shear, scale and rotation about the grid's centre, then translation.
 
     Args:
         grid: the reference grid.
@@ -53,6 +59,8 @@ def similarity(
         scale: 1.1 makes the anatomy 10 % larger.
         shift_fraction: translation along the axes of the embedded grid as a share of the field of view (voxels times
             spacing); a single slice stays in its plane.
+        shear: mm along the first of ``axes`` for each mm along the second.
+        axes: of the shear, see `shear_axes`.
     """
     matrix = grid.matrix
     plane = grid.plane_axis
@@ -60,11 +68,20 @@ def similarity(
         axis = grid.normal(plane).tolist()
         shift_fraction = [0.0 if a == plane else f for a, f in enumerate(shift_fraction)]
     linear = scale * rotation_matrix(axis, degrees)
+    if shear:
+        linear = linear @ _shear_matrix(grid, shear, axes)
     shift = matrix[:3, :3] @ (np.asarray(shift_fraction) * np.asarray(grid.size))
     moved = np.eye(4)
     moved[:3, :3] = linear
     moved[:3, 3] = grid.centre - linear @ grid.centre + shift
     return moved
+
+
+def _shear_matrix(grid: VoxelGrid, shear: float, axes: Sequence[int]) -> np.ndarray:
+    """World matrix (3, 3): 1 + shear a b', with the unit vector a of one axis and b' the dual of another's."""
+    moved, across = axes
+    units = grid.matrix[:3, :3] / np.linalg.norm(grid.matrix[:3, :3], axis=0)
+    return np.eye(3) + shear * np.outer(units[:, moved], np.linalg.inv(units)[across])
 
 
 def rotation_axis(grid: VoxelGrid, about: str, drawn: Sequence[float]) -> list[float]:
@@ -80,6 +97,24 @@ def rotation_axis(grid: VoxelGrid, about: str, drawn: Sequence[float]) -> list[f
         return list(drawn)
     axis = grid.slice_axis(_ANISOTROPIC if about == "automatic" else 1)
     return list(drawn) if axis is None else grid.normal(axis + 3 - len(grid.shape)).tolist()
+
+
+def shear_axes(grid: VoxelGrid, about: str, drawn: Sequence[int]) -> list[int]:
+    """Two axes of the embedded grid, the one that moves and the one across which it does.
+
+    Args:
+        grid: the reference grid.
+        about: as in `rotation_axis`; a shear then stays within the slices too.
+        drawn: two of 0, 1, 2. A single slice is sheared within its plane anyway.
+    """
+    avoided = grid.plane_axis
+    if avoided is None and about != "random":
+        axis = grid.slice_axis(_ANISOTROPIC if about == "automatic" else 1)
+        avoided = None if axis is None else axis + 3 - len(grid.shape)
+    if avoided not in drawn:
+        return list(drawn)
+    kept = [a for a in range(3) if a != avoided]
+    return kept if drawn[0] < drawn[1] else kept[::-1]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from math import radians, tan
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,11 @@ def anatomy_maps(
     """
     lattices = [ElasticLattice(g, p["elastic_sigma"] * _unit_mm(p, g)) for p, g in zip(params, grids, strict=True)]
     motions = [
-        similarity(g, p["rotate_degrees"], p["rotate_axis"], p["scale"], p["translate_fraction"])
+        similarity(
+            *(g, p["rotate_degrees"], p["rotate_axis"], p["scale"], p["translate_fraction"]),
+            tan(radians(p.get("shear_degrees", 0.0))),
+            p.get("shear_axes", (0, 1)),
+        )
         for p, g in zip(params, grids, strict=True)
     ]
     figures = [{} for _ in params] if known is None else [dict(k) for k in known]

@@ -9,6 +9,7 @@ import torch
 
 from monai_medaug.core.arguments import number, span
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.tensors import say_once
 from monai_medaug.core.twin import dictionary_twin
@@ -103,6 +104,7 @@ class RandCTBeamHardening(SinogramOperation):
     phrases = {"amount": "{:.0%} of the beam hardening left"}
     memory = 7
     identity = {"amount": 0.0}
+    magnitudes = (Magnitude("beam_hardening", {"amount": Reach(0, 1)}),)
 
     def __init__(self, amount: float | Sequence[float] = (0.2, 1), prob: float = 0.3, body_mm: float = BODY_MM) -> None:
         super().__init__(prob)

@@ -8,6 +8,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.ct.acquisition import inserted_noise, thinning_noise
@@ -96,6 +97,7 @@ class RandCTDose(CTImage, RandomOperation):
     phrases = {"noise_hu": "noise of {:.1f} HU"}
     memory = 4
     identity = {"noise_hu": 0.0, "dose_fraction": 1.0}
+    magnitudes = (Magnitude("ct_noise", {"noise_hu": Reach(0, 25)}, unit="HU"),)
     variants = ({}, {"domain": "projection"})
 
     def __init__(

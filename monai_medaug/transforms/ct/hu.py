@@ -9,6 +9,7 @@ import torch
 from monai_medaug.core.arguments import choice, flag, number, span, wide_span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.operation import Operation, RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.ct.hu import hu_contrast, hu_stretch, hu_window
@@ -211,6 +212,7 @@ class RandHUContrast(CTImage, RandomOperation):
     gallery = GalleryEntry(({"factor": (1.1, 1.15)},))
     phrases = {"factor": "contrast × {:.2f}"}
     identity = {"factor": 1.0}
+    magnitudes = (Magnitude("hu_contrast", {"factor": Reach(1, 1.3, "ratio")}),)
 
     def __init__(self, factor: float | Sequence[float] = (0.85, 1.15), pivot_hu: float = 0, prob: float = 0.8) -> None:
         super().__init__(prob)

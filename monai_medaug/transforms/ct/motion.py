@@ -11,6 +11,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.acceleration import sent
 from monai_medaug.functional.ct.body import PatientMask, find_patient
@@ -78,6 +79,7 @@ class RandCTMotion(SinogramOperation):
     headline = ("course", "shift_mm")
     memory = 8
     identity = {"shift_mm": 0.0, "rotate_degrees": 0.0}
+    magnitudes = (Magnitude("ct_motion", {"shift_mm": Reach(0, 3), "rotate_degrees": Reach(0, 2)}, unit="mm"),)
     plans_by_image = True
     variants = ({}, {"trajectory": "breathing"})
 

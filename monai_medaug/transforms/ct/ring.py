@@ -9,6 +9,7 @@ import torch
 
 from monai_medaug.core.arguments import number, span
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.acceleration import sent
@@ -55,6 +56,7 @@ class RandCTRing(CTImage, RandomOperation):
     phrases = {"gain": "rings, gain errors of {:.2%}"}
     memory = 3
     identity = {"gain": 0.0}
+    magnitudes = (Magnitude("ring", {"gain": Reach(0, 0.01)}),)
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import torch
 from monai_medaug.core.arguments import choice, flag, span, whole_number
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.tensors import say_once
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.acceleration import over_rows, sent
@@ -56,6 +57,7 @@ class RandMRIBiasField(MagnitudeOperation):
     gallery = GalleryEntry(({"peak_to_peak": (0.6, 0.8)},), "A field as strong as at 7 T.")
     phrases = {"peak_to_peak": "bias field, {:.0%} peak to peak"}
     identity = {"peak_to_peak": 0.0}
+    magnitudes = (Magnitude("bias_field", {"peak_to_peak": Reach(0, 0.8)}),)
     multiplies = True
 
     def __init__(self, peak_to_peak: float | Sequence[float] = (0.1, 0.4), prob: float = 0.8) -> None:
@@ -122,6 +124,7 @@ class RandMRINoise(MagnitudeOperation):
     phrases = {"noise_to_signal": "Rician noise, {:.1%} of the signal"}
     memory = 3
     identity = {"noise_to_signal": 0.0}
+    magnitudes = (Magnitude("mri_noise", {"snr": Reach(80, 8, "inverse")}),)
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import torch
 from monai_medaug.core.arguments import number, span, whole_span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.mri.kspace import ghost_weights, spiked, spiked_slices, weight_lines
 from monai_medaug.functional.mri.signal import foreground_mean
@@ -53,6 +54,7 @@ class RandMRIGhosting(MagnitudeOperation):
     phrases = {"intensity": "ghosts of intensity {:.2f}", "ghosts": "{} ghosts"}
     headline = ("intensity",)
     identity = {"intensity": 0.0}
+    magnitudes = (Magnitude("ghosting", {"intensity": Reach(0, 0.4)}),)
 
     def __init__(
         self,
@@ -126,6 +128,7 @@ class RandMRISpike(MagnitudeOperation):
 
     phrases = {"amplitude": "spikes of {:.1%} of the signal"}
     identity = {"amplitude": 0.0}
+    magnitudes = (Magnitude("spike", {"amplitude": Reach(0, 0.08)}),)
 
     def __init__(
         self,

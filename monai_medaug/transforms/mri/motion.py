@@ -10,6 +10,7 @@ import torch
 from monai_medaug.core.arguments import choice, span, whole_number
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.mri.motion import breathing_path, drift_path, line_shares, motion, step_path
 from monai_medaug.transforms.mri.magnitude import MagnitudeOperation
@@ -61,6 +62,7 @@ class RandMRIMotion(MagnitudeOperation):
     phrases = {"translate_mm": "motion of {:.1f} mm", "rotate_degrees": "rotated by {:.1f}°"}
     headline = ("translate_mm",)
     identity = {"translate_mm": 0.0, "rotate_degrees": 0.0}
+    magnitudes = (Magnitude("mri_motion", {"translate_mm": Reach(0, 4), "rotate_degrees": Reach(0, 4)}, unit="mm"),)
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import torch
 
 from monai_medaug.core.arguments import choice, number, span
 from monai_medaug.core.contract import Call, Params
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.mri.kspace import central_lines, sampled_lines, weight_lines
 from monai_medaug.functional.mri.support import line_supports
@@ -49,6 +50,7 @@ class RandMRIUndersampling(MagnitudeOperation):
 
     phrases = {"acceleration": "undersampled {:.1f} times"}
     identity = {"acceleration": 1.0}
+    magnitudes = (Magnitude("undersampling", {"acceleration": Reach(1, 3)}),)
 
     def __init__(
         self,
@@ -127,6 +129,7 @@ class RandMRIGibbs(MagnitudeOperation):
 
     phrases = {"kept": "Gibbs ringing, {:.0%} of the lines"}
     identity = {"kept": 1.0}
+    magnitudes = (Magnitude("gibbs", {"kept": Reach(1, 0.5)}),)
     example_arguments = {"kept": (0.15, 0.95)}
 
     def __init__(

@@ -8,6 +8,7 @@ import torch
 
 from monai_medaug.core.arguments import flag, span
 from monai_medaug.core.contract import Call, Input, Params
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.acceleration import sent
@@ -58,6 +59,7 @@ class RandXRayCollimation(Radiograph, RandomOperation):
     headline = ("leakage",)
     memory = 4
     identity = {"shares": [0.0] * 4, "leakage": 1.0}
+    magnitudes = (Magnitude("collimation", {"share": Reach(0, 0.15)}),)
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import torch
 from monai_medaug.core.arguments import flag, number, span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.xray.exposure import exposed
@@ -75,6 +76,10 @@ class RandXRayExposure(Radiograph, RandomOperation):
     phrases = {"factor": "exposure × {:.2f}", "quantum_noise": "quantum noise {:.2%} of 1 mm² in the open field"}
     memory = 7
     identity = {"factor": 1.0, "quantum_noise": 0.0}
+    magnitudes = (
+        Magnitude("photon_noise", {"photons": Reach(2e6, 2e4, "inverse_square")}, {"factor": 1}, "photons per mm²"),
+        Magnitude("film_exposure", {"factor": Reach(1, 2, "ratio")}, {"photons": 2e6, "compensate": False}),
+    )
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import torch
 from monai_medaug.core.arguments import flag, number, span
 from monai_medaug.core.contract import Call, Params
 from monai_medaug.core.gallery_entry import GalleryEntry
+from monai_medaug.core.magnitude import Magnitude, Reach
 from monai_medaug.core.operation import RandomOperation
 from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.xray.scatter import object_share, scatter_change, scatter_share
@@ -81,6 +82,7 @@ class RandXRayScatter(Radiograph, RandomOperation):
     common_pattern = True
     memory = 7
     identity = {"scatter_to_primary": 0.0, "quantum_noise": 0.0}
+    magnitudes = (Magnitude("scatter", {"scatter_to_primary": Reach(0, 0.8)}),)
 
     def __init__(
         self,
