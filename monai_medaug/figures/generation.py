@@ -71,7 +71,7 @@ def generation_figure(
     nearest = [copies["nearest"][i] for i in closest]
     pairs = torch.stack([images.samples[closest], images.training[nearest]], 1).flatten(0, 1)
     _show(panels[0, 2], "lowest scores: generated, nearest training", image_grid(pairs, (low, high), 4))
-    _draw_scores(panels[1, 0], copies)
+    _draw_copy_scores(panels[1, 0], copies)
     _draw_control(panels[1, 1], copies)
     _write_axes(panels[1, 2], report)
     save_png(figure, path)
@@ -84,7 +84,7 @@ def _show(axes: Axes, title: str, picture: Any) -> None:
     axes.set_axis_off()
 
 
-def _draw_scores(axes: Axes, copies: Mapping[str, Any]) -> None:
+def _draw_copy_scores(axes: Axes, copies: Mapping[str, Any]) -> None:
     """Histograms of the scores of samples and of held-out images, with the threshold."""
     sets = {"held out": copies["scores_floor"], "generated": copies["scores"]}
     edges = np.linspace(0, max(max(v) for v in sets.values()), 41)
