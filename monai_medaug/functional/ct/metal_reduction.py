@@ -71,10 +71,10 @@ def _ways(masks: list[torch.Tensor], beam: ParallelBeam) -> list[torch.Tensor]:
 
 def _trace_of(way: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
     """The trace of what rays have a way through."""
-    return _with_neighbours(way > 1e-3 * beam.pitch)
+    return _and_neighbours(way > 1e-3 * beam.pitch)
 
 
-def _with_neighbours(rays: torch.Tensor) -> torch.Tensor:
+def _and_neighbours(rays: torch.Tensor) -> torch.Tensor:
     """Rays (N, 1, views, detectors) of bool and those next to one."""
     wide = functional.pad(rays, (1, 1))
     return wide[..., :-2] | rays | wide[..., 2:]
@@ -164,7 +164,7 @@ def without_metal(
     metal_way, wide_way = _ways([masked, wide], beam)
     trace = _trace_of(wide_way, beam)
     start = filled(torch.where(padding, AIR_HU, body), wide, beam.spacing)
-    needed = _with_neighbours(trace).flatten(0, 1).any(0)
+    needed = _and_neighbours(trace).flatten(0, 1).any(0)
     rays = beam.project(hu_to_attenuation(start), needed)
 
     scan = _Scan(start, wide, metal_way, wide_way, rays, trace, needed, beam, inner)
