@@ -30,6 +30,7 @@ class DiffusionGenerator(nn.Module):
         train_steps: of noising in training.
 
     Raises:
+        ImportError: einops is missing, which MONAI's attention needs: ``pip install monai-medaug[train]``.
         ValueError: an argument is out of its range; noise or labels of a call have another shape.
 
     Source: J. Ho et al., Denoising diffusion probabilistic models, NeurIPS 2020; J. Song et al., Denoising diffusion
