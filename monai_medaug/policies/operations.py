@@ -67,8 +67,8 @@ class SubPolicy:
 def policy_operations(modality: str, spatial_dims: int | None = None) -> dict[str, PolicyOperation]:
     """The operations for a modality by name, in alphabetical order.
 
-    A policy, a search and the baselines know nothing else. An operation takes part by its class's ``magnitudes``; one
-    of your own, a subclass of `RandomOperation` with its twin, does so as soon as its module is imported.
+    A policy, a search and the baselines know nothing else. An operation takes part by its class's own ``magnitudes``;
+    one of yours, a subclass of `RandomOperation` with its twin, does so as soon as its module is imported.
 
     Args:
         modality: ``"ct"``, ``"mri"`` or ``"xray"``.
@@ -89,7 +89,7 @@ def policy_operations(modality: str, spatial_dims: int | None = None) -> dict[st
         magnitude.name: PolicyOperation(cls, magnitude)
         for cls in set(REGISTRY.values())
         if cls.modality in ("", modality)
-        for magnitude in cls.magnitudes
+        for magnitude in vars(cls).get("magnitudes", ())  # a subclass is another operation, not its parent's
         if wanted <= {*magnitude.spatial_dims}
     }
     return dict(sorted(found.items()))

@@ -103,6 +103,7 @@ class RandAffineElastic(RandomOperation):
         *("elastic_rms_mm", "min_det_j"),
     )
     geometric = True
+    variants = ({}, {"shear_degrees": 10})
     identity = {
         "rotate_degrees": 0.0,
         "shear_degrees": 0.0,

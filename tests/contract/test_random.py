@@ -12,6 +12,8 @@ from monai.data import DataLoader, Dataset
 from monai.transforms import Compose
 from scipy.stats import ks_2samp
 
+from monai_medaug.core.contract import REGISTRY
+
 from .cases import CASES, RANDOM_CASES, Case, contract, meta_tensor, records, same
 
 SEEDS = range(4)
@@ -193,11 +195,12 @@ def test_workers_give_distinct_and_reproducible_samples():
     """Fork and spawn: no sample twice within an epoch, the same epoch again for the same seed."""
     forked, again, other, spawned = epoch("fork"), epoch("fork"), epoch("fork", seed=2), epoch("spawn")
     for name, samples in forked.items():
+        few = REGISTRY[name].permutes  # so few results are possible that some agree
         for i, a in enumerate(samples):
-            assert not any(same(a, b) for b in samples[:i]), f"{name}: workers repeat a sample"
+            assert few or not any(same(a, b) for b in samples[:i]), f"{name}: workers repeat a sample"
             assert same(a, again[name][i]), f"{name}: a forked epoch is not reproducible"
             assert same(a, spawned[name][i]), f"{name}: spawned workers give other samples than forked ones"
-            assert not same(a, other[name][i]), f"{name}: the loader's seed has no influence"
+            assert few or not same(a, other[name][i]), f"{name}: the loader's seed has no influence"
 
 
 def test_there_are_deterministic_and_random_ones():

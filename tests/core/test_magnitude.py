@@ -10,7 +10,7 @@ from monai_medaug.core.magnitude import Magnitude, Reach
 TABLE = [
     (cls, magnitude)
     for cls in sorted(set(REGISTRY.values()), key=lambda c: c.__name__)
-    for magnitude in cls.magnitudes
+    for magnitude in vars(cls).get("magnitudes", ())
     if cls.__module__.startswith("monai_medaug.")
 ]
 

@@ -30,7 +30,7 @@ OPERATIONS = gallery_operations()
 EASED = [name for name, cls in OPERATIONS.items() if issubclass(cls, RandomOperation) and cls.identity]
 DENOISERS = [name for name, cls in OPERATIONS.items() if issubclass(cls, NoiseRemoval)]
 FILES = [name for sources in images._SOURCES.values() for name, _ in sources]
-LETTERS = 30_000
+LETTERS = 35_000
 """Characters on a page besides its pictures; a name of a file is looked for in them."""
 
 
