@@ -17,8 +17,9 @@ from monai_medaug.core.sample_seed import SampleSeeds
 from monai_medaug.core.trace import with_new_trace
 from monai_medaug.policies.operations import PolicyOperation, PolicyStep, SubPolicy, every_policy_operation
 from monai_medaug.transforms.ct.units import units_known
-from monai_medaug.transforms.presets.base import AugmentationPreset, KeyedSteps
+from monai_medaug.transforms.presets.base import AugmentationPreset
 from monai_medaug.transforms.presets.ct import CTAugmentationPreset
+from monai_medaug.transforms.presets.keyed_steps import KeyedSteps
 from monai_medaug.transforms.presets.xray import XRayAugmentationPreset
 from monai_medaug.transforms.resolution import RandThickSlice
 from monai_medaug.transforms.xray import RandXRayCollimation

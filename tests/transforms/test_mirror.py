@@ -140,5 +140,7 @@ def test_half_of_the_images_are_mirrored_along_the_axes_named():
 def test_settings_of_patches_are_checked():
     with pytest.raises(ValueError, match="patches must be False with strength 'source'"):
         ct_augmentation("image", strength="source", patches=True)
+    with pytest.raises(ValueError, match="mirror_axes must be"):
+        mri_augmentation("image", mirror_axes=(0, 3))
     with pytest.raises(ValueError, match="patches must be True or False"):
         ct_augmentation("image", patches=1)

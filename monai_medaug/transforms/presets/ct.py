@@ -196,7 +196,8 @@ def ct_augmentation(
             right where both sides are alike; None for none.
         patches: the images are patches about a small structure, such as a nodule, whose lie and size say little: the
             geometry mirrors along all axes (or those of ``mirror_axes``), turns by any angle (about the slices' normal
-            where they are thick), scales by 0.7 to 1.3 and leaves out the elastic part. Of 29 training patches of lung
+            where they are thick), scales by 0.7 to 1.3 and leaves out the elastic part. Their corners repeat
+            the edge: cut them with a margin where you can. Of 29 training patches of lung
             nodules a small network gained 0.198 of Dice so, and 0.117 by the geometry for organs.
 
     Returns:

@@ -134,7 +134,8 @@ def mri_augmentation(
             right where both sides are alike, as of a brain or a hippocampus; None for none.
         patches: the images are patches about a small structure, such as a nodule, whose lie and size say little: the
             geometry mirrors along all axes (or those of ``mirror_axes``), turns by any angle (about the slices' normal
-            where they are thick), scales by 0.7 to 1.3 and leaves out the elastic part.
+            where they are thick), scales by 0.7 to 1.3 and leaves out the elastic part. Their corners repeat
+            the edge: cut them with a margin where you can.
 
     Returns:
         A MONAI Compose, for dictionaries. With one key and no masks it also takes a bare image, for chains of array
