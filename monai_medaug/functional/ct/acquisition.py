@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from monai_medaug.functional.ct.projection import WATER_PER_MM, ParallelBeam, hu_to_attenuation
+from monai_medaug.functional.ct.projection import WATER_PER_MM, ParallelBeam, at_elements, hu_to_attenuation
 from monai_medaug.functional.ct.quantum_noise import NoiseKernel
 from monai_medaug.functional.ct.spectrum import (
     BONE,
@@ -20,14 +20,15 @@ from monai_medaug.functional.ct.spectrum import (
     polychromatic,
     water_corrected,
 )
+from monai_medaug.functional.ct.truncation import continued_lines
 from monai_medaug.functional.hounsfield import PADDING_HU
 
 _REACH = 64  # elements, beyond which a reconstruction kernel has died away
 
 
 def line_integrals(hu: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    """Line integrals of the attenuation; padding counts as air."""
-    return beam.project(hu_to_attenuation(torch.where(hu > PADDING_HU, hu, -1000.0)))
+    """Line integrals of the attenuation, for changes of them; padding counts as air."""
+    return continued_lines(hu_to_attenuation(torch.where(hu > PADDING_HU, hu, -1000.0)), beam)
 
 
 def bounds(image: torch.Tensor) -> tuple[slice, slice] | None:
@@ -106,7 +107,7 @@ def inserted_noise(
         beam: geometry of the noise, with elements of at most half a period of the frequency at which the kernel ends.
         kernel: in cycles per mm.
     """
-    paths = _at_elements(line_integrals(hu, seen), seen, beam)
+    paths = at_elements(line_integrals(hu, seen), seen, beam)
     noise = white * torch.sqrt(_missing_variance(paths, fraction, photons, electronic))
     width = noise.shape[-1]
     size = width + _REACH
@@ -124,15 +125,6 @@ def _missing_variance(
     return (1 / fraction - 1) / transmitted + (1 / fraction**2 - 1) * (electronic / transmitted) ** 2
 
 
-def _at_elements(sinogram: torch.Tensor, seen: ParallelBeam, beam: ParallelBeam) -> torch.Tensor:
-    """A sinogram at the detector elements of another beam of as many views, linearly interpolated."""
-    index = torch.arange(beam.width, device=sinogram.device, dtype=torch.float64)
-    place = (index - (beam.width - 1) / 2) * (beam.pitch / seen.pitch) + (seen.width - 1) / 2
-    place = place.clamp(0, seen.width - 1)
-    below = place.long().clamp(max=max(seen.width - 2, 0))
-    return torch.lerp(sinogram[..., below], sinogram[..., below + min(1, seen.width - 1)], (place - below).to(sinogram))
-
-
 def beam_hardening(
     hu: torch.Tensor, amount: torch.Tensor, beam: ParallelBeam, window: str, tissue: str = "mixture"
 ) -> torch.Tensor:
@@ -140,11 +132,19 @@ def beam_hardening(
 
     A ray through the lengths Lw of water and Lb of bone (Joseph & Spital 1978) measures ``-ln sum_e w_e exp(-mu_w,e Lw
     - mu_b,e Lb)``. The scanner maps that to the line integral of the water that would give it. The difference to the
-    monochromatic line integral, times ``amount``, is reconstructed. Water alone is corrected exactly.
+    monochromatic line integral, times ``amount``, is reconstructed. Water alone is corrected exactly, so that only rays
+    through bone are looked at.
     """
-    water, bone = tissue_lengths(hu, beam, tissue)
+    water, bone = _parts(hu, tissue)
+    box = bounds(bone)
+    if box is None:
+        return hu.new_zeros(len(hu), 1, *(beam.field or beam.shape))
+    bone = beam.part(*box).project(bone[..., box[0], box[1]]) / BONE[REFERENCE]
+    shaded = bone > 0
+    water = continued_lines(water, beam, shaded.flatten(0, 1).any(0)).clamp_min(0) / WATER[REFERENCE]
     measured = polychromatic([(water, WATER), (bone, BONE)])
-    return hu_change(amount * (water_corrected(measured) - monochromatic(water, bone)), beam, window)
+    change = water_corrected(measured) - monochromatic(water, bone)
+    return hu_change(amount * torch.where(shaded, change, 0.0), beam, window)
 
 
 def tissue_lengths(
@@ -154,10 +154,14 @@ def tissue_lengths(
 
     ``needed`` is the rays that matter, see `ParallelBeam.project`.
     """
-    parts = TISSUES[tissue](torch.where(hu > PADDING_HU, hu, -1000.0))
     # one stack, so that all slices share the geometry
-    water, bone = beam.project(torch.cat(parts), needed).chunk(2)
+    water, bone = beam.project(torch.cat(_parts(hu, tissue)), needed).chunk(2)
     return water.clamp_min(0) / WATER[REFERENCE], bone / BONE[REFERENCE]
+
+
+def _parts(hu: torch.Tensor, tissue: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attenuation per mm of the water and of the bone in slices; padding counts as air."""
+    return TISSUES[tissue](torch.where(hu > PADDING_HU, hu, -1000.0))
 
 
 def ring_artefact(gain: torch.Tensor, beam: ParallelBeam, window: str) -> torch.Tensor:

@@ -41,7 +41,7 @@ def motion_artefact(
     box = bounds(hu - AIR_HU)
     if box is None:
         return hu.new_zeros(len(hu), 1, *(beam.field or beam.shape))
-    sinogram = line_integrals(hu[..., box[0], box[1]], beam.part(*box))
+    sinogram = line_integrals(hu, beam) if beam.field else line_integrals(hu[..., box[0], box[1]], beam.part(*box))
     angles = sent(beam.angles, shift.device, shift.dtype)
     row = torch.arange(beam.views, device=hu.device, dtype=torch.float64) - turn.double() * (beam.views / 180)
     normal = torch.stack([torch.cos(angles), torch.sin(angles)], -1)

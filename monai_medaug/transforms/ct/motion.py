@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,7 +24,6 @@ from monai_medaug.transforms.ct.acquisition import WINDOW, SinogramOperation
 
 TRAJECTORIES = ("breathing", "step", "drift")
 _BREATHES_MM = 230.0  # a crop of a body this wide is of a trunk
-_FEW = 200  # detectors, up to which a breath, smooth from view to view, needs half as many views
 _MOVING_DEGREES = (10.0, 45.0)  # from full inspiration: there the wall has at least half its greatest speed
 
 
@@ -141,8 +139,8 @@ class RandCTMotion(SinogramOperation):
     @classmethod
     def change(cls, stack: SliceStack, call: Call) -> Callable[[slice], torch.Tensor]:
         beam, device = stack.beam, stack.slices.device
-        if all(call.plan[call.samples[i]].get("course") == "breathing" for i in stack.members) and beam.width <= _FEW:
-            beam = replace(beam, views=beam.views // 2)
+        if all(call.plan[call.samples[i]].get("course") == "breathing" for i in stack.members):
+            beam = stack.smoothly_seen(beam)
         poses = []
         for i in stack.members:
             found = call.plan[call.samples[i]]

@@ -10,9 +10,10 @@ from monai_medaug.functional.ct.acquisition import (
     line_integrals,
     ring_artefact,
     thinning_noise,
+    tissue_lengths,
 )
 from monai_medaug.functional.ct.projection import ParallelBeam
-from monai_medaug.functional.ct.spectrum import BONE, SPECTRUM, WATER, polychromatic, water_corrected
+from monai_medaug.functional.ct.spectrum import BONE, SPECTRUM, WATER, monochromatic, polychromatic, water_corrected
 
 SIDE = 128
 Y, X = torch.meshgrid(torch.arange(SIDE) - 63.5, torch.arange(SIDE) - 63.5, indexing="ij")
@@ -99,6 +100,19 @@ def test_the_water_correction_inverts_the_spectrum(dtype, tolerance):
     found = water_corrected(seen.to(dtype)).double()
     assert float((found / (WATER[2] * water) - 1).abs().max()) < tolerance
     assert not water_corrected(torch.tensor([0.0, -0.1], dtype=dtype)).any()
+
+
+def test_only_rays_through_bone_are_hardened_and_no_other_is_missed():
+    """Against the line integrals of all rays, water and bone in one projection."""
+    head = disc()
+    head[..., 50:60, 70:74] = 900.0
+    head[..., 80:84, 40:70] = 250.0
+    water, bone = tissue_lengths(head, BEAM, "mixture")
+    measured = polychromatic([(water, WATER), (bone, BONE)])
+    expected = hu_change(water_corrected(measured) - monochromatic(water, bone), BEAM, "cosine")
+    found = beam_hardening(head, figure(1), BEAM, "cosine")
+    assert float((found - expected).abs().max()) < 0.02 < 0.01 * float(expected.abs().max())
+    assert torch.equal(beam_hardening(disc(), figure(1), BEAM, "cosine"), torch.zeros_like(head))
 
 
 def test_a_slice_in_a_stack_is_hardened_as_alone():
