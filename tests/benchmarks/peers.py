@@ -15,8 +15,8 @@ from tests.benchmarks.harness import Call
 
 
 def size(shape: tuple[int, ...]) -> str:
-    """``"128³"`` or ``"512²"``."""
-    return f"{shape[0]}{'²³'[len(shape) - 2]}"
+    """``"128³"``, ``"512²"`` or ``"112×112×40"``."""
+    return f"{shape[0]}{'²³'[len(shape) - 2]}" if len(set(shape)) == 1 else "×".join(map(str, shape))
 
 
 def ellipsoid(shape: tuple[int, ...], inside: float, outside: float, texture: float) -> torch.Tensor:
