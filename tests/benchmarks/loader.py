@@ -13,6 +13,7 @@ import warnings
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from tests.benchmarks import batch
@@ -27,6 +28,7 @@ WORKERS, EPOCH = 2, 4  # an epoch has few samples, so that all packages see the 
 TARGETS = {"ct": 2.0, "mri": 2.0, "xray": 1.5}
 GUARD = 0.8
 GUARDED, BARE = "ours, guarded", "ours, without the guard"
+WITH_META = (GUARDED, BARE, "MONAI")  # they know a voxel's size
 
 
 def phantom(modality: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,14 +47,17 @@ def phantom(modality: str) -> tuple[torch.Tensor, torch.Tensor]:
     return image, mask
 
 
-def real(modality: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """A crop of a scan with its labels; the radiograph enlarged to the phantom's size, in [0, 1]."""
+def real(modality: str) -> tuple[MetaTensor, MetaTensor]:
+    """A crop of a scan with its labels, in its voxel size; the radiograph enlarged to the phantom's, in [0, 1]."""
     sample = scan(REAL[modality]).sample()
-    image, mask = (sample[key].as_tensor() for key in ("image", "label"))
+    image, mask = sample["image"], sample["label"]
     if modality == "xray":
         side = SHAPES[modality]
-        image = torch.nn.functional.interpolate(image[None] / 255, side, mode="bicubic")[0].clamp(0, 1)
-        mask = torch.nn.functional.interpolate(mask[None], side, mode="nearest")[0]
+        finer = [image.shape[1] / side[0], image.shape[2] / side[1], 1, 1]
+        affine = image.affine @ torch.diag(torch.tensor(finer, dtype=torch.float64))
+        large = torch.nn.functional.interpolate(image.as_tensor()[None] / 255, side, mode="bicubic")[0].clamp(0, 1)
+        labels = torch.nn.functional.interpolate(mask.as_tensor()[None], side, mode="nearest")[0]
+        image, mask = MetaTensor(large, affine=affine), MetaTensor(labels, affine=affine)
     return image, mask
 
 
@@ -64,7 +69,8 @@ class Samples(Dataset):
 
     def __init__(self, package: str, modality: str, source: str) -> None:
         self.package, self.modality = package, modality
-        self.image, self.mask = SOURCES[source](modality)
+        given = [MetaTensor(x) for x in SOURCES[source](modality)]
+        self.image, self.mask = given if package in WITH_META else [x.as_tensor() for x in given]
         self.pipeline: Pipeline | None = None
 
     def __len__(self) -> int:
