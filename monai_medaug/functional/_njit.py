@@ -1,4 +1,7 @@
-"""The decorator of the compiled modules. It imports numba: only modules named ``_numba_*`` may import it."""
+"""The decorator of the compiled modules. It imports numba: only modules named ``_numba_*`` may import it.
+
+They copy arrays by loops: the assignment of one to a slice costs two seconds of compilation in each process.
+"""
 
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations

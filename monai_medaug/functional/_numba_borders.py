@@ -63,7 +63,8 @@ def border_voxels(volume, blocks, size, found):
             for i in range(count):
                 if own[i] == least:
                     found[total, 0] = b
-                    found[total, 1:] = place[i]
+                    for axis in range(3):
+                        found[total, 1 + axis] = place[i, axis]
                     own[i] = 0
                     total += 1
                     done += 1

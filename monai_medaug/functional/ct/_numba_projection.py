@@ -74,7 +74,9 @@ def spread_lines(sinogram, padded, starts, shifts, steps, weights, views, first,
                     value = sinogram[image, v, j] * weight
                     row[i] += (np.float32(1.0) - f) * value
                     row[i + 1] += f * value
-            padded[image, line] = row
+            target = padded[image, line]
+            for i in range(wide):
+                target[i] = row[i]
 
 
 @njit(fastmath=True)
@@ -97,7 +99,9 @@ def back_project(filtered, out, origin, along_row, along_column, first, last):
                     x = np.float32(min(max(start + c * step, 0.0), wide - 1.001))
                     i = int(x)
                     total[c] += values[i] + (x - np.float32(i)) * (values[i + 1] - values[i])
-            out[image, r] = total
+            target = out[image, r]
+            for c in range(columns):
+                target[c] = total[c]
 
 
 @njit(fastmath=True)
@@ -121,7 +125,10 @@ def project_lanes(padded, out, starts, shifts, steps, weights, views, runs, firs
                     target, near, far = total[np.uint32(j)], row[i], row[i + np.uint32(1)]
                     for s in range(lanes):
                         target[s] += near[s] + f * (far[s] - near[s])
-        out[v] = total * np.float32(weights[v])
+        weight, view = np.float32(weights[v]), out[v]
+        for j in range(detectors):
+            for s in range(lanes):
+                view[j, s] = total[j, s] * weight
 
 
 @njit(fastmath=True)
@@ -143,7 +150,10 @@ def spread_lanes(sinogram, padded, starts, shifts, steps, weights, views, first,
                 for s in range(lanes):
                     near[s] += (np.float32(1.0) - f) * weight * value[s]
                     far[s] += f * weight * value[s]
-        padded[line] = row
+        filled = padded[line]
+        for i in range(wide):
+            for s in range(lanes):
+                filled[i, s] = row[i, s]
 
 
 @njit(fastmath=True)
@@ -163,4 +173,7 @@ def back_project_lanes(filtered, out, origin, along_row, along_column, first, la
                 target, near, far = total[np.uint32(c)], values[i], values[i + np.uint32(1)]
                 for s in range(lanes):
                     target[s] += near[s] + f * (far[s] - near[s])
-        out[r] = total
+        filled = out[r]
+        for c in range(columns):
+            for s in range(lanes):
+                filled[c, s] = total[c, s]

@@ -85,7 +85,8 @@ def _transform_patches(group, spare, mz, my, mx, members):
     _times_matrix(spare, group, my, pz, px * members)
     if pz > 1:
         _times_matrix(group, spare, mz, 1, py * px * members)
-        group[:] = spare[:]
+        for i in range(len(spare)):
+            group[i] = spare[i]
 
 
 @njit(fastmath=True)

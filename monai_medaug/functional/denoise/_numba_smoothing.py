@@ -121,7 +121,8 @@ def bilateral_rows(image, out, offsets, spaces, scale, poly, first, last):
             if k == 0 or dz != offsets[k - 1, 0] or dy != offsets[k - 1, 1]:
                 source = image[c, min(max(z + dz, 0), nz - 1), min(max(y + dy, 0), ny - 1)]
                 padded[:reach] = source[0]
-                padded[reach : reach + nx] = source
+                for x in range(nx):
+                    padded[reach + x] = source[x]
                 padded[reach + nx :] = source[nx - 1]
             neighbour = padded[reach + dx : reach + dx + nx]
             _add_neighbours(centre, neighbour, scale, spaces[k], poly, numerator, denominator)

@@ -112,4 +112,7 @@ def index_polynomial(coefficients, exponents, steps, nodes, solve, out):
                         total += solve[k, m] * values[i, j, m]
                     other[k, i, j] = total  # the axes move on by one
         values, other = other, values
-    out[:] = values
+    for i in range(4):
+        for j in range(4):
+            for k in range(4):
+                out[i, j, k] = values[i, j, k]

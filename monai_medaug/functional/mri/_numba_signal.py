@@ -106,7 +106,8 @@ def end_of_power(spectra, lines, cliff, width, blur, filtered, lowest, out):
         for i in range(n):
             for k in range(-2, 3):
                 beyond[i] += power[min(max(i + k, 0), n - 1)]
-        power[:] = beyond
+        for i in range(n):
+            power[i] = beyond[i]
         for i in range(n - 2, -1, -1):
             beyond[i] = max(beyond[i], beyond[i + 1])
         end = n - 1

@@ -62,7 +62,8 @@ def shut(image, scale, edges, cos, sin, sigma, leakage, spacing, step, out, firs
             source, target = image[k, r], out[k, r]
             target[: begin * step] = black
             target[end * step :] = black
-            target[begin_open * step : end_open * step] = source[begin_open * step : end_open * step]
+            for i in range(begin_open * step, end_open * step):
+                target[i] = source[i]
         for c in range(begin, end):
             if begin_open <= c < end_open:
                 continue

@@ -27,4 +27,6 @@ def sources_by_thickness(p, primary, per_class, sources, first, last):
                 alike[c] = amount + mirrored
                 opposite[c] = amount - mirrored
         if other == r:
-            sources[:, 0, r] *= np.float32(0.5)
+            for k in range(len(sources)):
+                for c in range(columns):
+                    sources[k, 0, r, c] *= np.float32(0.5)
