@@ -26,9 +26,10 @@ from monai_medaug.functional.hounsfield import PADDING_HU
 _REACH = 64  # elements, beyond which a reconstruction kernel has died away
 
 
-def line_integrals(hu: torch.Tensor, beam: ParallelBeam) -> torch.Tensor:
-    """Line integrals of the attenuation, for changes of them; padding counts as air."""
-    return continued_lines(hu_to_attenuation(torch.where(hu > PADDING_HU, hu, -1000.0)), beam)
+def line_integrals(hu: torch.Tensor, beam: ParallelBeam, coarse: bool = False) -> torch.Tensor:
+    """Line integrals of the attenuation; padding counts as air. ``coarse``: by `continued_lines`, for their changes."""
+    attenuation = hu_to_attenuation(torch.where(hu > PADDING_HU, hu, -1000.0))
+    return continued_lines(attenuation, beam) if coarse else beam.project(attenuation)
 
 
 def bounds(image: torch.Tensor) -> tuple[slice, slice] | None:
@@ -126,14 +127,19 @@ def _missing_variance(
 
 
 def beam_hardening(
-    hu: torch.Tensor, amount: torch.Tensor, beam: ParallelBeam, window: str, tissue: str = "mixture"
+    hu: torch.Tensor,
+    amount: torch.Tensor,
+    beam: ParallelBeam,
+    window: str,
+    tissue: str = "mixture",
+    coarse: bool = False,
 ) -> torch.Tensor:
     """The cupping and dark bands of a polychromatic beam after the scanner's water correction, in HU.
 
     A ray through the lengths Lw of water and Lb of bone (Joseph & Spital 1978) measures ``-ln sum_e w_e exp(-mu_w,e Lw
     - mu_b,e Lb)``. The scanner maps that to the line integral of the water that would give it. The difference to the
     monochromatic line integral, times ``amount``, is reconstructed. Water alone is corrected exactly, so that only rays
-    through bone are looked at.
+    through bone are looked at. ``coarse``: what lies beyond the beam's field is seen by `continued_lines`.
     """
     water, bone = _parts(hu, tissue)
     box = bounds(bone)
@@ -141,7 +147,9 @@ def beam_hardening(
         return hu.new_zeros(len(hu), 1, *(beam.field or beam.shape))
     bone = beam.part(*box).project(bone[..., box[0], box[1]]) / BONE[REFERENCE]
     shaded = bone > 0
-    water = continued_lines(water, beam, shaded.flatten(0, 1).any(0)).clamp_min(0) / WATER[REFERENCE]
+    needed = shaded.flatten(0, 1).any(0)
+    water = continued_lines(water, beam, needed) if coarse else beam.project(water, needed)
+    water = water.clamp_min(0) / WATER[REFERENCE]
     measured = polychromatic([(water, WATER), (bone, BONE)])
     change = water_corrected(measured) - monochromatic(water, bone)
     return hu_change(amount * torch.where(shaded, change, 0.0), beam, window)

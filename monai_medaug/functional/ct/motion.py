@@ -26,6 +26,7 @@ def motion_artefact(
     window: str,
     stretch: torch.Tensor | None = None,
     along: torch.Tensor | None = None,
+    coarse: bool = False,
 ) -> torch.Tensor:
     """The change in HU when the patient moves during the scan.
 
@@ -37,11 +38,15 @@ def motion_artefact(
         window: apodisation of the reconstruction.
         stretch: (N, views), the relative change of length from the rotation axis, None for none.
         along: (N, 2), unit vectors of the stretch along x and y.
+        coarse: see what lies beyond the beam's field by `continued_lines`.
     """
     box = bounds(hu - AIR_HU)
     if box is None:
         return hu.new_zeros(len(hu), 1, *(beam.field or beam.shape))
-    sinogram = line_integrals(hu, beam) if beam.field else line_integrals(hu[..., box[0], box[1]], beam.part(*box))
+    if coarse and beam.field:
+        sinogram = line_integrals(hu, beam, coarse=True)
+    else:
+        sinogram = line_integrals(hu[..., box[0], box[1]], beam.part(*box))
     angles = sent(beam.angles, shift.device, shift.dtype)
     row = torch.arange(beam.views, device=hu.device, dtype=torch.float64) - turn.double() * (beam.views / 180)
     normal = torch.stack([torch.cos(angles), torch.sin(angles)], -1)

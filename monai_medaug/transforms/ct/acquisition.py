@@ -115,15 +115,18 @@ class RandCTBeamHardening(SinogramOperation):
         return {"amount": self.R.uniform(*self.amount)}
 
     def settings(self) -> Params:
-        return {"tissue": "mixture", "body_mm": self.body_mm, "views": _VIEWS, "floor_hu": FLOOR_HU}
+        seen = {"views": _VIEWS, "beyond": "coarse"}
+        return {"tissue": "mixture", "body_mm": self.body_mm, **seen, "floor_hu": FLOOR_HU}
 
     @classmethod
     def change(cls, stack: SliceStack, call: Call) -> Callable[[slice], torch.Tensor]:
         amount, beam = stack.spread(call.drawn("amount")), stack.beam
-        if "views" in call.settings:
-            beam = stack.smoothly_seen(replace(beam, views=call.settings["views"]))
+        beam = replace(beam, views=call.settings.get("views", beam.views))
+        coarse = "beyond" in call.settings  # not in old records
+        if coarse:
+            beam = stack.smoothly_seen(beam)
         tissue = call.settings.get("tissue", "ramp")
-        return lambda some: beam_hardening(stack.body(some), amount[some], beam, WINDOW, tissue)
+        return lambda some: beam_hardening(stack.body(some), amount[some], beam, WINDOW, tissue, coarse)
 
 
 RandCTBeamHardeningd = dictionary_twin(RandCTBeamHardening)

@@ -116,7 +116,7 @@ class RandCTMotion(SinogramOperation):
 
     def settings(self) -> Params:
         course = {"trunks_breathe": self.trajectory is None, "table": "still"}
-        return {"body_mm": self.body_mm, **course, "floor_hu": FLOOR_HU}
+        return {"body_mm": self.body_mm, **course, "floor_hu": FLOOR_HU, "beyond": "coarse"}
 
     @classmethod
     def plan(cls, call: Call) -> dict[int, Params]:
@@ -139,7 +139,9 @@ class RandCTMotion(SinogramOperation):
     @classmethod
     def change(cls, stack: SliceStack, call: Call) -> Callable[[slice], torch.Tensor]:
         beam, device = stack.beam, stack.slices.device
-        if all(call.plan[call.samples[i]].get("course") == "breathing" for i in stack.members):
+        coarse = "beyond" in call.settings  # not in old records
+        smooth = all(call.plan[call.samples[i]].get("course") == "breathing" for i in stack.members)
+        if smooth and (coarse or not stack.body_mm):
             beam = stack.smoothly_seen(beam)
         poses = []
         for i in stack.members:
@@ -155,9 +157,8 @@ class RandCTMotion(SinogramOperation):
         def part(some: slice) -> torch.Tensor:
             moving = stack.slices[some]
             body = stack.body_of(moving if patient is None else torch.where(patient[some], moving, AIR_HU))
-            if breathes:
-                return motion_artefact(body, shift[some], turn[some], beam, WINDOW, stretch[some], along[some])
-            return motion_artefact(body, shift[some], turn[some], beam, WINDOW)
+            breath = (stretch[some], along[some]) if breathes else (None, None)
+            return motion_artefact(body, shift[some], turn[some], beam, WINDOW, *breath, coarse)
 
         return part
 

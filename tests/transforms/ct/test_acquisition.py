@@ -154,7 +154,7 @@ def test_old_records_replay_without_a_body_and_with_half_rings():
         new = replay(crop, report).as_tensor()
         params = report["steps"][0]["params"]
         assert moved in params
-        for name in ("aside", "turn_degrees", "body_mm", "views"):
+        for name in ("aside", "turn_degrees", "body_mm", "views", "beyond"):
             params.pop(name, None)
         old = replay(crop, report).as_tensor()
         assert float((old - new).abs().max()) > 1
