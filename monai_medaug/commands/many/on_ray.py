@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -49,6 +50,7 @@ def on_ray(work: ScanWork, cases: Sequence[ScanCase], jobs: int, address: str | 
             it runs already.
     """
     import ray
+    import ray.data  # its logger is set by the import
 
     began = not ray.is_initialized()
     if began:
@@ -57,6 +59,7 @@ def on_ray(work: ScanWork, cases: Sequence[ScanCase], jobs: int, address: str | 
             ray.init(address=address, log_to_driver=False, logging_level="error", **own)
         except (ConnectionError, RuntimeError) as error:
             raise ValueError(f"Ray cannot be started or reached at --address ({type(error).__name__})") from None
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     before = context.enable_progress_bars, context.max_errored_blocks
     context.enable_progress_bars, context.max_errored_blocks = False, -1

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from typing import Any
 
 from monai_medaug.commands.many.work import DIED, FAILED, Outcome, ScanWork, attempt
@@ -18,6 +19,7 @@ from monai_medaug.scans.dataset import ScanCase
 
 _START = "spawn"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")
+_BEGUN_AGAIN = "a worker process died, and its scans were begun again, one at a time"
 _FRUITLESS = 3
 """So many pools that die one after another, without a scan done, are no accident."""
 
@@ -37,26 +39,25 @@ def in_pool(work: ScanWork, cases: Sequence[ScanCase], jobs: int) -> Iterator[Ou
     Raises:
         ChildProcessError: the processes die and none finishes a scan.
     """
-    left, begun_again, fruitless = deque(cases), deque[ScanCase](), 0
-    while left or begun_again:
-        alone = not left
-        queue = deque([begun_again.popleft()]) if alone else left
-        lost = []
-        with contextlib.closing(_one_pool(work, queue, 1 if alone else jobs)) as results:
-            done = 0
-            for case, outcome in results:
-                if outcome is None:
-                    lost.append(case)
-                else:
-                    done += 1
-                    yield outcome
-        fruitless = fruitless + 1 if lost and not done and not alone else 0
-        if fruitless == _FRUITLESS:
-            raise ChildProcessError
-        if alone:
-            yield from (Outcome(case.name, FAILED, DIED) for case in lost)
-        else:
+    begun_again, fruitless = deque[ScanCase](), 0
+    for queue, at_once in ((deque(cases), jobs), (begun_again, 1)):
+        alone = queue is begun_again
+        while queue:
+            done, lost = 0, []
+            with contextlib.closing(_one_pool(work, queue, at_once)) as results:
+                for case, outcome in results:
+                    if outcome is None:
+                        lost.append(case)
+                    else:
+                        done += 1
+                        yield replace(outcome, notes=(*outcome.notes, _BEGUN_AGAIN)) if alone else outcome
+            if alone:
+                yield from (Outcome(case.name, FAILED, DIED) for case in lost)
+                continue
             begun_again.extend(lost)
+            fruitless = 0 if done else fruitless + 1
+            if fruitless == _FRUITLESS:
+                raise ChildProcessError
 
 
 def _one_pool(
@@ -94,7 +95,8 @@ def _one_pool(
 
 
 def _leave_with_parent(pipe: Any) -> None:
-    """In a worker: end as soon as the other end of the pipe closes, also because the main process was killed."""
+    """In a worker: end when the pipe's other end closes, be it that the main process was killed, and not by Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         with contextlib.suppress(EOFError, OSError):
@@ -108,8 +110,9 @@ def _leave_with_parent(pipe: Any) -> None:
 def _starting() -> Iterator[None]:
     """Processes started within this block have one thread for algebra, and leave Ctrl-C to the main process."""
     before = {name: os.environ.get(name) for name in _THREADS}
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+    set_mask = getattr(signal, "pthread_sigmask", None)  # inherited by them; Windows has none
+    if set_mask is not None:
+        mask = set_mask(signal.SIG_BLOCK, {signal.SIGINT})  # what comes meanwhile waits
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
         yield
@@ -119,5 +122,5 @@ def _starting() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-        if main:
-            signal.signal(signal.SIGINT, handler)
+        if set_mask is not None:
+            set_mask(signal.SIG_SETMASK, mask)

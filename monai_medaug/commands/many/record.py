@@ -8,22 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_medaug.commands.many.work import DONE, MISSING, Outcome, ScanWork
+from monai_medaug.commands.many.work import DONE, MISSING, Outcome, ScanWork, is_complete
 from monai_medaug.scans.dataset import ScanCase
+from monai_medaug.scans.dataset.case import RECORD, RECORD_KIND
 from monai_medaug.version import __version__
-
-RECORD = "scans.json"
-_KIND = "monai-medaug"
 
 
 def _read_record(out: Path) -> dict[str, Any]:
     try:
         content = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError):
+    except ValueError:
         content = None
-    if not isinstance(content, dict) or _KIND not in content:
+    if not isinstance(content, dict) or RECORD_KIND not in content:
         raise ValueError(f"--out holds a {RECORD} that is not of an earlier run: choose another folder")
     return content
 
@@ -65,14 +63,13 @@ class RunRecord:
         self._earlier = earlier.get("scans", {})
         self._sizes = {case.name: _sizes(case) for case in cases}
 
-    def is_complete(self, case: ScanCase) -> bool:
+    def has_done(self, case: ScanCase) -> bool:
         """Whether all files of a scan are there; those of a scan whose own files have changed in size are removed."""
-        targets = self.work.targets(case)
         known = self._earlier.get(case.name, {}).get("bytes")
         if known not in (None, self._sizes[case.name]):
-            for target in targets:
+            for target in self.work.targets(case):
                 target.unlink(missing_ok=True)
-        return all(target.is_file() for target in targets)
+        return is_complete(self.work, case)
 
     def write(self, outcomes: Mapping[str, Outcome], complete: Iterable[str]) -> None:
         """Write the file, with the outcomes so far."""
@@ -86,7 +83,7 @@ class RunRecord:
             if outcome.state == DONE:
                 lists.setdefault(case.subset, []).extend(self.work.samples(case))
         about = {"version": __version__, "about": "paths are relative to this file; its lists are a MONAI datalist"}
-        content = {_KIND: about, "settings": self.settings, **lists, "scans": scans}
+        content = {RECORD_KIND: about, "settings": self.settings, **lists, "scans": scans}
         temporary = self.file.with_name(f".unfinished-{RECORD}")
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         os.replace(temporary, self.file)

@@ -13,7 +13,7 @@ from typing import Any
 from monai_medaug.commands.many.on_ray import on_ray, require_ray
 from monai_medaug.commands.many.pool import in_pool, in_process
 from monai_medaug.commands.many.record import RunRecord
-from monai_medaug.commands.many.work import FAILED, Outcome, ScanWork
+from monai_medaug.commands.many.work import DONE, FAILED, Outcome, ScanWork, is_complete
 from monai_medaug.scans.dataset import ScanCase
 
 
@@ -44,7 +44,7 @@ def run_many(
     record = RunRecord(out, work, cases, settings)
     out.mkdir(parents=True, exist_ok=True)
     _remove_unfinished(out)
-    there = {case.name for case in cases if record.is_complete(case)}
+    there = {case.name for case in cases if record.has_done(case)}
     record.write({}, there)
     todo = [case for case in cases if case.name not in there]
     outcomes: dict[str, Outcome] = {}
@@ -72,6 +72,8 @@ def run_many(
         for folder in sorted(folders, reverse=True):
             with contextlib.suppress(OSError):  # of folders with files
                 folder.rmdir()
+        unheard = [case for case in todo if case.name not in outcomes and is_complete(work, case)]  # before Ctrl-C
+        outcomes |= {case.name: Outcome(case.name, DONE) for case in unheard}
         record.write(outcomes, there)
         print(_table(cases, there, outcomes))
     again = "the same command again does only what is missing"

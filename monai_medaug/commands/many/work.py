@@ -37,6 +37,11 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
+def is_complete(work: ScanWork, case: ScanCase) -> bool:
+    """Whether all files of a scan's results are there."""
+    return all(target.is_file() for target in work.targets(case))
+
+
 def attempt(work: ScanWork, case: ScanCase) -> Outcome:
     """Do the work on one scan; whatever goes wrong is in the outcome.
 

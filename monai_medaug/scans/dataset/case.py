@@ -11,6 +11,8 @@ from monai_medaug.scans.formats import META_IMAGES, NRRDS, PICTURES
 
 VOLUMES = (".nii.gz", ".nii", ".hdr.gz", ".hdr", *META_IMAGES, *NRRDS)
 """How names of volumes end, but for DICOM; the longer of two that fit comes first."""
+RECORD, RECORD_KIND = "scans.json", "monai-medaug"
+"""The list that commands write beside the results of many scans, and its first key."""
 LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 
 

@@ -6,13 +6,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 from monai_medaug.scans.dataset.bids import bids_cases
-from monai_medaug.scans.dataset.case import ScanCase, named
+from monai_medaug.scans.dataset.case import RECORD, ScanCase, named
 from monai_medaug.scans.dataset.folder import folder_cases, holds_dicom
 from monai_medaug.scans.dataset.listed import listed_cases, read_dataset_json
 from monai_medaug.scans.dataset.nnunet import is_nnunet, nnunet_cases
 from monai_medaug.scans.error import ScanError
 
-LISTS = ("dataset.json", "scans.json")
+LISTS = ("dataset.json", RECORD)
 """Files of a folder that list its scans: of MSD and nnU-Net, and of our own results."""
 
 

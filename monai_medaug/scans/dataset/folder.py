@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from monai_medaug.scans.dataset.case import VOLUMES, ScanCase, is_litter
+from monai_medaug.scans.dataset.case import RECORD, RECORD_KIND, VOLUMES, ScanCase, is_litter
 from monai_medaug.scans.dicom import is_dicom
 from monai_medaug.scans.error import ScanError
 from monai_medaug.scans.formats import PICTURES
@@ -15,7 +15,8 @@ from monai_medaug.scans.formats import PICTURES
 def folder_cases(folder: Path, leave_out: Collection[Path] = ()) -> list[ScanCase]:
     """A case for each volume, and for each folder with DICOM files; for each picture where there is nothing else.
 
-    Pictures beside volumes are previews. Hidden files are passed over, and what lies beside DICOM files.
+    Pictures beside volumes are previews. Hidden files are passed over, what lies beside DICOM files, and folders that
+    hold results of commands on many scans.
 
     Args:
         folder: where to look, at any depth; links are followed.
@@ -46,8 +47,13 @@ def holds_dicom(folder: Path, files: Collection[str] | None = None) -> bool:
     return any(is_dicom(folder / n) for n in sorted(names) if not is_litter(n) and not n.lower().endswith(others))
 
 
+def _is_ours(record: Path) -> bool:
+    with record.open("rb") as opened:
+        return RECORD_KIND.encode() in opened.read(100)
+
+
 def _walked(folder: Path, leave_out: set[Path]) -> Iterator[tuple[Path, list[str]]]:
-    """Folders with the names of their files, without litter; a folder that two links reach comes once."""
+    """Folders with the names of their files, without litter and our results; one that two links reach comes once."""
 
     def unreadable(error: OSError) -> None:
         raise ScanError(f"a folder of the data set cannot be read: {error.strerror}")
@@ -55,7 +61,7 @@ def _walked(folder: Path, leave_out: set[Path]) -> Iterator[tuple[Path, list[str
     seen = set(leave_out)
     for where, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         real = Path(where).resolve()
-        if real in seen:
+        if real in seen or (Path(where) != folder and RECORD in files and _is_ours(real / RECORD)):
             folders.clear()
             continue
         seen.add(real)
