@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from monai_medaug.commands.command import Command
@@ -130,10 +130,11 @@ def _restore_many(arguments: argparse.Namespace, cases: list[ScanCase]) -> None:
 
 
 def _one_of_each_channel(cases: Sequence[ScanCase]) -> list[ScanCase]:
-    """A case for each channel, which is an image of its own to what restores."""
+    """A case for each channel, which is an image of its own to what restores; its name is that of nnU-Net's file."""
     found = []
     for case in cases:
-        if len(case.images) == 1 or case.problem:
+        first = f"{PurePosixPath(case.name).name}_0000."
+        if case.problem or (len(case.images) == 1 and not case.images[0].name.startswith(first)):
             found.append(case)
             continue
         for n, path in enumerate(case.images):

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_medaug.commands.reading import whole_number_from
+from monai_medaug.core.tensors import say_once
 from monai_medaug.scans.dataset import ScanCase, find_cases, with_labels
+from monai_medaug.scans.dataset.case import VOLUMES
 
 MANY = "; or many scans: a folder of them, a data set of MSD, nnU-Net or BIDS, or its JSON file"
 """Of the input, for the help."""
@@ -37,9 +39,10 @@ def many_cases(arguments: argparse.Namespace, label_keys: Sequence[str]) -> list
     out, folders = arguments.out, {key: path for key in label_keys if (path := getattr(arguments, key)) is not None}
     cases = find_cases(arguments.input, [path for path in (out, *folders.values()) if not _same(path, arguments.input)])
     if cases is None:
+        _say_what_is_passed_over(arguments.input)
         for name in ("jobs", "engine", "address"):
             if getattr(arguments, name) is not None:
-                raise ValueError(f"--{name} goes with many scans, and the input is one")
+                raise ValueError(f"--{name} goes with many scans, and the input is one: a file, or a DICOM folder")
         return None
     if arguments.address is not None and arguments.engine != "ray":
         raise ValueError("--address goes with --engine ray")
@@ -51,6 +54,16 @@ def many_cases(arguments: argparse.Namespace, label_keys: Sequence[str]) -> list
     for key, path in folders.items():
         cases = with_labels(cases, key, path)
     return cases
+
+
+def _say_what_is_passed_over(path: Path) -> None:
+    """A notice, where more than a mask and a lesion lie beside DICOM files: it may be meant as many scans."""
+    volumes = [p for p in path.iterdir() if p.name.lower().endswith(VOLUMES)] if path.is_dir() else []
+    if len(volumes) > 2:
+        say_once(
+            f"the input is read as one DICOM series, and {len(volumes)} volumes beside it are passed over: to have them "
+            "taken for scans, give the DICOM files a folder of their own"
+        )
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -4,32 +4,46 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from monai_medaug.commands.many.work import DIED, FAILED, Outcome, ScanWork, attempt
+from monai_medaug.commands.many.work import BEGUN_AGAIN, DIED, FAILED, Outcome, ScanWork, attempt
 from monai_medaug.scans.dataset import ScanCase
 
-_RETRIES = 3
-"""How often Ray begins a scan again whose process died."""
+_ATTEMPTS = 3
+"""How often a scan is begun whose process dies; Ray itself would never give up."""
+
+
+class RayAttempts:
+    """An actor that counts how often each scan was begun."""
+
+    def __init__(self) -> None:
+        self.begun: Counter[int] = Counter()
+
+    def begin(self, number: int) -> int:
+        """Count, and return how often it was begun before."""
+        self.begun[number] += 1
+        return self.begun[number] - 1
 
 
 class RayScanWorker:
     """An actor of Ray Data, which gets the numbers of scans."""
 
-    def __init__(self, work: ScanWork, cases: Sequence[ScanCase]) -> None:
+    def __init__(self, work: ScanWork, cases: Sequence[ScanCase], attempts: Any) -> None:
         self.work = work
         self.cases = cases
+        self.attempts = attempts
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Do the work on one scan."""
-        outcome = attempt(self.work, self.cases[int(row["number"])])
-        return {
-            "name": outcome.name,
-            "state": outcome.state,
-            "reason": outcome.reason,
-            "notes": "\n".join(outcome.notes),
-        }
+        """Do the work on one scan, unless it has killed its processes."""
+        import ray
+
+        case = self.cases[int(row["number"])]
+        before = ray.get(self.attempts.begin.remote(int(row["number"])))
+        outcome = attempt(self.work, case) if before < _ATTEMPTS else Outcome(case.name, FAILED, DIED)
+        notes = (*outcome.notes, *([BEGUN_AGAIN] if before else []))
+        return {"name": outcome.name, "state": outcome.state, "reason": outcome.reason, "notes": "\n".join(notes)}
 
 
 def require_ray() -> None:
@@ -40,7 +54,7 @@ def require_ray() -> None:
 
 
 def on_ray(work: ScanWork, cases: Sequence[ScanCase], jobs: int, address: str | None) -> Iterator[Outcome]:
-    """The scans by a pool of actors, one CPU each, as they are done; a scan whose actor dies is begun again elsewhere.
+    """The scans by a pool of actors, one CPU each, as they are done; a scan whose actor dies is begun again.
 
     Args:
         work: what is done; its files must have the same paths on all nodes.
@@ -48,6 +62,9 @@ def on_ray(work: ScanWork, cases: Sequence[ScanCase], jobs: int, address: str | 
         jobs: number of actors.
         address: of a Ray cluster, such as ``"auto"``; None starts Ray on this machine for the time of the call, unless
             it runs already.
+
+    Raises:
+        ValueError: Ray cannot be started or reached.
     """
     import ray
     import ray.data  # its logger is set by the import
@@ -61,24 +78,19 @@ def on_ray(work: ScanWork, cases: Sequence[ScanCase], jobs: int, address: str | 
             raise ValueError(f"Ray cannot be started or reached at --address ({type(error).__name__})") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
-    before = context.enable_progress_bars, context.max_errored_blocks
-    context.enable_progress_bars, context.max_errored_blocks = False, -1
-    left = {case.name for case in cases}
+    before, context.enable_progress_bars = context.enable_progress_bars, False
     try:
+        attempts = ray.remote(num_cpus=0)(RayAttempts).remote()
         numbers = ray.data.from_items([{"number": n} for n in range(len(cases))], override_num_blocks=len(cases))
         rows = numbers.map(
             RayScanWorker,
-            fn_constructor_args=(work, list(cases)),
-            compute=ray.data.ActorPoolStrategy(size=min(jobs, len(cases))),
+            fn_constructor_args=(work, list(cases), attempts),
+            compute=ray.data.ActorPoolStrategy(size=min(jobs, len(cases)), max_tasks_in_flight_per_actor=1),
             num_cpus=1,
-            max_restarts=-1,
-            max_task_retries=_RETRIES,
         )
         for row in rows.iter_rows():
-            left.discard(row["name"])
             yield Outcome(row["name"], row["state"], row["reason"], tuple(filter(None, row["notes"].split("\n"))))
     finally:
-        context.enable_progress_bars, context.max_errored_blocks = before
+        context.enable_progress_bars = before
         if began:
             ray.shutdown()
-    yield from (Outcome(name, FAILED, DIED) for name in sorted(left))

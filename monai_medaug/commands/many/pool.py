@@ -14,12 +14,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import Any
 
-from monai_medaug.commands.many.work import DIED, FAILED, Outcome, ScanWork, attempt
+from monai_medaug.commands.many.work import BEGUN_AGAIN, DIED, FAILED, Outcome, ScanWork, attempt
 from monai_medaug.scans.dataset import ScanCase
 
 _START = "spawn"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")
-_BEGUN_AGAIN = "a worker process died, and its scans were begun again, one at a time"
 _FRUITLESS = 3
 """So many pools that die one after another, without a scan done, are no accident."""
 
@@ -50,7 +49,7 @@ def in_pool(work: ScanWork, cases: Sequence[ScanCase], jobs: int) -> Iterator[Ou
                         lost.append(case)
                     else:
                         done += 1
-                        yield replace(outcome, notes=(*outcome.notes, _BEGUN_AGAIN)) if alone else outcome
+                        yield replace(outcome, notes=(*outcome.notes, BEGUN_AGAIN)) if alone else outcome
             if alone:
                 yield from (Outcome(case.name, FAILED, DIED) for case in lost)
                 continue

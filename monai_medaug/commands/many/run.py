@@ -62,7 +62,7 @@ def run_many(
                 outcomes[outcome.name] = outcome
                 for note in outcome.notes:
                     if note not in notes:
-                        tqdm.write(f"monai-medaug: note: {note}", file=sys.stderr)
+                        tqdm.write(f"monai-medaug: note: {note} (first said of {outcome.name})", file=sys.stderr)
                         notes.add(note)
                 bar.update()
     except ChildProcessError:

@@ -11,6 +11,7 @@ from monai_medaug.scans.dataset import ScanCase
 
 DONE, FAILED, MISSING = "done", "failed", "missing"
 """States of a scan."""
+BEGUN_AGAIN = "a worker process died, and what it was at was begun again"
 DIED = "its worker process died: killed, crashed or out of memory"
 
 

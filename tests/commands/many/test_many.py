@@ -9,7 +9,7 @@ from monai_medaug import scans
 from monai_medaug.commands.datalist import loaded_sets
 from tests.commands.command_line import augment, run
 from tests.commands.many.data_sets import contents, decathlon, noisy_body
-from tests.scan_files import write_nifti
+from tests.scan_files import dicom_folder, write_nifti
 
 
 def times(folder):
@@ -167,6 +167,13 @@ def test_what_is_wrong_for_all_is_said_before_any_scan(tmp_path, capsys, monkeyp
 
 
 def test_what_goes_with_one_and_with_many(tmp_path, capsys):
+    dicom = dicom_folder(tmp_path / "dicom", [(0.0, 0.0, 0.0)])
+    for name in ("a.nii", "b.nii", "c.nii"):
+        (dicom / name).touch()
+    assert augment(dicom, tmp_path / "d", "--engine", "processes") == 2
+    said = capsys.readouterr().err
+    assert "3 volumes beside it are passed over" in said
+    assert "--engine goes with many scans, and the input is one: a file, or a DICOM folder" in said
     data = decathlon(tmp_path / "in", 1)
     one = data / "imagesTr/body 00.nii.gz"
     assert augment(one, tmp_path / "out", "--jobs", 2) == 2
