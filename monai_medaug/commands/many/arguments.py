@@ -61,8 +61,8 @@ def _say_what_is_passed_over(path: Path) -> None:
     volumes = [p for p in path.iterdir() if p.name.lower().endswith(VOLUMES)] if path.is_dir() else []
     if len(volumes) > 2:
         say_once(
-            f"the input is read as one DICOM series, and {len(volumes)} volumes beside it are passed over: to have them "
-            "taken for scans, give the DICOM files a folder of their own"
+            f"the input is read as one DICOM series, and {len(volumes)} volumes beside it are passed over: they are "
+            "taken for scans where the DICOM files lie in a folder of their own"
         )
 
 

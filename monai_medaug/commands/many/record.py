@@ -52,13 +52,12 @@ class RunRecord:
         self.file, self.work, self.cases = out / RECORD, work, cases
         self.settings = json.loads(json.dumps(settings))
         earlier = _read_record(out)
-        if earlier:
+        if earlier and any(target.is_file() for case in cases for target in work.targets(case)):
             old = earlier.get("settings", {})
             other = [k for k in self.settings.keys() | old.keys() if self.settings.get(k) != old.get(k)]
             if other:
-                said = ", ".join(
-                    f"{k.replace('_', '-')} {old.get(k)}, not {self.settings.get(k)}" for k in sorted(other)
-                )
+                pairs = [(k.replace("_", "-"), _said(old.get(k)), _said(self.settings.get(k))) for k in sorted(other)]
+                said = ", ".join(f"{name} {before}, now {now}" for name, before, now in pairs)
                 raise ValueError(f"--out holds results of another run ({said}): choose another folder")
         self._earlier = earlier.get("scans", {})
         self._sizes = {case.name: _sizes(case) for case in cases}
@@ -87,6 +86,10 @@ class RunRecord:
         temporary = self.file.with_name(f".unfinished-{RECORD}")
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         os.replace(temporary, self.file)
+
+
+def _said(value: Any) -> str:
+    return "not given" if value is None else str(value).lower()
 
 
 def _sizes(case: ScanCase) -> list[int]:

@@ -101,7 +101,9 @@ def _table(cases: Sequence[ScanCase], there: set[str], outcomes: Mapping[str, Ou
     counts["missing"] = len(cases) - sum(counts.values())
     said = ", ".join(f"{n} {what}" for what, n in counts.items() if n or what == "done")
     width = max((len(o.name) for o in failed), default=0)
-    return "\n".join([f"\n{len(cases)} scans: {said}", *(f"  {o.name:{width}}  {o.reason}" for o in failed)])
+    return "\n".join(
+        [f"\n{len(cases)} scan{'s' * (len(cases) > 1)}: {said}", *(f"  {o.name:{width}}  {o.reason}" for o in failed)]
+    )
 
 
 def _require_no_input_among_results(cases: Sequence[ScanCase], work: ScanWork) -> None:

@@ -3,6 +3,7 @@
 import json
 
 import nibabel as nib
+import numpy as np
 import pytest
 
 from monai_medaug import scans
@@ -64,10 +65,10 @@ def test_a_sample_depends_on_its_seed_and_scan_alone(tmp_path, capsys):
     assert two["b/x/augmented_001.nii.gz"] != two["b/x/augmented_002.nii.gz"]
     capsys.readouterr()
     assert augment(few, tmp_path / "out2", "--seed", 2) == 2
-    assert "holds results of another run (seed 1, not 2)" in capsys.readouterr().err
+    assert "holds results of another run (seed 1, now 2)" in capsys.readouterr().err
     write_nifti(few / "b/x.nii.gz", noisy_body(1, (12, 16, 6))[0])
     assert augment(few, tmp_path / "out2") == 0
-    assert "1 scans: 1 done" in capsys.readouterr().out, "the file has changed"
+    assert "1 scan: 1 done" in capsys.readouterr().out, "the file has changed"
 
 
 def test_channels_of_nnunet_share_their_geometry(tmp_path, capsys):
@@ -123,6 +124,18 @@ def test_restored_scans_keep_their_names(tmp_path, capsys):
     assert run("restore", data, "--method", "median", "--out", out) == 0
     assert "2 scans: 1 done, 1 already there" in capsys.readouterr().out
     assert {path: times(out)[path] for path in map(out.joinpath, names[2:])}.items() < before.items()
+
+
+def test_settings_may_change_as_long_as_nothing_is_done(tmp_path, capsys):
+    data = tmp_path / "in"
+    data.mkdir()
+    write_nifti(data / "x.nii.gz", np.stack([noisy_body(0)[0]] * 2, axis=-1))
+    assert run("restore", data, "--method", "median", "--out", tmp_path / "out") == 2
+    assert "x  the input file holds 2 volumes: choose one by volume" in capsys.readouterr().out
+    assert run("restore", data, "--method", "median", "--volume", 2, "--out", tmp_path / "out") == 0
+    assert nib.load(tmp_path / "out/x.nii.gz").shape == (16, 16, 6)
+    assert run("restore", data, "--method", "median", "--out", tmp_path / "out") == 2
+    assert "(volume 2, now not given)" in capsys.readouterr().err
 
 
 def test_interrupt_keeps_what_is_done(tmp_path, capsys, monkeypatch):

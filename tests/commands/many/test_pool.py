@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,17 +12,18 @@ from pathlib import Path
 import pytest
 
 from monai_medaug.commands.many import pool
+from monai_medaug.commands.many import run as many_run
 from monai_medaug.commands.many.pool import in_pool, in_process
+from monai_medaug.commands.many.work import attempt
 from monai_medaug.scans.dataset import ScanCase
 from tests.commands.command_line import augment, run
 from tests.commands.many.data_sets import Deadly, contents, decathlon
-from tests.workers import fresh_processes
 
 
 @pytest.fixture
 def _quick_start(monkeypatch):
-    fresh_processes("forkserver")
-    monkeypatch.setattr(pool, "_START", "forkserver")
+    """Forks, which start at once; fresh processes are those of the slow tests."""
+    monkeypatch.setattr(pool, "_START", "fork")
 
 
 def cases(*names):
@@ -32,13 +34,32 @@ def unfinished(out):
     return [*out.rglob(".unfinished-*")]
 
 
-@pytest.mark.usefixtures("_quick_start")
-def test_two_jobs_write_the_bytes_of_one(tmp_path):
+def pickled_pool(work, cases, jobs):
+    """What a pool does, without its processes: `test_two_processes_write_the_bytes_of_one` has them."""
+    assert jobs == 2
+    for case in reversed(cases):
+        yield attempt(*pickle.loads(pickle.dumps((work, case))))
+
+
+@pytest.mark.parametrize(
+    "command", [("augment", "--modality", "ct", "--seed", 5, "--strength", "light"), ("restore", "--method", "median")]
+)
+def test_the_work_goes_by_pickle_in_any_order(tmp_path, monkeypatch, command):
     data = decathlon(tmp_path / "in", 2)
+    monkeypatch.setattr(many_run, "in_pool", pickled_pool)
     for out, jobs in (("one", 1), ("two", 2)):
-        assert augment(data, tmp_path / out, "--seed", 5, "--strength", "light", "--jobs", jobs) == 0
+        assert run(*command, data, "--out", tmp_path / out, "--jobs", jobs) == 0
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert len(contents(tmp_path / "one")) == 2 * 4 + 1
+    assert len(contents(tmp_path / "one")) == 1 + 2 * (4 if command[0] == "augment" else 2)
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_bytes_of_one(tmp_path):
+    data = decathlon(tmp_path / "in", 36, 4)
+    for out, jobs in (("one", 1), ("two", 2)):
+        assert augment(data, tmp_path / out, "--seed", 5, "--jobs", jobs) == 0
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert len(contents(tmp_path / "one")) == 36 * 4 + 4 * 3 + 1
 
 
 @pytest.mark.usefixtures("_quick_start")
