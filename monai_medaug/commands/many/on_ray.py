@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from monai_medaug.commands.many.work import BEGUN_AGAIN, DIED, FAILED, Outcome, ScanWork, attempt
+from monai_medaug.commands.many.work import BEGUN_AGAIN, DIED, FAILED, ScanOutcome, ScanWork, attempt
 from monai_medaug.scans.dataset import ScanCase
 
 _ATTEMPTS = 3
@@ -41,7 +41,7 @@ class RayScanWorker:
 
         case = self.cases[int(row["number"])]
         before = ray.get(self.attempts.begin.remote(int(row["number"])))
-        outcome = attempt(self.work, case) if before < _ATTEMPTS else Outcome(case.name, FAILED, DIED)
+        outcome = attempt(self.work, case) if before < _ATTEMPTS else ScanOutcome(case.name, FAILED, DIED)
         notes = (*outcome.notes, *([BEGUN_AGAIN] if before else []))
         return {"name": outcome.name, "state": outcome.state, "reason": outcome.reason, "notes": "\n".join(notes)}
 
@@ -53,7 +53,7 @@ def require_ray() -> None:
             raise ValueError(f"--engine ray needs {name}: pip install monai-medaug[ray]")
 
 
-def on_ray(work: ScanWork, cases: Sequence[ScanCase], jobs: int, address: str | None) -> Iterator[Outcome]:
+def on_ray(work: ScanWork, cases: Sequence[ScanCase], jobs: int, address: str | None) -> Iterator[ScanOutcome]:
     """The scans by a pool of actors, one CPU each, as they are done; a scan whose actor dies is begun again.
 
     Args:
@@ -89,7 +89,7 @@ def on_ray(work: ScanWork, cases: Sequence[ScanCase], jobs: int, address: str | 
             num_cpus=1,
         )
         for row in rows.iter_rows():
-            yield Outcome(row["name"], row["state"], row["reason"], tuple(filter(None, row["notes"].split("\n"))))
+            yield ScanOutcome(row["name"], row["state"], row["reason"], tuple(filter(None, row["notes"].split("\n"))))
     finally:
         context.enable_progress_bars = before
         if began:

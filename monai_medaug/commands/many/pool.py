@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import Any
 
-from monai_medaug.commands.many.work import BEGUN_AGAIN, DIED, FAILED, Outcome, ScanWork, attempt
+from monai_medaug.commands.many.work import BEGUN_AGAIN, DIED, FAILED, ScanOutcome, ScanWork, attempt
 from monai_medaug.scans.dataset import ScanCase
 
 _START = "spawn"
@@ -23,13 +23,13 @@ _FRUITLESS = 3
 """So many pools that die one after another, without a scan done, are no accident."""
 
 
-def in_process(work: ScanWork, cases: Sequence[ScanCase]) -> Iterator[Outcome]:
+def in_process(work: ScanWork, cases: Sequence[ScanCase]) -> Iterator[ScanOutcome]:
     """The scans one after another."""
     for case in cases:
         yield attempt(work, case)
 
 
-def in_pool(work: ScanWork, cases: Sequence[ScanCase], jobs: int) -> Iterator[Outcome]:
+def in_pool(work: ScanWork, cases: Sequence[ScanCase], jobs: int) -> Iterator[ScanOutcome]:
     """The scans by a pool of processes, one thread each, as they are done.
 
     Where a process dies, the pool goes with it. A new one goes on with the rest, and the scans that were being worked
@@ -51,7 +51,7 @@ def in_pool(work: ScanWork, cases: Sequence[ScanCase], jobs: int) -> Iterator[Ou
                         done += 1
                         yield replace(outcome, notes=(*outcome.notes, BEGUN_AGAIN)) if alone else outcome
             if alone:
-                yield from (Outcome(case.name, FAILED, DIED) for case in lost)
+                yield from (ScanOutcome(case.name, FAILED, DIED) for case in lost)
                 continue
             begun_again.extend(lost)
             fruitless = 0 if done else fruitless + 1
@@ -61,7 +61,7 @@ def in_pool(work: ScanWork, cases: Sequence[ScanCase], jobs: int) -> Iterator[Ou
 
 def _one_pool(
     work: ScanWork, queue: deque[ScanCase], jobs: int
-) -> Generator[tuple[ScanCase, Outcome | None], None, None]:
+) -> Generator[tuple[ScanCase, ScanOutcome | None], None, None]:
     """Take cases from the queue until it is empty or the pool dies; those that it was at then come with None."""
     context = multiprocessing.get_context(_START)
     ours, theirs = context.Pipe(duplex=False)[::-1]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_medaug.commands.many.work import DONE, MISSING, Outcome, ScanWork, is_complete
+from monai_medaug.commands.many.work import DONE, MISSING, ScanOutcome, ScanWork, is_complete
 from monai_medaug.scans.dataset import ScanCase
 from monai_medaug.scans.dataset.case import RECORD, RECORD_KIND
 from monai_medaug.version import __version__
@@ -56,11 +56,13 @@ class RunRecord:
             old = earlier.get("settings", {})
             other = [k for k in self.settings.keys() | old.keys() if self.settings.get(k) != old.get(k)]
             if other:
-                pairs = [(k.replace("_", "-"), _said(old.get(k)), _said(self.settings.get(k))) for k in sorted(other)]
+                pairs = [
+                    (k.replace("_", "-"), _in_words(old.get(k)), _in_words(self.settings.get(k))) for k in sorted(other)
+                ]
                 said = ", ".join(f"{name} {before}, now {now}" for name, before, now in pairs)
                 raise ValueError(f"--out holds results of another run ({said}): choose another folder")
         self._earlier = earlier.get("scans", {})
-        self._sizes = {case.name: _sizes(case) for case in cases}
+        self._sizes = {case.name: _file_sizes(case) for case in cases}
 
     def has_done(self, case: ScanCase) -> bool:
         """Whether all files of a scan are there; those of a scan whose own files have changed in size are removed."""
@@ -70,13 +72,13 @@ class RunRecord:
                 target.unlink(missing_ok=True)
         return is_complete(self.work, case)
 
-    def write(self, outcomes: Mapping[str, Outcome], complete: Iterable[str]) -> None:
+    def write(self, outcomes: Mapping[str, ScanOutcome], complete: Iterable[str]) -> None:
         """Write the file, with the outcomes so far."""
         scans: dict[str, Any] = {}
         lists: dict[str, list[dict[str, Any]]] = {}
         there = set(complete)
         for case in self.cases:
-            outcome = outcomes.get(case.name) or Outcome(case.name, DONE if case.name in there else MISSING)
+            outcome = outcomes.get(case.name) or ScanOutcome(case.name, DONE if case.name in there else MISSING)
             entry = {"source": case.key, "bytes": self._sizes[case.name], "state": outcome.state}
             scans[case.name] = entry | ({"reason": outcome.reason} if outcome.reason else {})
             if outcome.state == DONE:
@@ -88,11 +90,11 @@ class RunRecord:
         os.replace(temporary, self.file)
 
 
-def _said(value: Any) -> str:
+def _in_words(value: Any) -> str:
     return "not given" if value is None else str(value).lower()
 
 
-def _sizes(case: ScanCase) -> list[int]:
+def _file_sizes(case: ScanCase) -> list[int]:
     """The sizes of a scan's files in bytes, that of a folder's in sum; -1 of one that is missing."""
     sizes = []
     for path in (*case.images, *(case.labels[key] for key in sorted(case.labels))):

@@ -13,7 +13,7 @@ from typing import Any
 from monai_medaug.commands.many.on_ray import on_ray, require_ray
 from monai_medaug.commands.many.pool import in_pool, in_process
 from monai_medaug.commands.many.record import RunRecord
-from monai_medaug.commands.many.work import DONE, FAILED, Outcome, ScanWork, is_complete
+from monai_medaug.commands.many.work import DONE, FAILED, ScanOutcome, ScanWork, is_complete
 from monai_medaug.scans.dataset import ScanCase
 
 
@@ -47,7 +47,7 @@ def run_many(
     there = {case.name for case in cases if record.has_done(case)}
     record.write({}, there)
     todo = [case for case in cases if case.name not in there]
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, ScanOutcome] = {}
     notes: set[str] = set()
     died = False
     folders = {(out / case.name).parent for case in todo}
@@ -73,7 +73,7 @@ def run_many(
             with contextlib.suppress(OSError):  # of folders with files
                 folder.rmdir()
         unheard = [case for case in todo if case.name not in outcomes and is_complete(work, case)]  # before Ctrl-C
-        outcomes |= {case.name: Outcome(case.name, DONE) for case in unheard}
+        outcomes |= {case.name: ScanOutcome(case.name, DONE) for case in unheard}
         record.write(outcomes, there)
         print(_table(cases, there, outcomes))
     again = "the same command again does only what is missing"
@@ -85,7 +85,7 @@ def run_many(
 
 def _outcomes(
     work: ScanWork, cases: Sequence[ScanCase], arguments: argparse.Namespace
-) -> Generator[Outcome, None, None]:
+) -> Generator[ScanOutcome, None, None]:
     jobs = arguments.jobs or 1
     if cases and arguments.engine == "ray":
         yield from on_ray(work, cases, jobs, arguments.address)
@@ -93,7 +93,7 @@ def _outcomes(
         yield from in_process(work, cases) if jobs == 1 else in_pool(work, cases, jobs)
 
 
-def _table(cases: Sequence[ScanCase], there: set[str], outcomes: Mapping[str, Outcome]) -> str:
+def _table(cases: Sequence[ScanCase], there: set[str], outcomes: Mapping[str, ScanOutcome]) -> str:
     """How many scans are done, were there before, failed and are missing; and which failed and why."""
     failed = [outcomes[c.name] for c in cases if c.name in outcomes and outcomes[c.name].state == FAILED]
     done = len(outcomes) - len(failed)

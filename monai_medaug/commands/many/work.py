@@ -29,7 +29,7 @@ class ScanWork(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScanOutcome:
     """What came of a scan: its name, a state, the reason of a failure, and notices for the user."""
 
     name: str
@@ -43,7 +43,7 @@ def is_complete(work: ScanWork, case: ScanCase) -> bool:
     return all(target.is_file() for target in work.targets(case))
 
 
-def attempt(work: ScanWork, case: ScanCase) -> Outcome:
+def attempt(work: ScanWork, case: ScanCase) -> ScanOutcome:
     """Do the work on one scan; whatever goes wrong is in the outcome.
 
     It runs on one thread, also in the main process: some sums depend on the number of threads in their last bit.
@@ -65,4 +65,4 @@ def attempt(work: ScanWork, case: ScanCase) -> Outcome:
             except Exception as error:  # whose message may quote a path
                 reason = f"unexpected {type(error).__name__}: run the command on this scan alone to see where"
     notes = tuple(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, Notice)))
-    return Outcome(case.name, FAILED if reason else DONE, reason, notes)
+    return ScanOutcome(case.name, FAILED if reason else DONE, reason, notes)
