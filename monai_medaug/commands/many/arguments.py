@@ -19,7 +19,10 @@ ENGINES = ("processes", "ray")
 def add_many_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare how many scans are worked on."""
     parser.add_argument(
-        "--jobs", type=whole_number_from(1), metavar="N", help="many scans: so many at a time (default: 1)"
+        "--jobs",
+        type=whole_number_from(1),
+        metavar="N",
+        help="many scans: so many at a time, a thread each (default: 1)",
     )
     parser.add_argument(
         "--engine", choices=ENGINES, help="many scans: processes of this machine, or Ray Data (default: processes)"
