@@ -1,6 +1,7 @@
 """The command line, ``monai-medaug``: it parses, and hands over to a command of ``monai_medaug.commands``.
 
-Errors are one line and exit code 2; no line, log or file that leaves here names a patient or an input path.
+Errors are one line and exit code 2; no line, log or file that leaves here names a patient or an input path. (Results of
+many scans are named after these: by their paths within the data set.)
 """
 
 from __future__ import annotations

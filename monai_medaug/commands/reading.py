@@ -15,9 +15,9 @@ FORMATS = "NIfTI, a DICOM file or the folder of a series, NRRD, MetaImage, or a 
 _CT_BELOW_HU = -500.0
 
 
-def add_input_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the input file and how it is read."""
-    parser.add_argument("input", type=Path, metavar="INPUT", help=FORMATS)
+def add_input_arguments(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Declare the input file and how it is read; the help may say what more it can be."""
+    parser.add_argument("input", type=Path, metavar="INPUT", help=FORMATS + more)
     add_reading_arguments(parser)
 
 

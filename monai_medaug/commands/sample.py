@@ -27,7 +27,7 @@ MODALITIES = {
 }
 
 
-def require_modality(scan: Scan, modality: str) -> None:
+def require_modality(scan: Scan, modality: str, what: str = "the input file") -> None:
     """Refuse a scan that states another modality, or whose values cannot be of this one.
 
     Raises:
@@ -44,14 +44,16 @@ def require_modality(scan: Scan, modality: str) -> None:
 
     kind = MODALITIES[modality]
     if scan.modality is not None and scan.modality not in kind.dicom:
-        raise ValueError(f"the input file is a DICOM of modality {scan.modality}, not {kind.name}")
+        raise ValueError(f"{what} is a DICOM of modality {scan.modality}, not {kind.name}")
     lowest, highest = float(scan.image.min()), float(scan.image.max())
     if modality == "ct":
-        require_hu(scan.image, "the input file", "give the scan as it was reconstructed")
+        require_hu(scan.image, what, "give the scan as it was reconstructed")
     if lowest == highest:
-        raise ValueError(f"the input file holds only one value, {lowest:g}")
+        raise ValueError(f"{what} holds only one value, {lowest:g}")
 
 
+LABELS = ("mask", "lesion")
+"""Keys of what isn't an image."""
 SETTINGS = {"low_dose_screening": "ct", "skull_stripped": "mri", "portable": "xray"}
 """Flags of the presets, with the modality that knows them."""
 
@@ -59,11 +61,11 @@ SETTINGS = {"low_dose_screening": "ct", "skull_stripped": "mri", "portable": "xr
 def modality_preset(
     modality: str, scans: Mapping[str, Scan], strength: str, inverted: bool = False, settings: Sequence[str] = ()
 ) -> AugmentationPreset:
-    """The preset of a modality for the keys ``image``, and ``mask`` and ``lesion`` where they are given.
+    """The preset of a modality for the keys ``mask`` and ``lesion``, where they are given, and the images: all others.
 
     Args:
         modality: one of `MODALITIES`.
-        scans: the image and the masks.
+        scans: the images, or nothing for ``image``, and the masks.
         strength: of the preset.
         inverted: of a radiograph.
         settings: those of `SETTINGS` to set.
@@ -81,11 +83,12 @@ def modality_preset(
         if SETTINGS[name] != modality:
             raise ValueError(f"--{name.replace('_', '-')} goes with --modality {SETTINGS[name]}, got {modality}")
     chosen: dict[str, Any] = dict.fromkeys(settings, True)
+    images = [k for k in scans if k not in LABELS] or ["image"]
     masks, lesion = [k for k in scans if k == "mask"], "lesion" if "lesion" in scans else None
     if modality == "xray":
-        return xray_augmentation("image", masks, lesion, strength, inverted=inverted, **chosen)
+        return xray_augmentation(images, masks, lesion, strength, inverted=inverted, **chosen)
     preset = ct_augmentation if modality == "ct" else mri_augmentation
-    return preset("image", masks, lesion, strength, **chosen)
+    return preset(images, masks, lesion, strength, **chosen)
 
 
 def write_sample(
@@ -99,12 +102,12 @@ def write_sample(
     """Augment once, and write all files of the sample or none; files of an earlier run are removed.
 
     Args:
-        scans: the image, and mask and lesion where they are given.
+        scans: the image, further ones of other channels, and mask and lesion where they are given.
         augment: the preset, seeded.
         modality: of the image, for the picture.
         inverted: whether low values of a radiograph are bright.
         out: the folder.
-        names: of the files for image, mask, lesion, report and figure.
+        names: of the files for the keys of the scans, report and figure.
 
     Returns:
         The report.
@@ -127,6 +130,6 @@ def write_sample(
         figure = folder / names["figure"]
         masks = (before.get(shown), after.get(shown))
         augmentation_figure(before["image"], after["image"], *masks, report, path=figure, **style)
-    for key in {"mask", "lesion"} & names.keys() - scans.keys():
+    for key in set(LABELS) & names.keys() - scans.keys():
         (out / names[key]).unlink(missing_ok=True)
     return report

@@ -68,6 +68,16 @@ def dicom_objects(path: Path, what: str) -> list[Any]:
     return found
 
 
+def is_dicom(file: Path) -> bool:
+    """Whether a file is DICOM by its begin; one without the usual preamble is read to find out."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(132)
+    except OSError:
+        return False
+    return start[128:] == b"DICM" or (start[:2] in _FIRST_GROUPS and _read_object(file) is not None)
+
+
 def object_kind(dataset: Any) -> str:
     """The kind of an object: by its SOP class, and for images also by their type and colours."""
     sop_class = _class_of(dataset)
