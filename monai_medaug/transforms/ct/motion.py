@@ -157,8 +157,8 @@ class RandCTMotion(SinogramOperation):
         def part(some: slice) -> torch.Tensor:
             moving = stack.slices[some]
             body = stack.body_of(moving if patient is None else torch.where(patient[some], moving, AIR_HU))
-            breath = (stretch[some], along[some]) if breathes else (None, None)
-            return motion_artefact(body, shift[some], turn[some], beam, WINDOW, *breath, coarse)
+            breath = {"stretch": stretch[some], "along": along[some]} if breathes else {}
+            return motion_artefact(body, shift[some], turn[some], beam, WINDOW, coarse=coarse, **breath)
 
         return part
 
