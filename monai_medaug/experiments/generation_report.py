@@ -20,6 +20,7 @@ from monai_medaug.functional.generation.copies import CopyTest
 from monai_medaug.functional.generation.neighbours import Features, NeighbourSearch, comparable
 
 _LEAST_SAMPLES = 20
+_LEAST_TRAINING = {True: 8, False: 2}  # with features to train, without
 _COPY = 0.02  # pixel distance: a correlation of 0.9998
 
 
@@ -105,7 +106,8 @@ def generation_report(
     Args:
         samples: generated images (S, C, H, W), 20 or more.
         training: what the generator learned from (N, C, H, W).
-        held_out: images of other patients (M, C, H, W), ``2 / level`` or more, from which nothing was chosen.
+        held_out: images of other patients (M, C, H, W), from which nothing was chosen: ``2 / level`` or more, and more
+            than twice as many as a feature vector has numbers (64 if none are given).
         training_groups: patient of each training image.
         held_out_groups: the same of the held-out images.
         sample_labels: class ids (S,).
@@ -136,11 +138,15 @@ def generation_report(
     for name, own in (("training", known), ("held_out", others)):
         if own.shape[1:] != made.shape[1:]:
             raise ValueError(f"{name} must have the samples' shape {tuple(made.shape[1:])}, got {tuple(own.shape[1:])}")
+    if len(known) < (least := _LEAST_TRAINING[features is None]):
+        raise ValueError(f"training must be {least} images or more, got {len(known)}")
     new = ~(NeighbourSearch(known).nearest(others).pixel < _COPY)
     groups, labels = (None if v is None else np.asarray(v).ravel() for v in (held_out_groups, held_out_labels))
     for name, given in (("held_out_groups", groups), ("held_out_labels", labels)):
         if given is not None and len(given) != len(others):
             raise ValueError(f"{name} must be {len(others)}, one for each image, got {len(given)}")
+    if not bool(new.any()):
+        raise ValueError(f"held_out must hold other images than training, all {len(others)} are copies of its")
     others = others[new]
     groups, labels = (None if v is None else v[new.numpy()] for v in (groups, labels))
     real = split_real(known, others, training_groups, groups, seed)
