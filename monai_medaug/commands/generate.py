@@ -70,16 +70,22 @@ def _report(images: torch.Tensor, arguments: argparse.Namespace) -> None:
     from monai_medaug.experiments.generation_report import generation_report
 
     size = tuple(images.shape[-2:])
-    folders = {"--training": arguments.training, "--held-out": arguments.held_out}
-    files = {name: _image_files(folder, name) for name, folder in folders.items()}
-    patients: dict[str, list[str] | None] = dict.fromkeys(folders)
+    known = _image_files(arguments.training, "--training")
+    others = _image_files(arguments.held_out, "--held-out")
+    patients = other_patients = None
     if arguments.patient_folders:
-        patients |= {name: _patients(files[name], folder, name) for name, folder in folders.items()}
-        if both := {*patients["--training"]} & {*patients["--held-out"]}:
+        patients = _patients(known, arguments.training, "--training")
+        other_patients = _patients(others, arguments.held_out, "--held-out")
+        if both := {*patients} & {*other_patients}:
             raise ValueError(f"--held-out must hold no patient of --training, got {len(both)} sub folders in both")
-    training, held_out = (_images(files[name], name, size) for name in folders)
     report = generation_report(
-        images, training, held_out, *patients.values(), out_dir=arguments.out, seed=arguments.seed
+        images,
+        _images(known, "--training", size),
+        _images(others, "--held-out", size),
+        patients,
+        other_patients,
+        out_dir=arguments.out,
+        seed=arguments.seed,
     )
     print(f"\n{report}")
 

@@ -140,7 +140,8 @@ def test_the_same_seed_gives_the_same_report(parts):
 @pytest.mark.slow
 def test_trained_features_see_what_pixels_miss(parts):
     """Copies turned by 8°, shifted and scaled lie out of the search by pixels; features that learned to know an image
-    again find twice as many."""
+    again find twice as many.
+    """
     training = parts["training"]
     net = train_feature_network(training, epochs=30, batch_size=64)
     move = RandAffineElasticd("image", 1.0, (8, 8), 0.05, 0.1, elastic_alpha=0).set_random_state(1)
