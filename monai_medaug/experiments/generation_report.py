@@ -28,8 +28,8 @@ class GenerationReport(dict):
     """Figures of generated images as plain values; ``str()`` is a text for people, `to_json` is for machines.
 
     Entries: ``images`` (how many of each set, and whether patients were told apart), ``fidelity`` (``fid``, ``mmd``,
-    ``precision``), ``diversity`` (``mean_distance`` and ``nearest_distance`` in units of real images', ``recall``),
-    each beside its ``…_floor``, that of other real images; ``memorising`` (``verdict``, ``flagged``,
+    ``precision``, ``spectrum_db``), ``diversity`` (``mean_distance`` and ``nearest_distance`` in units of real images',
+    ``recall``), each beside its ``…_floor``, that of other real images; ``memorising`` (``verdict``, ``flagged``,
     ``nearer_to_training``, ``control``, …) and, with labels, ``task`` (accuracy on held-out images of a network trained
     on generated and on real ones).
     """
@@ -54,6 +54,7 @@ class GenerationReport(dict):
             ("fidelity", "FID, less is better", own["fid"], own["fid_floor"]),
             ("", "MMD, less is better", own["mmd"], own["mmd_floor"]),
             ("", "precision", own["precision"], own["precision_floor"]),
+            ("", "spectrum, dB off", own["spectrum_db"], own["spectrum_db_floor"]),
             ("diversity", "mean distance", various["mean_distance"], various["mean_distance_floor"]),
             ("", "distance to the nearest", various["nearest_distance"], various["nearest_distance_floor"]),
             ("", "recall", various["recall"], various["recall_floor"]),
@@ -85,10 +86,11 @@ def generation_report(
 ) -> GenerationReport:
     """Judge generated images on three axes, each figure beside that of real images.
 
-    - *Fidelity*: FID and MMD (MONAI's metrics) from one half of the held-out images, and precision (share of samples
-      among real images). *Diversity*: mean distance of two samples and distance of a sample to the nearest other, in
-      units of the real images', and recall (share of real images among samples). The floor is that of the other half of
-      the held-out images, of other patients; means over five draws of the halves.
+    - *Fidelity*: FID and MMD (MONAI's metrics) from one half of the held-out images, precision (share of samples among
+      real images), and how far their spectrum is off (`spectrum_distance`): noise, blur and meshes, which features
+      that know an image again overlook. *Diversity*: mean distance of two samples and distance of a sample to the
+      nearest other, in units of the real images', and recall (share of real images among samples). The floor is that of
+      the other half of the held-out images, of other patients; means over five draws of the halves.
     - *Memorising*: samples that lie nearer to a training image than all but a share ``level`` of held-out images, in
       pixels or features, over mirror images, shifts of 2 pixels and gain (`CopyTest`); and how often a sample's nearest
       real image is a training image, of equally many (`training_share`). The floor is that of held-out images that set

@@ -29,8 +29,8 @@ from monai_medaug.networks import DCGANDiscriminator, DCGANGenerator
 
 NAME = "cxr_lung_guangzhou128_open.npz"
 LEARNED, CHOSEN = 0.6, 0.7  # ends, as shares of the patients
-EPOCHS, STEPS, BATCH = 100, 75, 32
-WIDTH, JUDGE_WIDTH = 256, 64  # features of the generator, and of the discriminator
+EPOCHS, STEPS, BATCH = 60, 75, 32
+WIDTH, JUDGE_WIDTH = 128, 64  # features of the generator, and of the discriminator
 FEATURES = 32  # fewer than the images of each half of those that judge
 UNITS = (0.0, 255.0)
 
@@ -65,7 +65,7 @@ def generation_training_table(out: Path, epochs: int = EPOCHS) -> list[dict[str,
     )
     print(f"{len(images)} images of {len(np.unique(patients))} patients are learned from")
     started = time.process_time()
-    features = train_feature_network(images, labels, epochs=60, features=FEATURES)
+    features = train_feature_network(images, labels, epochs=20, batch_size=64, features=FEATURES)
     print(f"features: {time.process_time() - started:.0f} s of CPU time")
     items = [{"image": image, "label": int(label)} for image, label in zip(images, labels, strict=True)]
     sampler = torch.utils.data.RandomSampler(items, num_samples=STEPS * BATCH)
@@ -79,6 +79,7 @@ def generation_training_table(out: Path, epochs: int = EPOCHS) -> list[dict[str,
         epochs,
         value_range=UNITS,
         augment=discriminator_augmentation(prob=0.5, strength=0.5),
+        gradient_penalty=1.0,
         monitor=GenerationMonitor(features, others, other_labels),
         device="cpu",
     )
