@@ -16,7 +16,7 @@ import torch
 from monai.data import DataLoader, Dataset
 from torch.nn import functional as F
 
-from monai_medaug.engines import discriminator_augmentation, generate_samples, train_gan
+from monai_medaug.engines import generate_samples, train_feature_network, train_gan
 from monai_medaug.experiments import generation_report
 from monai_medaug.functional.generation.grid import image_grid
 from monai_medaug.networks import DCGANDiscriminator, DCGANGenerator
@@ -66,22 +66,20 @@ def generation_training_table(out: Path, epochs: int = EPOCHS) -> list[dict[str,
         out,
         epochs,
         value_range=UNITS,
-        augment=discriminator_augmentation(prob=0.5, strength=0.5),
         gradient_penalty=1.0,
         device="cpu",
     )
     print(f"training: {time.process_time() - started:.0f} s of CPU time")
     made_of = held_labels[torch.arange(300) % len(held_labels)]
     samples = generate_samples(generator, len(made_of), 7, made_of)
+    features = train_feature_network(images, labels, epochs=20, batch_size=64)
     report = generation_report(
         samples,
         images,
         held_out,
         patients,
         held_patients,
-        made_of,
-        labels,
-        held_labels,
+        features=features,
         out_dir=out,
     )
     image_grid(samples[:64], UNITS).save(out / "generated.png")
