@@ -46,6 +46,7 @@ def test_real_images_of_new_patients_are_what_a_perfect_generator_makes(parts, t
     report = report_on(parts["new"], parts, out_dir=tmp_path, **labels)
     fidelity, diversity, copies = (report[k] for k in ("fidelity", "diversity", "memorising"))
     assert fidelity["fid_over_floor"] < 2
+    assert fidelity["spectrum_db"] < 2 * fidelity["spectrum_db_floor"] < 1.5
     assert abs(fidelity["precision"] - fidelity["precision_floor"]) < 0.15
     assert 0.9 < diversity["mean_distance"] < 1.1
     assert 0.85 < diversity["nearest_distance"] < 1.15
@@ -112,6 +113,7 @@ def test_noise_is_not_real(parts):
     samples = torch.rand(144, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     report = report_on(samples, parts)
     assert report["fidelity"]["fid_over_floor"] > 20
+    assert report["fidelity"]["spectrum_db"] > 5 * report["fidelity"]["spectrum_db_floor"]
     assert report["fidelity"]["precision"] == 0
     assert report["memorising"]["flagged"] == 0
 
