@@ -2,6 +2,9 @@
 
 Chest radiographs of children in Guangzhou, split by patient: 60 % are learned from, 40 % judge the last epoch, which
 nothing chose. A run that was stopped goes on when it is called again.
+
+Tried as well: without the penalty the discriminator had won after 900 steps. Without the augmentation, after 80 epochs,
+the spectrum was 7.4 dB off instead of 5.5, and the report said "found": samples lay nearer to training images.
 """
 
 from __future__ import annotations
@@ -16,14 +19,14 @@ import torch
 from monai.data import DataLoader, Dataset
 from torch.nn import functional as F
 
-from monai_medaug.engines import generate_samples, train_feature_network, train_gan
+from monai_medaug.engines import discriminator_augmentation, generate_samples, train_feature_network, train_gan
 from monai_medaug.experiments import generation_report
 from monai_medaug.functional.generation.grid import image_grid
 from monai_medaug.networks import DCGANDiscriminator, DCGANGenerator
 
 NAME = "cxr_lung_guangzhou128_open.npz"
 LEARNED = 0.6  # of the patients
-EPOCHS, STEPS, BATCH = 80, 75, 32
+EPOCHS, STEPS, BATCH = 64, 75, 32
 WIDTH, JUDGE_WIDTH = 128, 64  # features of the generator, and of the discriminator
 UNITS = (0.0, 255.0)
 
@@ -66,6 +69,7 @@ def generation_training_table(out: Path, epochs: int = EPOCHS) -> list[dict[str,
         out,
         epochs,
         value_range=UNITS,
+        augment=discriminator_augmentation(prob=0.5, strength=0.5),
         gradient_penalty=1.0,
         device="cpu",
     )
