@@ -28,7 +28,11 @@ OUTPUTS = {
 }
 MEGABYTE = 1_000_000
 
+LONG = {"generation"}  # a minute and more of one core
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+each_that_runs = pytest.mark.parametrize(
+    "path", [pytest.param(p, id=p.stem, marks=[pytest.mark.slow] * (p.stem in LONG)) for p in NOTEBOOKS]
+)
 
 
 def read(path):
@@ -111,7 +115,7 @@ def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
-@each_notebook
+@each_that_runs
 def test_it_runs_and_prints_what_it_shows(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     notebook = read(path)

@@ -36,6 +36,11 @@ def _add_generate_arguments(parser: argparse.ArgumentParser) -> None:
         "--training", type=Path, metavar="DIR", help=f"what it learned from, {_IMAGES}, to look for copies"
     )
     parser.add_argument("--held-out", type=Path, metavar="DIR", help="images of other patients, with --training")
+    parser.add_argument(
+        "--patient-folders",
+        action="store_true",
+        help="each sub folder of --training and --held-out is a patient; else patients count as not known",
+    )
 
 
 def _run_generate(arguments: argparse.Namespace) -> None:
@@ -45,6 +50,8 @@ def _run_generate(arguments: argparse.Namespace) -> None:
 
     if (arguments.training is None) != (arguments.held_out is None):
         raise ValueError("--training and --held-out must be given together: one sets the threshold of the other")
+    if arguments.patient_folders and arguments.training is None:
+        raise ValueError("--patient-folders must be given with --training and --held-out, whose sub folders it means")
     try:
         generator = load_pretrained(arguments.model) if arguments.weights is None else load_generator(arguments.weights)
     except OSError:
@@ -63,24 +70,49 @@ def _report(images: torch.Tensor, arguments: argparse.Namespace) -> None:
     from monai_medaug.experiments.generation_report import generation_report
 
     size = tuple(images.shape[-2:])
-    training = _folder_images(arguments.training, "--training", size)
-    held_out = _folder_images(arguments.held_out, "--held-out", size)
-    report = generation_report(images, training, held_out, out_dir=arguments.out, seed=arguments.seed)
+    known = _image_files(arguments.training, "--training")
+    others = _image_files(arguments.held_out, "--held-out")
+    patients = other_patients = None
+    if arguments.patient_folders:
+        patients = _patients(known, arguments.training, "--training")
+        other_patients = _patients(others, arguments.held_out, "--held-out")
+        if both := {*patients} & {*other_patients}:
+            raise ValueError(f"--held-out must hold no patient of --training, got {len(both)} sub folders in both")
+    report = generation_report(
+        images,
+        _images(known, "--training", size),
+        _images(others, "--held-out", size),
+        patients,
+        other_patients,
+        out_dir=arguments.out,
+        seed=arguments.seed,
+    )
     print(f"\n{report}")
 
 
-def _folder_images(folder: Path, name: str, size: tuple[int, ...]) -> torch.Tensor:
-    """All images of a folder at the size of the generated ones."""
+def _image_files(folder: Path, name: str) -> list[Path]:
+    """The files of a folder and its sub folders by their endings."""
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _SUFFIXES)
+    if not files:
+        raise ValueError(f"{name} must be {_IMAGES}, there is none")
+    return files
+
+
+def _patients(files: list[Path], folder: Path, name: str) -> list[str]:
+    """The sub folder of each file, at whatever depth the file lies."""
+    parts = [file.relative_to(folder).parts for file in files]
+    if loose := sum(len(part) == 1 for part in parts):
+        raise ValueError(f"{name} must have a sub folder for each patient, {loose} of {len(files)} files lie in none")
+    return [part[0] for part in parts]
+
+
+def _images(files: list[Path], name: str, size: tuple[int, ...]) -> torch.Tensor:
+    """The images of the files at the size of the generated ones."""
     import torch
 
     from monai_medaug.functional.geometry.upscale import cubic_resized
     from monai_medaug.scans.files import ScanError, read_scan
 
-    files = sorted(
-        f for f in folder.rglob("*") if f.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-    )
-    if not files:
-        raise ValueError(f"{name} must be {_IMAGES}, there is none")
     found = []
     for number, file in enumerate(files, 1):
         try:

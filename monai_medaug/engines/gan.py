@@ -70,9 +70,10 @@ def train_gan(
         betas: of Adam.
         value_range: values of the loader's images that are -1 and 1 to the networks; images must lie within. It is kept
             with the weights, so that `generate_samples` returns images in these units.
-        augment: what the discriminator sees, such as `discriminator_augmentation()`, for small sets: 4000
-            radiographs of 32² gained nothing by shifts. None for the images as they are.
-        gradient_penalty: of the discriminator, 0 for none.
+        augment: what the discriminator sees, such as `discriminator_augmentation()`, for small sets: 350 radiographs of
+            64² were memorised without, 4000 of 32² gained nothing by shifts. None for the images as they are.
+        gradient_penalty: of the discriminator, 0 for none. With 1 the networks stayed in balance on those 350, where
+            the discriminator had won after 900 steps without.
         average_steps: over which the average of the weights reaches back.
         monitor: gives figures of the averaged generator after each epoch, the first the smaller the better, such as
             `GenerationMonitor`; None for none.

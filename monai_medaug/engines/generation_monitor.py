@@ -1,4 +1,4 @@
-"""Distances between generated and real images by MONAI's metrics, after each epoch of a training."""
+"""Distances between generated and real images after each epoch of a training: by MONAI's metrics, and of spectra."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from torch import nn
 
 from monai_medaug.core.arguments import whole_number
 from monai_medaug.functional.generation.neighbours import Features, comparable, standardised
+from monai_medaug.functional.generation.sets import spectrum_distance
 from monai_medaug.networks.generated import generate_samples
 
 
 class GenerationMonitor:
-    """FID and MMD of a generator's images from real ones, for the ``monitor`` of `train_gan`.
+    """FID, MMD and spectrum of a generator's images beside real ones, for the ``monitor`` of `train_gan`.
+
+    `train_gan` keeps the epoch of the least FID. Features that know an image again overlook noise, blur and meshes:
+    look at the spectrum, in dB off (`spectrum_distance`), and at the grids before an early epoch is taken for the best.
 
     Args:
         features: of images (B, C, H, W) scaled to mean 0 and standard deviation 1, such as an `ImageFeatureNet` trained
@@ -30,7 +34,7 @@ class GenerationMonitor:
         >>> from monai_medaug.networks import DCGANGenerator
         >>> monitor = GenerationMonitor(lambda x: x.flatten(2).std(2).repeat(1, 2), torch.rand(9, 1, 32, 32))
         >>> sorted(monitor(DCGANGenerator(8, 32, features=16)))
-        ['fid', 'mmd']
+        ['fid', 'mmd', 'spectrum_db']
     """
 
     def __init__(
@@ -38,13 +42,15 @@ class GenerationMonitor:
     ) -> None:
         self.features, self.labels = features, labels
         self.seed = whole_number("seed", seed, 0)
-        self.real = image_features(features, comparable(real, "real"))
+        self.images = comparable(real, "real")
+        self.real = image_features(features, self.images)
         require_enough(self.real, "real")
 
     def __call__(self, generator: nn.Module) -> dict[str, float]:
         """The figures of a generator, ``"fid"`` first."""
         made = generate_samples(generator, len(self.real), self.seed, self.labels)
-        return set_distances(image_features(self.features, made), self.real)
+        figures = set_distances(image_features(self.features, made), self.real)
+        return figures | {"spectrum_db": spectrum_distance(made, self.images)}
 
 
 def image_features(features: Features, images: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 from monai_medaug.engines.generation_monitor import image_features, require_enough, set_distances
 from monai_medaug.functional.generation.copies import CHANGES, CopyTest, CopyVerdict, planted_copies, training_share
 from monai_medaug.functional.generation.neighbours import NeighbourSearch
-from monai_medaug.functional.generation.sets import manifold_share, mean_distance, nearest_distance
+from monai_medaug.functional.generation.sets import manifold_share, mean_distance, nearest_distance, spectrum_distance
 
 COVERED = CHANGES[:4]
 """Changes of planted copies that must be found, for a report to say that there are none."""
@@ -127,16 +127,20 @@ def fidelity_and_diversity(samples: torch.Tensor, real: RealSplit, features: Any
     rows: dict[str, list[dict[str, float]]] = {"samples": [], "floor": []}
     for _ in range(_DRAWS):
         order = whole_groups(random, len(others), real.held_out_groups)
-        against = others[order[len(others) - size :]]
-        sets = {"samples": made[whole_groups(random, len(made))[:size]], "floor": others[order[:size]]}
-        for name, own in sets.items():
+        far = order[len(others) - size :]
+        against = others[far]
+        chosen = {"samples": whole_groups(random, len(made))[:size], "floor": order[:size]}
+        for name, places in chosen.items():
+            own, images = (made, samples) if name == "samples" else (others, real.held_out)
+            own = own[places]
             figures = set_distances(own, against)
+            figures["spectrum_db"] = spectrum_distance(images[places], real.held_out[far])
             figures["precision"], figures["recall"] = manifold_share(own, against), manifold_share(against, own)
             figures["mean_distance"] = mean_distance(own) / mean_distance(against)
             figures["nearest_distance"] = nearest_distance(own) / nearest_distance(against)
             rows[name].append(figures)
     mean = {name: {k: float(np.mean([r[k] for r in own])) for k in own[0]} for name, own in rows.items()}
-    first, second = ("fid", "mmd", "precision"), ("mean_distance", "nearest_distance", "recall")
+    first, second = ("fid", "mmd", "precision", "spectrum_db"), ("mean_distance", "nearest_distance", "recall")
     axes: dict[str, Any] = {"images_a_set": size}
     for axis, names in (("fidelity", first), ("diversity", second)):
         axes[axis] = {k: mean["samples"][k] for k in names} | {f"{k}_floor": mean["floor"][k] for k in names}

@@ -20,6 +20,7 @@ from monai_medaug.functional.generation.copies import CopyTest
 from monai_medaug.functional.generation.neighbours import Features, NeighbourSearch, comparable
 
 _LEAST_SAMPLES = 20
+_LEAST_TRAINING = {True: 8, False: 2}  # with features to train, without
 _COPY = 0.02  # pixel distance: a correlation of 0.9998
 
 
@@ -27,8 +28,8 @@ class GenerationReport(dict):
     """Figures of generated images as plain values; ``str()`` is a text for people, `to_json` is for machines.
 
     Entries: ``images`` (how many of each set, and whether patients were told apart), ``fidelity`` (``fid``, ``mmd``,
-    ``precision``), ``diversity`` (``mean_distance`` and ``nearest_distance`` in units of real images', ``recall``),
-    each beside its ``…_floor``, that of other real images; ``memorising`` (``verdict``, ``flagged``,
+    ``precision``, ``spectrum_db``), ``diversity`` (``mean_distance`` and ``nearest_distance`` in units of real images',
+    ``recall``), each beside its ``…_floor``, that of other real images; ``memorising`` (``verdict``, ``flagged``,
     ``nearer_to_training``, ``control``, …) and, with labels, ``task`` (accuracy on held-out images of a network trained
     on generated and on real ones).
     """
@@ -53,6 +54,7 @@ class GenerationReport(dict):
             ("fidelity", "FID, less is better", own["fid"], own["fid_floor"]),
             ("", "MMD, less is better", own["mmd"], own["mmd_floor"]),
             ("", "precision", own["precision"], own["precision_floor"]),
+            ("", "spectrum, dB off", own["spectrum_db"], own["spectrum_db_floor"]),
             ("diversity", "mean distance", various["mean_distance"], various["mean_distance_floor"]),
             ("", "distance to the nearest", various["nearest_distance"], various["nearest_distance_floor"]),
             ("", "recall", various["recall"], various["recall_floor"]),
@@ -84,10 +86,11 @@ def generation_report(
 ) -> GenerationReport:
     """Judge generated images on three axes, each figure beside that of real images.
 
-    - *Fidelity*: FID and MMD (MONAI's metrics) from one half of the held-out images, and precision (share of samples
-      among real images). *Diversity*: mean distance of two samples and distance of a sample to the nearest other, in
-      units of the real images', and recall (share of real images among samples). The floor is that of the other half of
-      the held-out images, of other patients; means over five draws of the halves.
+    - *Fidelity*: FID and MMD (MONAI's metrics) from one half of the held-out images, precision (share of samples among
+      real images), and how far their spectrum is off (`spectrum_distance`): noise, blur and meshes, which features
+      that know an image again overlook. *Diversity*: mean distance of two samples and distance of a sample to the
+      nearest other, in units of the real images', and recall (share of real images among samples). The floor is that of
+      the other half of the held-out images, of other patients; means over five draws of the halves.
     - *Memorising*: samples that lie nearer to a training image than all but a share ``level`` of held-out images, in
       pixels or features, over mirror images, shifts of 2 pixels and gain (`CopyTest`); and how often a sample's nearest
       real image is a training image, of equally many (`training_share`). The floor is that of held-out images that set
@@ -105,7 +108,8 @@ def generation_report(
     Args:
         samples: generated images (S, C, H, W), 20 or more.
         training: what the generator learned from (N, C, H, W).
-        held_out: images of other patients (M, C, H, W), ``2 / level`` or more, from which nothing was chosen.
+        held_out: images of other patients (M, C, H, W), from which nothing was chosen: ``2 / level`` or more, and more
+            than twice as many as a feature vector has numbers (64 if none are given).
         training_groups: patient of each training image.
         held_out_groups: the same of the held-out images.
         sample_labels: class ids (S,).
@@ -136,11 +140,15 @@ def generation_report(
     for name, own in (("training", known), ("held_out", others)):
         if own.shape[1:] != made.shape[1:]:
             raise ValueError(f"{name} must have the samples' shape {tuple(made.shape[1:])}, got {tuple(own.shape[1:])}")
+    if len(known) < (least := _LEAST_TRAINING[features is None]):
+        raise ValueError(f"training must be {least} images or more, got {len(known)}")
     new = ~(NeighbourSearch(known).nearest(others).pixel < _COPY)
     groups, labels = (None if v is None else np.asarray(v).ravel() for v in (held_out_groups, held_out_labels))
     for name, given in (("held_out_groups", groups), ("held_out_labels", labels)):
         if given is not None and len(given) != len(others):
             raise ValueError(f"{name} must be {len(others)}, one for each image, got {len(given)}")
+    if not bool(new.any()):
+        raise ValueError(f"held_out must hold other images than training, all {len(others)} are copies of its")
     others = others[new]
     groups, labels = (None if v is None else v[new.numpy()] for v in (groups, labels))
     real = split_real(known, others, training_groups, groups, seed)

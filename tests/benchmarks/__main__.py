@@ -19,6 +19,7 @@ from tests.benchmarks import (
     denoise_wavelet,
     dose,
     generation,
+    generation_training,
     guard,
     image_quality,
     loader,
@@ -85,6 +86,7 @@ TABLES = {
         options.baseline,
     ),
     "generation": lambda options: generation.generation_table(options.seeds or 5, options.out),
+    "generation_training": lambda options: generation_training.generation_training_table(options.out),
     "policies": lambda options: policies.policy_table(
         options.shift,
         range(options.first_seed, options.first_seed + (options.seeds or 5)),
@@ -133,7 +135,8 @@ def main() -> None:
     )
     parser.add_argument("--sheet", action="append", default=[], choices=contact_sheets.SHEETS, help="only these sheets")
     options = parser.parse_args()
-    long = ("training_scans", "self_supervised", "strategies", "policies", "generation")  # all but the first train
+    trained = ("self_supervised", "strategies", "policies", "generation", "generation_training")
+    long = ("training_scans", *trained)
     every = [suite for suite in (*TIMED, *TABLES) if suite not in long]
     suites = every if "all" in options.suite else list(dict.fromkeys(options.suite))
     facts = environment()

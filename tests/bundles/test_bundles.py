@@ -62,8 +62,8 @@ def test_the_layout_is_that_of_the_model_zoo(name):
     folder = FOLDER / name
     for file in ("LICENSE", "docs/README.md", "docs/data_license.txt", "models/model.safetensors"):
         assert (folder / file).is_file(), file
-    alone = {"multi_gpu_train"} if name in GENERATORS else set()  # train_gan is of one process
-    assert {f.stem for f in (folder / "configs").iterdir()} == set(CONFIGS) - alone
+    own = {"multi_gpu_train", "train_diffusion"} if name in GENERATORS else set()  # train_gan is of one process
+    assert {f.stem for f in (folder / "configs").iterdir()} == set(CONFIGS) ^ own
     for file in ("train", "inference", "evaluate"):
         keys = json.loads(config(name, file).read_text())
         assert {"bundle_root", "device", "dataset_dir", "network_def", "output_dir"} <= keys.keys(), file

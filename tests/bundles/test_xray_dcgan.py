@@ -20,9 +20,10 @@ from tests.engines.radiographs import radiographs
 FOLDER = Path(bundles.__file__).parent / "xray_dcgan"
 
 
-def run(file: str, folder: Path, **changes) -> None:
+def run(files: str, folder: Path, **changes) -> None:
+    """Run the bundle by one config, or by several of which the later ones replace entries."""
     bundle.run(
-        config_file=str(FOLDER / "configs" / f"{file}.json"),
+        config_file=[str(FOLDER / "configs" / f"{file}.json") for file in files.split()],
         meta_file=str(FOLDER / "configs" / "metadata.json"),
         bundle_root=str(FOLDER),
         output_dir=str(folder / "output"),
@@ -85,6 +86,18 @@ def test_it_trains_as_it_is(tmp_path):
     generator = load_generator(tmp_path / "output" / "weights.safetensors")
     assert generator.value_range == [0.0, 255.0]
     assert generator.num_classes == 2
+
+
+def test_a_diffusion_model_trains_and_generates_as_it_is(tmp_path):
+    data = radiograph_files(tmp_path / "data", 8)
+    small = {"network_def#channels": [8, 16], "network_def#steps": 2, "max_epochs": 1, "batch_size": 8}
+    run("train train_diffusion", tmp_path, dataset_dir=str(data), **small)
+    assert len(list((tmp_path / "output" / "samples").glob("image_*.png"))) == 16
+    network = {"_target_": "DiffusionGenerator", "channels": [8, 16], "num_classes": 2, "steps": 2}
+    weights = str(tmp_path / "output" / "generator.safetensors")
+    run("inference", tmp_path / "again", network_def=network, checkpoint=weights, count=16)
+    first, again = (tmp_path / place / "image_09.png" for place in ("output/samples", "again/output"))
+    assert np.array_equal(np.asarray(Image.open(first)), np.asarray(Image.open(again)))
 
 
 @pytest.mark.slow

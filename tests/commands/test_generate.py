@@ -1,6 +1,7 @@
 """``generate``: files, what they say of themselves, copies that are found, and bad input."""
 
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -60,6 +61,38 @@ def test_samples_that_are_training_images_are_found(tmp_path, capsys):
     assert str(tmp_path) not in (tmp_path / "checked" / "generation_report.json").read_text()
 
 
+def patient_folders(folder, patients, count=2):
+    """Pictures of 40 × 28 pixels in a sub folder of each patient, the second a level deeper."""
+    random = np.random.default_rng(len(patients))
+    for patient in patients:
+        for place in range(count):
+            own = folder / patient / ("later" if place else "")
+            own.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (28, 40), np.uint8)).save(own / f"{place}.PNG")
+    return folder
+
+
+def test_sub_folders_tell_patients(tmp_path, capsys, monkeypatch):
+    seen = []
+    report = import_module("monai_medaug.experiments.generation_report")  # the package has a function of that name
+    monkeypatch.setattr(report, "generation_report", lambda *given, **_: seen.append(given) or "report")
+    known, others = patient_folders(tmp_path / "known", "abc"), patient_folders(tmp_path / "others", "de")
+    pair = ("--training", known, "--held-out", others, "--count", "2", "--out", tmp_path / "made")
+    assert run("generate", *pair, "--patient-folders") == 0
+    assert run("generate", *pair) == 0
+    (_, training, held_out, *groups), (*_, first, second) = seen
+    assert training.shape == (6, 1, 32, 32)
+    assert held_out.shape == (4, 1, 32, 32)
+    assert groups == [list("aabbcc"), list("ddee")]
+    assert first is second is None
+    patient_folders(tmp_path / "others", "c")
+    assert run("generate", *pair, "--patient-folders") == 2
+    assert "--held-out must hold no patient of --training, got 1 sub folders in both" in capsys.readouterr().err
+    (known / "a" / "0.PNG").rename(known / "loose.png")
+    assert run("generate", *pair, "--patient-folders") == 2
+    assert "--training must have a sub folder for each patient, 1 of 6 files lie in none" in capsys.readouterr().err
+
+
 def test_what_can_not_be_done_is_said_in_one_line(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "no.safetensors").write_bytes(b"nothing")
@@ -67,6 +100,7 @@ def test_what_can_not_be_done_is_said_in_one_line(tmp_path, capsys):
     out = ("--out", tmp_path / "made")
     for arguments, message in (
         (("--training", tmp_path), "--training and --held-out must be given together"),
+        (("--patient-folders",), "--patient-folders must be given with --training and --held-out"),
         (
             ("--training", tmp_path / "empty", "--held-out", tmp_path / "empty"),
             "--training must be a folder of",

@@ -200,8 +200,9 @@ def test_the_monitor_tells_near_from_far():
             return real[torch.arange(len(latents)) % len(real)] + self.noise * torch.randn(len(latents), 1, 32, 32)
 
     near, far = monitor(Copies(0.1)), monitor(Copies(3.0))
-    assert list(near) == ["fid", "mmd"]
+    assert list(near) == ["fid", "mmd", "spectrum_db"]
     assert near["fid"] < 0.1 * far["fid"]
+    assert near["spectrum_db"] < 0.5 < 5 < far["spectrum_db"]
 
 
 def test_samples_depend_on_seed_and_place_alone():
