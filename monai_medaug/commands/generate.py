@@ -74,8 +74,8 @@ def _report(images: torch.Tensor, arguments: argparse.Namespace) -> None:
     others = _image_files(arguments.held_out, "--held-out")
     patients = other_patients = None
     if arguments.patient_folders:
-        patients = _patients(known, arguments.training, "--training")
-        other_patients = _patients(others, arguments.held_out, "--held-out")
+        patients = _folder_patients(known, arguments.training, "--training")
+        other_patients = _folder_patients(others, arguments.held_out, "--held-out")
         if both := {*patients} & {*other_patients}:
             raise ValueError(f"--held-out must hold no patient of --training, got {len(both)} sub folders in both")
     report = generation_report(
@@ -98,7 +98,7 @@ def _image_files(folder: Path, name: str) -> list[Path]:
     return files
 
 
-def _patients(files: list[Path], folder: Path, name: str) -> list[str]:
+def _folder_patients(files: list[Path], folder: Path, name: str) -> list[str]:
     """The sub folder of each file, at whatever depth the file lies."""
     parts = [file.relative_to(folder).parts for file in files]
     if loose := sum(len(part) == 1 for part in parts):

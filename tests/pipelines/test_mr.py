@@ -145,11 +145,11 @@ def test_a_prediction_of_three_channels_comes_back(crops, nearest):
             assert float(((back > 0.45) & ~before["label"]).sum()) <= 0.2 * float((back > 0.45).sum()) + 10
 
 
-def test_two_fresh_workers(crops):
+def test_two_spawned_workers(crops):
     """Images normalised before the preset get a notice, once from all processes; no draw comes twice."""
     chain = Compose([mri_augmentation("image", KEYS[1:])])
     with stderr_of_all_processes() as lines:
-        first, second = epochs([scaling()(c) for c in crops], chain, 2, method="forkserver")
+        first, second = epochs([scaling()(c) for c in crops], chain, 2)
     seeds = [augmentation_report({k: b[k] for k in KEYS})[0]["seed"] for b in (*first, *second)]
     notices = [line for line in lines if "Notice:" in line]
     checks = {"no draw twice": len(set(seeds)) == 8, "a notice comes once": len(notices) == len(set(notices)) > 0}

@@ -141,7 +141,7 @@ def beam_hardening(
     monochromatic line integral, times ``amount``, is reconstructed. Water alone is corrected exactly, so that only rays
     through bone are looked at. ``coarse``: what lies beyond the beam's field is seen by `continued_lines`.
     """
-    water, bone = _parts(hu, tissue)
+    water, bone = _tissue_parts(hu, tissue)
     box = bounds(bone)
     if box is None:
         return hu.new_zeros(len(hu), 1, *(beam.field or beam.shape))
@@ -163,11 +163,11 @@ def tissue_lengths(
     ``needed`` is the rays that matter, see `ParallelBeam.project`.
     """
     # one stack, so that all slices share the geometry
-    water, bone = beam.project(torch.cat(_parts(hu, tissue)), needed).chunk(2)
+    water, bone = beam.project(torch.cat(_tissue_parts(hu, tissue)), needed).chunk(2)
     return water.clamp_min(0) / WATER[REFERENCE], bone / BONE[REFERENCE]
 
 
-def _parts(hu: torch.Tensor, tissue: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _tissue_parts(hu: torch.Tensor, tissue: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Attenuation per mm of the water and of the bone in slices; padding counts as air."""
     return TISSUES[tissue](torch.where(hu > PADDING_HU, hu, -1000.0))
 

@@ -119,6 +119,13 @@ class RandCTBeamHardening(SinogramOperation):
         return {"tissue": "mixture", "body_mm": self.body_mm, **seen, "floor_hu": FLOOR_HU}
 
     @classmethod
+    def example(cls, spatial_dims: int = 3) -> torch.Tensor:
+        """With a bone, without which there is no effect."""
+        image = super().example(spatial_dims)
+        image[:, 9:13, 7:10] = 180.0  # in the range of all types, and not that of a picture
+        return image
+
+    @classmethod
     def change(cls, stack: SliceStack, call: Call) -> Callable[[slice], torch.Tensor]:
         amount, beam = stack.spread(call.drawn("amount")), stack.beam
         beam = replace(beam, views=call.settings.get("views", beam.views))
