@@ -26,8 +26,9 @@ from monai_medaug.networks import DCGANDiscriminator, DCGANGenerator
 
 NAME = "cxr_lung_guangzhou128_open.npz"
 LEARNED = 0.6  # of the patients
-EPOCHS, STEPS, BATCH = 64, 75, 32
-WIDTH, JUDGE_WIDTH = 128, 64  # features of the generator, and of the discriminator
+EPOCHS, STEPS, BATCH = 32, 75, 32
+WIDTH = 256  # features of both networks
+PENALTY = 0.03  # 0.0002 times the pixels of an image by the batch
 UNITS = (0.0, 255.0)
 
 
@@ -64,13 +65,13 @@ def generation_training_table(out: Path, epochs: int = EPOCHS) -> list[dict[str,
     started = time.process_time()
     generator = train_gan(
         DCGANGenerator(100, 64, features=WIDTH, num_classes=2),
-        DCGANDiscriminator(64, features=JUDGE_WIDTH, num_classes=2, dropout=0.0, norm="batch"),
+        DCGANDiscriminator(64, features=WIDTH, num_classes=2, dropout=0.0, norm="batch"),
         DataLoader(Dataset(items), batch_size=BATCH, sampler=sampler),
         out,
         epochs,
         value_range=UNITS,
         augment=discriminator_augmentation(prob=0.5, strength=0.5),
-        gradient_penalty=1.0,
+        gradient_penalty=PENALTY,
         device="cpu",
     )
     print(f"training: {time.process_time() - started:.0f} s of CPU time")
