@@ -73,8 +73,8 @@ def train_gan(
         augment: what the discriminator sees, such as `discriminator_augmentation()`, for small sets: 350 radiographs of
             64² were memorised without, 4000 of 32² gained nothing by shifts. None for the images as they are.
         gradient_penalty: of the discriminator, 0 for none. Begin at 0.0002 times the pixels of an image by the batch
-            size (T. Karras et al., NeurIPS 2020), 0.03 for those 350 in batches of 32. Without, the discriminator had won
-            after 900 steps; with 1 it was blind to a mesh of single pixels.
+            size (T. Karras et al., NeurIPS 2020), 0.03 for those 350 in batches of 32. Without, the discriminator had
+            won after 900 steps; with 1 it was blind to a mesh of single pixels.
         average_steps: over which the average of the weights reaches back.
         monitor: gives figures of the averaged generator after each epoch, the first the smaller the better, such as
             `GenerationMonitor`; None for none.
