@@ -19,12 +19,12 @@ from monai.transforms.inverse import InvertibleTransform
 from monai.transforms.transform import MapTransform, Randomizable
 
 from monai_medaug.core.call import ABSENT
+from monai_medaug.core.dictionary import DictionaryOperation
 from monai_medaug.core.operation import Operation
 from monai_medaug.core.sample_seed import SampleSeeded
 from monai_medaug.core.seeded import PassesMissingKeys, SeededContainer, keys_of, seed_children
 from monai_medaug.core.tensors import plain_tensor, say_once
 from monai_medaug.core.trace import push_batch_records, with_new_trace
-from monai_medaug.core.twin import DictionaryOperation
 
 
 class Batched(PassesMissingKeys, Randomizable, InvertibleTransform, MapTransform):

@@ -10,7 +10,9 @@ import numpy as np
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.scans.content import FileContent, one_volume
 from monai_medaug.scans.error import ScanError
-from monai_medaug.scans.place import EQUAL_VOXELS
+
+EQUAL_VOXELS = 0.25
+"""Headers whose voxels lie closer together are equal; rounding in files stays below."""
 
 _GEOMETRY_FIELDS = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),

@@ -11,12 +11,10 @@ from monai.data.meta_tensor import MetaTensor
 from monai_medaug.core.tensors import say_once
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.scans.error import ScanError
+from monai_medaug.scans.nifti import EQUAL_VOXELS
 
 if TYPE_CHECKING:
     from monai_medaug.scans.files import Scan
-
-EQUAL_VOXELS = 0.25
-"""Headers whose voxels lie closer together are equal; rounding in files stays below."""
 
 _DOUBTS = {
     "guessed": "states no position, so that its place is a guess",

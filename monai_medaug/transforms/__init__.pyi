@@ -7,11 +7,11 @@ import torch
 from monai.config import KeysCollection
 
 from monai_medaug.core.batch import Batched as Batched
+from monai_medaug.core.dictionary import DictionaryOperation, DrawingDictionaryOperation, RandomDictionaryOperation
 from monai_medaug.core.replay import replay as replay
 from monai_medaug.core.report import Report as Report
 from monai_medaug.core.report import augmentation_report as augmentation_report
 from monai_medaug.core.sample_seed import SampleSeeded as SampleSeeded
-from monai_medaug.core.twin import DictionaryOperation, DrawingDictionaryOperation, RandomDictionaryOperation
 from monai_medaug.functional.adversarial.gradient import Loss
 from monai_medaug.transforms.adversarial.ball import FGSMAttack as FGSMAttack
 from monai_medaug.transforms.adversarial.ball import PGDAttack as PGDAttack

@@ -26,8 +26,9 @@ from monai.bundle.config_parser import ConfigParser
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug import transforms
+from monai_medaug.core.dictionary import DictionaryOperation
 from monai_medaug.core.operation import Operation, RandomOperation
-from monai_medaug.core.twin import DictionaryOperation, dictionary_twin
+from monai_medaug.core.twin import dictionary_twin
 from monai_medaug.functional.geometry.grid import VoxelGrid
 
 DTYPES = (

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_medaug import transforms
-from monai_medaug.core.twin import DictionaryOperation
+from monai_medaug.core.dictionary import DictionaryOperation
 
 TARGET = Path(transforms.__file__).with_suffix(".pyi")
 HEADER = '"""Array transforms and their dictionary twins, for static checkers: written by tests/contract/stubs.py."""\n'

@@ -15,8 +15,8 @@ import pytest
 import monai_medaug
 from monai_medaug import transforms
 from monai_medaug.core.contract import REGISTRY
+from monai_medaug.core.dictionary import DictionaryOperation
 from monai_medaug.core.operation import Operation
-from monai_medaug.core.twin import DictionaryOperation
 
 from .cases import EVERY_CASE, Case, contract, public
 

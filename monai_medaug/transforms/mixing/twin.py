@@ -8,8 +8,8 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.utils.misc import ensure_tuple, ensure_tuple_rep
 
+from monai_medaug.core.dictionary import KeyArgument, RandomDictionaryOperation, present_keys
 from monai_medaug.core.operation import Operation
-from monai_medaug.core.twin import KeyArgument, RandomDictionaryOperation, present_keys
 from monai_medaug.transforms.mixing.base import BatchMixing, class_count, image_entry, mask_entry
 from monai_medaug.transforms.mixing.items import MixLabel
 

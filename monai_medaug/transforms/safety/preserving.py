@@ -18,10 +18,10 @@ from monai.utils import ensure_tuple
 
 from monai_medaug.core.arguments import choice, number
 from monai_medaug.core.call import ABSENT
+from monai_medaug.core.dictionary import DictionaryOperation
 from monai_medaug.core.seeded import SeededContainer, are_ours, in_kinds_of, keys_of, random_operations, seed_children
 from monai_medaug.core.tensors import affine_of, plain_tensor, say_once, tracking, with_meta
 from monai_medaug.core.trace import samples_of
-from monai_medaug.core.twin import DictionaryOperation
 from monai_medaug.functional.geometry.maps import maps_kept
 from monai_medaug.functional.precision import put_samples
 from monai_medaug.transforms.safety.finding import GEOMETRY, INTENSITY, Limits
