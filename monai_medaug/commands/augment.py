@@ -19,6 +19,7 @@ from monai_medaug.commands.reading import (
     read_as_said,
     read_input,
     read_labels,
+    refuse_labels,
     whole_number_from,
 )
 from monai_medaug.commands.sample import (
@@ -167,6 +168,7 @@ class _AugmentScans:
         for key, path in zip(_image_keys(case), case.images, strict=True):
             what = "the input file" if len(case.images) == 1 else f"the file of channel {len(scans)}"
             scans[key] = read_as_said(own, path, what)
+            refuse_labels(scans[key], what)
             require_modality(scans[key], own.modality, what)
         _add_labels(scans, own)
         for number, names in self._names(case).items():

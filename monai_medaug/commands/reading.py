@@ -47,6 +47,16 @@ def read_as_said(arguments: argparse.Namespace, path: Path, what: str, complex_v
     return read_scan(path, what=what, **chosen, complex_values=complex_values)
 
 
+def refuse_labels(scan: Scan, what: str = "the input file") -> None:
+    """Raise a ValueError if a scan is a label map: one that lies beside the scans of a folder is taken for a scan."""
+    from monai_medaug.functional.labels import label_count
+
+    if count := label_count(scan.image):
+        raise ValueError(
+            f"{what} looks like a label map, with {count} different whole numbers: masks must not lie among the scans"
+        )
+
+
 def is_ct(scan: Scan) -> bool:
     """Whether a scan is a CT: only DICOM states it; another file with values below -500 is taken for one."""
     unknown = scan.modality is None and not scan.image.is_complex()

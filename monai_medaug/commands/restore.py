@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from monai_medaug.commands.command import Command
 from monai_medaug.commands.many import MANY, add_many_arguments, many_cases, run_many
-from monai_medaug.commands.reading import add_input_arguments, is_ct, read_input, read_labels, whole_number_from
+from monai_medaug.commands.reading import (
+    add_input_arguments,
+    is_ct,
+    read_input,
+    read_labels,
+    refuse_labels,
+    whole_number_from,
+)
 
 if TYPE_CHECKING:
     from monai_medaug.scans.dataset import ScanCase
@@ -91,8 +98,11 @@ def _stem(out: Path) -> str:
     return re.sub(r"\.nii(\.gz)?$", "", out.name)
 
 
-def _write_restored(arguments: argparse.Namespace, progress: bool) -> str:
-    """Restore the input, write the result and its picture, and say in a few words what was done."""
+def _write_restored(arguments: argparse.Namespace, alone: bool) -> str:
+    """Restore the input, write the result and its picture, and say in a few words what was done.
+
+    The only scan shows its progress; one of many must not be a mask that lies beside them.
+    """
     from monai_medaug.figures import restoration_figure
     from monai_medaug.scans import staged, write_scan
     from monai_medaug.scans.correct import CORRECTIONS
@@ -100,10 +110,12 @@ def _write_restored(arguments: argparse.Namespace, progress: bool) -> str:
 
     out = arguments.out
     scan = read_input(arguments, arguments.method in CORRECTIONS and CORRECTIONS[arguments.method].accepts_complex)
+    if not alone:
+        refuse_labels(scan)
     hounsfield = is_ct(scan)
     _refuse_options_of_others(arguments)
     restored_by = dict.fromkeys(CORRECTIONS, _correct) | dict.fromkeys(NETWORKS, _restored_by_network)
-    restored, before, title, said = restored_by.get(arguments.method, _denoise)(arguments, scan, hounsfield, progress)
+    restored, before, title, said = restored_by.get(arguments.method, _denoise)(arguments, scan, hounsfield, alone)
     with staged(out.parent) as folder:
         write_scan(restored, scan, folder / out.name)
         before, after = (x.abs() if x.is_complex() else x for x in (before, restored))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,13 +13,12 @@ from monai_medaug.core.contract import Call, Input, OperationContract, Params
 from monai_medaug.core.tensors import affine_of, image_dtype, plain_tensor, require_finite, say_once
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.outside import BACKGROUNDS, background_values
-from monai_medaug.functional.labels import near_whole
+from monai_medaug.functional.labels import label_count, near_whole
 from monai_medaug.functional.precision import computing_dtype, samples_at
 
 _SAME_PLACE = 0.25
 """Distance in voxels from which grids of one shape differ: headers round."""
 _MASKS = ("mask", "labels")
-_ENOUGH, _MOST_LABELS, _EQUAL_NEIGHBOURS = 4096, 64, 0.7
 
 
 class Given(NamedTuple):
@@ -262,24 +260,8 @@ def has_equal_channels(entry: Entry, sample: int) -> bool:
 
 def say_if_labels(operation: str, entry: Entry) -> None:
     """Notice that an image looks like a label map: few different whole numbers, and neighbours mostly equal."""
-    values, size = entry.tensor.detach().reshape(-1), entry.tensor.numel()
-    if size < _ENOUGH or values.is_complex():
-        return
-    for count in (_ENOUGH // 16, 4 * _ENOUGH):
-        step = max(1, size // count)
-        while math.gcd(step, entry.shape[-1]) > 1:  # or the samples would share a few columns
-            step += 1
-        some = values[::step].cpu().to(torch.float64)
-        if not all(map(float.is_integer, some[: _ENOUGH // 8].tolist())):  # which mostly ends at once
-            return
-        if not bool((some == some.round()).all()):
-            return
-        labels = len(some.unique())
-        if labels > _MOST_LABELS:
-            return
-    rows = entry.tensor.detach().reshape(-1, entry.shape[-1])
-    rows = rows[:: max(1, len(rows) // 256)].cpu()
-    if labels > 1 and float((rows[:, 1:] == rows[:, :-1]).double().mean()) > _EQUAL_NEIGHBOURS:
+    labels = label_count(entry.tensor)
+    if labels:
         say_once(
             f"{entry.name} looks like a label map, with {labels} different whole numbers, and {operation} changes "
             "intensities: masks move along, and must not be among the keys of such a step"

@@ -199,3 +199,15 @@ def test_what_goes_with_one_and_with_many(tmp_path, capsys):
     assert not (tmp_path / "alone/scans.json").exists()
     assert nib.load(tmp_path / "alone/augmented_001.nii.gz").shape == (16, 16, 6)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("command", [("augment", "--modality", "mri"), ("restore", "--method", "median")])
+def test_a_mask_among_the_scans_of_a_folder_is_refused(tmp_path, capsys, command):
+    (tmp_path / "in").mkdir()
+    image, mask = noisy_body(0, (24, 24, 12))
+    write_nifti(tmp_path / "in/case.nii.gz", np.abs(image))
+    write_nifti(tmp_path / "in/case_seg.nii.gz", mask)
+    assert run(command[0], tmp_path / "in", *command[1:], "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().out
+    assert "2 scans: 1 done, 1 failed" in said
+    assert "case_seg  the input file looks like a label map, with 2 different whole numbers" in said
