@@ -49,7 +49,7 @@ def read_as_said(arguments: argparse.Namespace, path: Path, what: str, complex_v
 
 def refuse_labels(scan: Scan, what: str = "the input file") -> None:
     """Raise a ValueError if a scan is a label map: one that lies beside the scans of a folder is taken for a scan."""
-    from monai_medaug.functional.labels import label_count
+    from monai_medaug.core.label_maps import label_count
 
     if count := label_count(scan.image):
         raise ValueError(

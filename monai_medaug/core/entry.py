@@ -10,10 +10,11 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 
 from monai_medaug.core.contract import Call, Input, OperationContract, Params
+from monai_medaug.core.label_maps import label_count
 from monai_medaug.core.tensors import affine_of, image_dtype, plain_tensor, require_finite, say_once
 from monai_medaug.functional.geometry.grid import VoxelGrid
 from monai_medaug.functional.geometry.outside import BACKGROUNDS, background_values
-from monai_medaug.functional.labels import label_count, near_whole
+from monai_medaug.functional.labels import near_whole
 from monai_medaug.functional.precision import computing_dtype, samples_at
 
 _SAME_PLACE = 0.25

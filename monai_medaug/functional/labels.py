@@ -1,13 +1,10 @@
-"""Labels: nearly whole numbers, as slope and intercept of a file or float arithmetic leave them, and what looks so."""
+"""Labels that are nearly whole numbers, as slope and intercept of a file or float arithmetic leave them."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import torch
 
-_ENOUGH, _MOST_LABELS, _EQUAL_NEIGHBOURS = 4096, 64, 0.7
 _CHANNELS = 38  # more would not fit into 64 bits
 _NEARLY = 0.03 + 1e-5
 """Distance from a whole number that counts as none, with what float32 adds."""
@@ -83,35 +80,3 @@ def whole_labels(labels: torch.Tensor, name: str, purpose: str = "") -> torch.Te
     if worst > 0:
         raise ValueError(f"{name} must hold whole numbers{purpose}, got fractions, up to {worst:.2g} away from one")
     return near
-
-
-def label_count(image: torch.Tensor) -> int:
-    """How many labels an image seems to hold: 0 unless it has few different whole numbers and mostly equal neighbours.
-
-    Looked at are some thousand values and some hundred rows; images of fewer than 4096 values are none.
-
-    Example:
-        >>> mask = torch.zeros(64, 64)
-        >>> mask[16:48, 16:48] = 3
-        >>> label_count(mask), label_count(mask + torch.rand(64, 64))
-        (2, 0)
-    """
-    values, size = image.detach().reshape(-1), image.numel()
-    if size < _ENOUGH or values.is_complex():
-        return 0
-    for count in (_ENOUGH // 16, 4 * _ENOUGH):
-        step = max(1, size // count)
-        while math.gcd(step, image.shape[-1]) > 1:  # or the samples would share a few columns
-            step += 1
-        some = values[::step].cpu().to(torch.float64)
-        if not all(map(float.is_integer, some[: _ENOUGH // 8].tolist())):  # which mostly ends at once
-            return 0
-        if not bool((some == some.round()).all()):
-            return 0
-        labels = len(some.unique())
-        if labels > _MOST_LABELS:
-            return 0
-    rows = image.detach().reshape(-1, image.shape[-1])
-    rows = rows[:: max(1, len(rows) // 256)].cpu()
-    alike = float((rows[:, 1:] == rows[:, :-1]).double().mean())
-    return labels if labels > 1 and alike > _EQUAL_NEIGHBOURS else 0
